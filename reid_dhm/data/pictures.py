@@ -1,0 +1,151 @@
+"""Picture files: listing a folder's, reading one, and proving that all of a dataset can be read.
+
+What a picture shows, and how it is resized or augmented, is left to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reid_dhm.data.samples import Sample
+from reid_dhm.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+_MEND = "copy what is damaged again from its source, or take it out of the data"
+_NAMED_FAULTS = 5
+_PICTURES_PER_JOB = 64
+
+
+class _UnreadableError(Exception):
+    """Why a picture cannot be used, as the end of a sentence that begins with its name."""
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Picture files directly in ``folder``, in name order.
+
+    Hidden files (macOS leaves ``._*`` ones beside pictures) and files without a picture's suffix
+    (``Thumbs.db``) are skipped.
+    """
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in PICTURE_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
+        ),
+        key=lambda path: path.name,
+    )
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Read one picture file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Grey pictures get three equal channels, alpha is dropped, 16 bits are scaled to 8.
+
+    Raises:
+        InputError: if the file is missing, empty, truncated, corrupt or no picture.
+    """
+    try:
+        return _read(Path(path))
+    except _UnreadableError as fault:
+        raise InputError(f"{path} {fault}; {_MEND}") from None
+
+
+def decode_picture(data: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of a picture file as :func:`read_picture` does; ``name`` is for errors.
+
+    Raises:
+        InputError: if the bytes are empty, truncated, corrupt or no picture.
+    """
+    try:
+        return _decode(data)
+    except _UnreadableError as fault:
+        raise InputError(f"{name} {fault}; {_MEND}") from None
+
+
+def check_pictures(samples: Iterable[Sample], workers: int | None = None) -> None:
+    """Decode every picture of ``samples`` once, so that a bad one is found before training starts.
+
+    Damage that leaves a decodable file (altered bytes inside a JPEG's coefficients) shows in no
+    decoder's result and is not found.
+
+    Args:
+        samples: any splits, one after the other; a picture listed twice is read once.
+        workers: decoding threads; by default one a core and a few more.
+
+    Raises:
+        InputError: naming the first bad files and their number, if there are any.
+    """
+    paths = list(dict.fromkeys(sample.path for sample in samples))
+    jobs = [paths[i : i + _PICTURES_PER_JOB] for i in range(0, len(paths), _PICTURES_PER_JOB)]
+    with ThreadPoolExecutor(workers) as pool:
+        faults = [fault for found in pool.map(_faults, jobs) for fault in found]
+    if faults:
+        rest = f" and {len(faults) - _NAMED_FAULTS} more" if len(faults) > _NAMED_FAULTS else ""
+        raise InputError(
+            f"{len(faults)} of {len(paths)} pictures cannot be read: "
+            f"{', '.join(faults[:_NAMED_FAULTS])}{rest}; {_MEND}"
+        )
+
+
+def _faults(paths: Sequence[Path]) -> list[str]:
+    faults = []
+    for path in paths:
+        try:
+            _read(path)
+        except _UnreadableError as fault:
+            faults.append(f"{path} {fault}")
+    return faults
+
+
+def _read(path: Path) -> np.ndarray:
+    # Reading the bytes in Python, not by cv2.imread, serves non-ASCII paths on every platform.
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise _UnreadableError("does not exist") from None
+    except OSError as error:
+        raise _UnreadableError(f"cannot be opened ({error.strerror})") from None
+    return _decode(data)
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if not data:
+        raise _UnreadableError("is empty (0 bytes)")
+    if _is_cut_jpeg(data):
+        raise _UnreadableError("is a truncated JPEG")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # refused before decoding, e.g. for the size its header claims
+        picture = None
+    if picture is None:
+        raise _UnreadableError("is truncated, corrupt or not a picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    """Whether a JPEG lacks the end-of-image marker after its picture data (ITU-T T.81, annex B).
+
+    OpenCV before 4.12 fills what is missing with grey, and every version does so where a broken
+    copy left zeros. The header's segments are stepped over, because an EXIF thumbnail has an
+    end-of-image marker of its own; bytes after the picture (phones append videos) do no harm.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xDA:
+            return data.find(b"\xff\xd9", position) < 0
+        if marker == 0xFF:  # a fill byte before the marker
+            position += 1
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return position + 4 > len(data)

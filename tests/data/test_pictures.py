@@ -1,0 +1,177 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.data.pictures import check_pictures, decode_picture, list_pictures, read_picture
+from reid_dhm.data.samples import Sample
+from reid_dhm.errors import InputError
+
+RED_LEFT_BLUE_RIGHT = np.zeros((16, 8, 3), np.uint8)
+RED_LEFT_BLUE_RIGHT[:, :4] = (255, 0, 0)
+RED_LEFT_BLUE_RIGHT[:, 4:] = (0, 0, 255)
+
+
+def encode(pixels: np.ndarray, suffix: str, *params: int) -> bytes:
+    """Encode RGB(A) or grey pixels as OpenCV writes them."""
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+    stored = pixels[..., order[pixels.shape[2]]] if pixels.ndim == 3 else pixels
+    return cv2.imencode(suffix, np.ascontiguousarray(stored), list(params))[1].tobytes()
+
+
+def noise(height: int = 64, width: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def with_exif(jpeg: bytes, payload: bytes) -> bytes:
+    """Put an APP1 segment right after the start-of-image marker."""
+    return jpeg[:2] + b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload + jpeg[2:]
+
+
+def samples_at(*paths: Path) -> list[Sample]:
+    return [Sample(path, pid=1, camid=1) for path in paths]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_lossless_pictures_are_read_exactly_as_rgb(tmp_path, suffix):
+    path = tmp_path / f"Füße 人{suffix}"
+    path.write_bytes(encode(noise(), suffix))
+    np.testing.assert_array_equal(read_picture(path), noise())
+
+
+def test_jpeg_is_read_as_contiguous_rgb_uint8(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encode(RED_LEFT_BLUE_RIGHT, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100))
+    picture = read_picture(str(path))
+    assert picture.shape == (16, 8, 3)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    assert picture[8, 0, 0] > 200 > 60 > picture[8, 0, 2]
+    assert picture[8, -1, 2] > 200 > 60 > picture[8, -1, 0]
+
+
+def test_grey_alpha_and_sixteen_bits_become_rgb_uint8():
+    grey = np.arange(48, dtype=np.uint8).reshape(8, 6)
+    decoded = decode_picture(encode(grey, ".png"), "grey")
+    np.testing.assert_array_equal(decoded, np.stack([grey] * 3, axis=-1))
+
+    alpha = np.concatenate([noise(8, 6), np.full((8, 6, 1), 7, np.uint8)], axis=2)
+    np.testing.assert_array_equal(decode_picture(encode(alpha, ".png"), "alpha"), noise(8, 6))
+
+    deep = noise(8, 6).astype(np.uint16) * 257  # 8 bits repeated: the high byte is the value
+    np.testing.assert_array_equal(decode_picture(encode(deep, ".png"), "deep"), noise(8, 6))
+
+
+def test_exif_orientation_turns_the_picture_upright():
+    orientation = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"  # tag 0x0112 = 6: turn right
+    exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01" + orientation + bytes(4)
+    stored = encode(RED_LEFT_BLUE_RIGHT, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100)
+    upright = decode_picture(with_exif(stored, exif), "turned")
+    np.testing.assert_array_equal(upright, np.rot90(decode_picture(stored, "stored"), k=-1))
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    ("suffix", "params"),
+    [
+        (".jpg", ()),
+        (".jpg", (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+        (".png", ()),
+        (".bmp", ()),
+        (".webp", ()),
+    ],
+)
+def test_truncated_picture_is_refused(tmp_path, suffix, params, keep):
+    whole = encode(noise(), suffix, *params)
+    assert decode_picture(whole, "whole").shape == (64, 32, 3)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(InputError, match=r"cut\.\w+ is .*truncated.*; copy what is damaged again"):
+        read_picture(path)
+
+
+def test_jpeg_whose_tail_was_lost_to_zeros_is_refused():
+    whole = encode(noise(), ".jpg")
+    half = len(whole) // 2
+    with pytest.raises(InputError, match="truncated"):
+        decode_picture(whole[:half] + bytes(len(whole) - half), "zeros")
+
+
+def test_thumbnail_in_the_header_does_not_hide_truncation():
+    thumbnail = b"Exif\x00\x00" + encode(noise(8, 8), ".jpg")
+    whole = with_exif(encode(noise(), ".jpg"), thumbnail)
+    np.testing.assert_array_equal(
+        decode_picture(whole, "whole"), decode_picture(encode(noise(), ".jpg"), "plain")
+    )
+    with pytest.raises(InputError, match="truncated"):
+        decode_picture(whole[:-100], "cut")
+
+
+def test_bytes_after_a_jpeg_do_no_harm():
+    whole = encode(noise(), ".jpg")
+    assert decode_picture(whole + b"appended video \xff\xda \x00", "phone").shape == (64, 32, 3)
+
+
+def test_fill_bytes_between_jpeg_segments_do_no_harm():
+    whole = encode(noise(), ".jpg")
+    assert decode_picture(whole[:2] + b"\xff\xff" + whole[2:], "filled").shape == (64, 32, 3)
+
+
+def test_corrupt_png_is_refused():
+    whole = bytearray(encode(noise(), ".png"))
+    whole[len(whole) // 2] ^= 0xFF
+    with pytest.raises(InputError, match="corrupt"):
+        decode_picture(bytes(whole), "flipped")
+
+
+def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
+        read_picture(tmp_path / "gone.jpg")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputError, match=r"empty\.jpg is empty"):
+        read_picture(tmp_path / "empty.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(InputError, match=r"text\.jpg is .*not a picture"):
+        read_picture(tmp_path / "text.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(InputError, match=r"folder\.jpg cannot be opened"):
+        read_picture(tmp_path / "folder.jpg")
+
+
+def test_list_pictures_skips_what_is_no_picture_and_sorts(tmp_path):
+    for name in ["b.jpg.jpg", "a.PNG", "c.webp", "Thumbs.db", "._a.png", ".hidden.jpg", "x.txt"]:
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in list_pictures(tmp_path)] == ["a.PNG", "b.jpg.jpg", "c.webp"]
+
+
+def test_check_pictures_accepts_good_ones(tmp_path):
+    path = tmp_path / "good.jpg"
+    path.write_bytes(encode(noise(), ".jpg"))
+    check_pictures(samples_at(path, path))
+    check_pictures([])
+
+
+def test_check_pictures_names_the_one_bad_file(tmp_path):
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    good.write_bytes(encode(noise(), ".jpg"))
+    bad.write_bytes(good.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"^1 of 2 pictures .*bad\.jpg is a truncated JPEG; copy"):
+        check_pictures(samples_at(good, bad, bad), workers=1)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_check_pictures_names_the_first_bad_files_in_order_and_their_number(tmp_path, workers):
+    good = encode(noise(), ".jpg")
+    paths = [tmp_path / f"{number:03}.jpg" for number in range(150)]
+    for number, path in enumerate(paths):
+        path.write_bytes(good if number % 20 else b"")  # 000, 020 … 140: eight empty files
+    with pytest.raises(InputError) as caught:
+        check_pictures(samples_at(*paths), workers=workers)
+    message = str(caught.value)
+    assert message.startswith("8 of 150 pictures cannot be read: ")
+    positions = [message.index(f"{number:03}.jpg") for number in (0, 20, 40, 60, 80)]
+    assert positions == sorted(positions)
+    assert "100.jpg" not in message
+    assert "and 3 more" in message
