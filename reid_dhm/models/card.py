@@ -1,0 +1,113 @@
+"""A model on disk: weights as safetensors, and a JSON card that says how to rebuild it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from reid_dhm.errors import InputError
+from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.providers import build_backbone
+from reid_dhm.models.reid import ReIDModel
+from reid_dhm.models.weights import load_weights, read_state_dict
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """How a model is built and fed, and where it came from.
+
+    Attributes:
+        backbone: a name of :data:`reid_dhm.models.providers.BACKBONES`.
+        num_classes: outputs of the classifier.
+        size: (height, width) of the input in pixels.
+        pooling, neck, last_stride: as the model was built.
+        branches: side branches that the weights hold; none for a deployed model.
+        mean, std: normalisation of RGB in 0 … 1.
+        embedding: ``main``, or ``ensemble`` where branch embeddings are kept for tests.
+        training: method, training sets, seed, epoch, metrics … for people; nothing reads it.
+    """
+
+    backbone: str
+    num_classes: int
+    size: tuple[int, int] = (256, 128)
+    pooling: str = "avg"
+    neck: str = "bnneck"
+    last_stride: int = 1
+    branches: tuple[BranchSpec, ...] = ()
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    embedding: str = "main"
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, weights: str | None = None, fork: str = "fixed") -> ReIDModel:
+        """Make the model; ``weights`` as in :func:`~reid_dhm.models.providers.build_backbone`."""
+        return ReIDModel(
+            build_backbone(self.backbone, weights, self.last_stride),
+            self.num_classes,
+            self.branches,
+            self.pooling,
+            self.neck,
+            fork,
+        )
+
+
+def card_path(weights: Path) -> Path:
+    """The card beside a weights file: the same name, ending in ``.json``."""
+    return weights.with_suffix(".json")
+
+
+def save_model(model: ReIDModel, card: ModelCard, path: Path) -> None:
+    """Write weights to ``path`` (``.safetensors``) and the card beside it, each atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.replace(path)
+    write_atomically(card_path(path), json.dumps(asdict(card), indent=2) + "\n")
+
+
+def load_model(path: Path) -> tuple[ReIDModel, ModelCard]:
+    """Rebuild what :func:`save_model` wrote, in eval mode.
+
+    Raises:
+        InputError: no card, a card with unknown fields, or weights that do not fit it.
+    """
+    card = read_card(card_path(path))
+    model = card.build()
+    load_weights(model, read_state_dict(path), source=path)
+    return model.eval(), card
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a JSON card; raises :class:`InputError` when it is missing or malformed."""
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing: a .safetensors needs its JSON card beside it under the same name"
+        )
+    try:
+        content = json.loads(path.read_text())
+        unknown = sorted(content.keys() - {f.name for f in fields(ModelCard)})
+        if unknown:
+            raise InputError(f"{path} has an unknown field {unknown[0]!r}: it is no model card")
+        content["branches"] = tuple(BranchSpec(**spec) for spec in content.get("branches", ()))
+        for key in ("size", "mean", "std"):
+            if key in content:
+                content[key] = tuple(content[key])
+        return ModelCard(**content)
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no model card ({error}): export the model again") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader never sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

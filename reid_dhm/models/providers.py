@@ -1,0 +1,158 @@
+"""The backbones that can be named in a configuration: torchvision's and torchreid's.
+
+Adding one is adding an entry to :data:`BACKBONES`: how to create it and how to split it.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from reid_dhm.errors import InputError
+from reid_dhm.models.backbones import Backbone, Pathway, Provider, Split, split_by_stride
+from reid_dhm.models.pathways import densenet_pathway, resnet_pathway
+from reid_dhm.models.weights import load_weights, read_state_dict
+
+
+def split_resnet(model: Any, pathway: Pathway | None = None) -> Split:
+    """Stages of torchvision's and torchreid's ResNets: ``stem``, ``layer1`` … ``layer4``."""
+    stages = {"stem": [model.conv1, model.bn1, model.relu, model.maxpool]}
+    stages |= {
+        name: list(getattr(model, name)) for name in ("layer1", "layer2", "layer3", "layer4")
+    }
+    return Split(stages, pathway)
+
+
+def split_densenet(model: Any) -> Split:
+    """Stages of a DenseNet: each dense block behind the transition that leads into it."""
+    f = model.features
+    return Split(
+        {
+            "stem": [f.conv0, f.norm0, f.relu0, f.pool0],
+            "denseblock1": [f.denseblock1],
+            "denseblock2": [f.transition1, f.denseblock2],
+            "denseblock3": [f.transition2, f.denseblock3],
+            "denseblock4": [f.transition3, f.denseblock4, f.norm5, nn.ReLU()],
+        },
+        densenet_pathway,
+    )
+
+
+def split_mobilenet(model: Any) -> Split:
+    """Stages of a MobileNetV2 or V3, cut where the resolution halves."""
+    return Split(split_by_stride(model.features))
+
+
+def split_osnet(model: Any) -> Split:
+    """Stages of an OSNet; the transition that torchreid puts last in a stage opens the next one."""
+    if hasattr(model, "pool2"):  # OSNet-AIN keeps its transitions apart
+        conv2, transition2, conv3, transition3 = model.conv2, model.pool2, model.conv3, model.pool3
+    else:
+        *conv2, transition2 = model.conv2
+        *conv3, transition3 = model.conv3
+    return Split(
+        {
+            "conv1": [model.conv1, model.maxpool],
+            "conv2": conv2,
+            "conv3": [transition2, *conv3],
+            "conv4": [transition3, *model.conv4, model.conv5],
+        },
+        embedding=partial(copy.deepcopy, model.fc),
+    )
+
+
+def torchreid_models() -> ModuleType:
+    """The module of torchreid's model builders, from its PyPI package or from upstream's."""
+    try:
+        from torchreid.reid import models
+    except ImportError:
+        try:
+            from torchreid import models
+        except ImportError as error:
+            raise InputError(
+                f"torchreid cannot be imported ({error}): pip install torchreid gdown tensorboard"
+            ) from error
+    return models
+
+
+def _torchvision(name: str, split: Any) -> Provider:
+    create = partial(torchvision.models.get_model, name)
+    return Provider(create, split, pretrained=partial(create, weights="DEFAULT"))
+
+
+def _create_torchreid(name: str, pretrained: bool = False) -> nn.Module:
+    build = torchreid_models().build_model
+    return build(name, num_classes=1000, pretrained=pretrained, use_gpu=False)
+
+
+def _torchreid(name: str, split: Any) -> Provider:
+    return Provider(
+        partial(_create_torchreid, name),
+        split,
+        pretrained=partial(_create_torchreid, name, pretrained=True),
+    )
+
+
+BACKBONES: dict[str, Provider] = {
+    **{
+        name: _torchvision(name, partial(split_resnet, pathway=resnet_pathway))
+        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    },
+    **{name: _torchvision(name, split_resnet) for name in ("resnext50_32x4d", "wide_resnet50_2")},
+    "densenet121": _torchvision("densenet121", split_densenet),
+    **{
+        name: _torchvision(name, split_mobilenet)
+        for name in ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large")
+    },
+    **{
+        name: _torchreid(name, split_osnet)
+        for name in (
+            *("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0"),
+            *("osnet_ain_x1_0", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"),
+        )
+    },
+    "resnet50_ibn_a": _torchreid("resnet50_ibn_a", split_resnet),
+}
+
+
+def build_backbone(name: str, weights: str | None = None, last_stride: int = 2) -> Backbone:
+    """Make a backbone.
+
+    Args:
+        name: a key of :data:`BACKBONES`.
+        weights: ``None`` for random weights, ``"imagenet"`` to download the provider's, or a file
+            (``.safetensors``, ``.pth``, ``.pt``) of the provider's own state dict.
+        last_stride: see :class:`~reid_dhm.models.backbones.Backbone`.
+
+    Raises:
+        InputError: unknown name, weights that cannot be downloaded, or a file that does not fit.
+    """
+    if name not in BACKBONES:
+        raise InputError(f"unknown model.backbone {name!r}: choose from {', '.join(BACKBONES)}")
+    provider = BACKBONES[name]
+    if weights == "imagenet":
+        model = _download(name, provider)
+    else:
+        model = provider.create()
+        if weights is not None:
+            load_weights(model, read_state_dict(weights), source=weights, unused=provider.unused)
+    return Backbone(name, provider.split(model), last_stride)
+
+
+def _download(name: str, provider: Provider) -> nn.Module:
+    mend = "pass a local file with model.weights=FILE, or model.weights=null for random weights"
+    if provider.pretrained is None:
+        raise InputError(f"{name} has no ImageNet weights to download: {mend}")
+    try:
+        return provider.pretrained()
+    except Exception as error:  # every provider fails in its own way without a network
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"ImageNet weights of {name} not downloaded ({reason}): {mend}") from error
+
+
+__all__ = ["BACKBONES", "build_backbone", "torchreid_models"]

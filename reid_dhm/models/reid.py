@@ -1,0 +1,104 @@
+"""The re-ID model: a trunk with its head, and side branches while it is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid_dhm.errors import InputError
+from reid_dhm.models.backbones import Backbone
+from reid_dhm.models.branches import Branch, BranchSpec, build_branch
+from reid_dhm.models.heads import Head, ReIDOutput
+
+
+class ReIDModel(nn.Module):
+    """Backbone, main head, and any number of side branches.
+
+    Args:
+        backbone: the trunk.
+        num_classes: training identities.
+        branches: where branches leave and how they start; none for a plain backbone.
+        pooling: ``avg`` or ``gem``, for every head.
+        neck: ``bnneck`` or ``none``, for every head.
+        fork: ``fixed`` leaves at the end of the stage named; ``random`` lets
+            :meth:`draw_forks` choose among the positions inside it.
+
+    Raises:
+        InputError: ``fork: random`` for a branch with a single position to leave at.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        branches: Sequence[BranchSpec] = (),
+        pooling: str = "avg",
+        neck: str = "bnneck",
+        fork: str = "fixed",
+    ) -> None:
+        super().__init__()
+        if fork not in ("fixed", "random"):
+            raise InputError(f"model.fork is {fork!r}: use fixed or random")
+        self.backbone = backbone
+        native = backbone.native_embedding if neck == "none" else None
+        self.head = Head(
+            backbone.channels, num_classes, pooling, neck, native() if native else None
+        )
+        self.branches = nn.ModuleList(
+            build_branch(backbone, spec, num_classes, pooling, neck) for spec in branches
+        )
+        self.fork = fork
+        for branch in self._branches():
+            if fork == "random" and len(branch.positions) < 2:
+                raise InputError(
+                    f"fork: random needs two positions to leave at, and {branch.after} of "
+                    f"{backbone.name} has one: use fork: fixed or fork after another stage"
+                )
+
+    def _branches(self) -> list[Branch]:
+        return [branch for branch in self.branches if isinstance(branch, Branch)]
+
+    def draw_forks(self, generator: torch.Generator | None = None) -> tuple[int, ...]:
+        """After how many blocks each branch leaves its stage: drawn, or the end if fixed."""
+        forks = []
+        for branch in self._branches():
+            index = len(branch.positions) - 1
+            if self.fork == "random":
+                index = int(torch.randint(len(branch.positions), (), generator=generator))
+            forks.append(branch.positions[index])
+        return tuple(forks)
+
+    def forward(self, pictures: Tensor, forks: tuple[int, ...] | None = None) -> list[ReIDOutput]:
+        """All heads, the main one first.
+
+        Args:
+            pictures: (B, 3, H, W) float, normalised.
+            forks: what :meth:`draw_forks` drew; ``None`` leaves at the end of each stage.
+        """
+        branches = self._branches()
+        if forks is None:
+            forks = tuple(branch.positions[-1] for branch in branches)
+        taps = [(branch.after, fork) for branch, fork in zip(branches, forks, strict=True)]
+        x, tapped = self.backbone(pictures, taps)
+        return [self.head(x)] + [b(tapped[tap]) for b, tap in zip(branches, taps, strict=True)]
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """Embeddings of the main path alone: (B, 3, H, W) → (B, D); branches are not run."""
+        return self.head.embed(self.backbone(pictures)[0])
+
+    def embed_ensemble(self, pictures: Tensor) -> Tensor:
+        """Main and branch embeddings, each L2-normalised, side by side: (B, ΣD)."""
+        heads = [F.normalize(out.embeddings.float()) for out in self(pictures)]
+        return torch.cat(heads, dim=1)
+
+    def deploy(self) -> ReIDModel:
+        """A copy without branches, in eval mode: the modules of the backbone never branched."""
+        branches, self.branches = self.branches, nn.ModuleList()
+        try:
+            return copy.deepcopy(self).eval()
+        finally:
+            self.branches = branches

@@ -1,0 +1,113 @@
+"""Reading weight files without executing anything in them, and fitting them to a module."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from reid_dhm.errors import InputError
+
+# torchreid stores its rank-1 beside the weights as a NumPy scalar; nothing else foreign is allowed.
+_NUMPY_GLOBALS: list[Any] = [
+    np._core.multiarray.scalar,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
+]
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a weight file.
+
+    Args:
+        path: ``.safetensors``, or anything ``torch.save`` wrote (``.pth``, ``.pt``, ``.tar``).
+            A dictionary found under ``state_dict`` or ``model`` is taken, and a ``module.``
+            prefix on every name (``DataParallel``) is removed.
+
+    Raises:
+        InputError: the file is missing, truncated, holds no tensors, or holds pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"weights file {path} does not exist: check the path")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_NUMPY_GLOBALS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is no plain weights file (truncated, or holding code, which is never run): "
+            "save its state_dict() alone and pass that"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read as weights, it is truncated or of another kind "
+            f"({_first_line(error)}): copy or download it again"
+        ) from error
+    return _plain_tensors(content, path)
+
+
+def _plain_tensors(content: object, path: Path) -> dict[str, Tensor]:
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise InputError(f"{path} holds no tensors by name: pass a file of a state_dict()")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
+
+
+def load_weights(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str | Path,
+    unused: tuple[str, ...] = (),
+) -> None:
+    """Load ``tensors`` into ``module``: by name, or in order where no name is shared at all.
+
+    Args:
+        module: loaded in place, only if everything fits.
+        tensors: a state dict.
+        source: what error messages call it.
+        unused: name prefixes that may be missing, superfluous or of another shape (classifiers
+            of another number of identities); they keep the module's values.
+
+    Raises:
+        InputError: a tensor is missing, superfluous or of another shape.
+    """
+    own = {k: v for k, v in module.state_dict().items() if not k.startswith(unused or ("\0",))}
+    given = {k: v for k, v in tensors.items() if not k.startswith(unused or ("\0",))}
+    if not own.keys() & given.keys() and len(own) == len(given):
+        given = dict(zip(own, given.values(), strict=True))
+    # Files from before num_batches_tracked existed lack it, and it takes no part in inference.
+    counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
+    given = {**counters, **given}
+    for name, value in own.items():
+        if name not in given:
+            raise InputError(f"{source} does not fit the model: it lacks {name}")
+        if given[name].shape != value.shape:
+            raise InputError(
+                f"{source} does not fit the model: {name} is {tuple(given[name].shape)}, "
+                f"the model's is {tuple(value.shape)}"
+            )
+    extra = sorted(given.keys() - own.keys())
+    if extra:
+        raise InputError(f"{source} does not fit the model: it also holds {extra[0]}")
+    module.load_state_dict(given, strict=False)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
