@@ -127,6 +127,12 @@ def test_csv_as_a_spreadsheet_writes_it_is_read(tmp_path):
     assert load_dataset("csv", spreadsheet) == load_dataset("csv", write_csv(tmp_path))
 
 
+def test_csv_samples_are_sorted_by_path_whatever_the_row_order(tmp_path):
+    header, *rows = TABLE.splitlines()
+    reverse = write_csv(tmp_path, "\n".join([header, *reversed(rows)]), "reverse.csv")
+    assert load_dataset("csv", reverse) == load_dataset("csv", write_csv(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

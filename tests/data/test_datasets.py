@@ -306,6 +306,14 @@ def test_distractors_stay_nobodys_in_a_join():
         assert (len(people["msmt17"]), len(people["market"])) == (2, 2)
 
 
+def test_join_is_sorted_by_path():
+    joined = join_datasets([dataset_of("b", train=[(1, 1)]), dataset_of("a", train=[(1, 1)])])
+    assert [sample.path.as_posix() for sample in joined.train] == [
+        "a/train/00.jpg",
+        "b/train/00.jpg",
+    ]
+
+
 def test_join_of_one_changes_nothing_and_of_none_is_refused():
     single = dataset_of("a", train=[(2, 1)], query=[(1, 1)], gallery=[(0, 0), (1, 2)])
     assert join_datasets([single]) == single
