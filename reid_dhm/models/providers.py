@@ -90,11 +90,12 @@ def _create_torchreid(name: str, pretrained: bool = False) -> nn.Module:
     return build(name, num_classes=1000, pretrained=pretrained, use_gpu=False)
 
 
-def _torchreid(name: str, split: Any) -> Provider:
+def _torchreid(name: str, split: Any, unused: tuple[str, ...]) -> Provider:
     return Provider(
         partial(_create_torchreid, name),
         split,
         pretrained=partial(_create_torchreid, name, pretrained=True),
+        unused=unused,
     )
 
 
@@ -110,13 +111,13 @@ BACKBONES: dict[str, Provider] = {
         for name in ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large")
     },
     **{
-        name: _torchreid(name, split_osnet)
+        name: _torchreid(name, split_osnet, unused=("classifier.",))  # fc is its embedding
         for name in (
             *("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0"),
             *("osnet_ain_x1_0", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"),
         )
     },
-    "resnet50_ibn_a": _torchreid("resnet50_ibn_a", split_resnet),
+    "resnet50_ibn_a": _torchreid("resnet50_ibn_a", split_resnet, unused=("fc.", "classifier.")),
 }
 
 
