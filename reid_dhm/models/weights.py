@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from reid_dhm.errors import InputError
 
 # torchreid stores its rank-1 beside the weights as a NumPy scalar; nothing else foreign is allowed.
+# NumPy 2 moved what makes one, and files name the old place or the new.
+_SCALAR = np.float64().__reduce__()[0]
 _NUMPY_GLOBALS: list[Any] = [
-    np._core.multiarray.scalar,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
     *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
 ]
