@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -42,15 +41,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"weights file {path} does not exist: check the path")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals(_NUMPY_GLOBALS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_file(path)
+        else:
+            with torch.serialization.safe_globals(_NUMPY_GLOBALS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} is no plain weights file (truncated, or holding code, which is never run): "
             "save its state_dict() alone and pass that"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle fails in any way there is
         raise InputError(
             f"{path} cannot be read as weights, it is truncated or of another kind "
             f"({_first_line(error)}): copy or download it again"
