@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The message is one sentence that names the value, the file it came from, and the mend.
     """
+
+
+class NonFiniteLossError(InputError):
+    """The training loss became NaN or infinite; the message names the batch's files."""

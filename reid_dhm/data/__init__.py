@@ -1,0 +1,1 @@
+"""Labelled pictures: datasets, samplers, loading, augmentation, synthetic people."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
+from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.weights import load_weights, read_state_dict
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -110,4 +107,4 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader never sees half of it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -52,20 +52,22 @@ class ReIDModel(nn.Module):
             build_branch(backbone, spec, num_classes, pooling, neck) for spec in branches
         )
         self.fork = fork
-        for branch in self._branches():
+        for branch in self.side_branches:
             if fork == "random" and len(branch.positions) < 2:
                 raise InputError(
                     f"fork: random needs two positions to leave at, and {branch.after} of "
                     f"{backbone.name} has one: use fork: fixed or fork after another stage"
                 )
 
-    def _branches(self) -> list[Branch]:
+    @property
+    def side_branches(self) -> list[Branch]:
+        """The branches, in order."""
         return [branch for branch in self.branches if isinstance(branch, Branch)]
 
     def draw_forks(self, generator: torch.Generator | None = None) -> tuple[int, ...]:
         """After how many blocks each branch leaves its stage: drawn, or the end if fixed."""
         forks = []
-        for branch in self._branches():
+        for branch in self.side_branches:
             index = len(branch.positions) - 1
             if self.fork == "random":
                 index = int(torch.randint(len(branch.positions), (), generator=generator))
@@ -79,7 +81,7 @@ class ReIDModel(nn.Module):
             pictures: (B, 3, H, W) float, normalised.
             forks: what :meth:`draw_forks` drew; ``None`` leaves at the end of each stage.
         """
-        branches = self._branches()
+        branches = self.side_branches
         if forks is None:
             forks = tuple(branch.positions[-1] for branch in branches)
         taps = [(branch.after, fork) for branch, fork in zip(branches, forks, strict=True)]
@@ -89,6 +91,10 @@ class ReIDModel(nn.Module):
     def embed(self, pictures: Tensor) -> Tensor:
         """Embeddings of the main path alone: (B, 3, H, W) → (B, D); branches are not run."""
         return self.head.embed(self.backbone(pictures)[0])
+
+    def classify(self, pictures: Tensor) -> Tensor:
+        """Logits of the main path alone: (B, 3, H, W) → (B, C)."""
+        return self.head(self.backbone(pictures)[0]).logits
 
     def embed_ensemble(self, pictures: Tensor) -> Tensor:
         """Main and branch embeddings, each L2-normalised, side by side: (B, ΣD)."""

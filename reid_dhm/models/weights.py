@@ -79,7 +79,11 @@ def load_weights(
     source: str | Path,
     unused: tuple[str, ...] = (),
 ) -> None:
-    """Load ``tensors`` into ``module``: by name, or in order where no name is shared at all.
+    """Load ``tensors`` into ``module``: by name, or in order if every tensor fits in order.
+
+    The order decides only where names differ, and then the number of tensors, every shape and
+    every name's last part (``weight``, ``running_mean`` …) must agree in order: the same network
+    written with its modules nested or named in another way.
 
     Args:
         module: loaded in place, only if everything fits.
@@ -93,7 +97,7 @@ def load_weights(
     """
     own = {k: v for k, v in module.state_dict().items() if not k.startswith(unused or ("\0",))}
     given = {k: v for k, v in tensors.items() if not k.startswith(unused or ("\0",))}
-    if not own.keys() & given.keys() and len(own) == len(given):
+    if own.keys() != given.keys() and _kinds(own) == _kinds(given):
         given = dict(zip(own, given.values(), strict=True))
     # Files from before num_batches_tracked existed lack it, and it takes no part in inference.
     counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
@@ -110,6 +114,10 @@ def load_weights(
     if extra:
         raise InputError(f"{source} does not fit the model: it also holds {extra[0]}")
     module.load_state_dict(given, strict=False)
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
+    return [(name.rpartition(".")[2], value.shape) for name, value in tensors.items()]
 
 
 def _first_line(error: Exception) -> str:

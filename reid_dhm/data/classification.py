@@ -1,0 +1,51 @@
+"""A folder per class: the layout of category recognition sets, for ``task: classification``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from reid_dhm.data.pictures import list_pictures
+from reid_dhm.data.samples import Sample
+from reid_dhm.errors import InputError
+
+
+class ClassificationDataset(NamedTuple):
+    """Pictures whose ``pid`` is the number of their class; ``camid`` means nothing here."""
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+def load_classification(root: Path | str) -> ClassificationDataset:
+    """Load ``root/train/CLASS/PICTURE`` and ``root/val`` (or ``test``) likewise.
+
+    Classes are numbered from 0 in the sorted order of the training folders' names.
+
+    Raises:
+        InputError: a split is missing or empty, or tests a class that training does not have.
+    """
+    root = Path(root)
+    train, test = root / "train", root / "val"
+    if not test.is_dir():
+        test = root / "test"
+    for folder in (train, test):
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} does not exist: put a folder per class under train/ and val/ in {root}"
+            )
+    classes = tuple(sorted(path.name for path in train.iterdir() if path.is_dir()))
+    return ClassificationDataset(classes, _samples(train, classes), _samples(test, classes))
+
+
+def _samples(split: Path, classes: tuple[str, ...]) -> tuple[Sample, ...]:
+    samples = []
+    for folder in sorted(path for path in split.iterdir() if path.is_dir()):
+        if folder.name not in classes:
+            raise InputError(f"{folder} is a class without training pictures: add or remove it")
+        label = classes.index(folder.name)
+        samples += [Sample(path, pid=label, camid=0) for path in list_pictures(folder)]
+    if not samples:
+        raise InputError(f"{split} holds no pictures in folders of classes: add some")
+    return tuple(samples)

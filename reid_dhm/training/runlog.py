@@ -1,0 +1,91 @@
+"""What a run folder tells people and machines: metrics, environment, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+import reid_dhm
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("torch", "torchvision", "torchreid", "accelerate", "numpy", "opencv-python", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that a figure depends on."""
+    versions = {}
+    for package in (*_PACKAGES, "faiss-gpu", "faiss-cpu"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    cuda = torch.cuda.is_available()
+    return {
+        "reid_dhm": reid_dhm.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": versions,
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if cuda
+        else [],
+    }
+
+
+class RunLog:
+    """Writes one record per epoch to ``metrics.jsonl`` and TensorBoard.
+
+    Args:
+        folder: the run folder.
+        last_epoch: records after this epoch belong to a run that was cut off, and are dropped.
+        silent: write nothing (every process but the first).
+    """
+
+    def __init__(self, folder: Path, last_epoch: int = -1, silent: bool = False) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.silent = silent
+        if silent:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = [record for record in read_metrics(folder) if record["epoch"] <= last_epoch]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        partial.replace(self.path)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_epoch + 1)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one epoch's record; numbers also go to TensorBoard."""
+        if self.silent:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if isinstance(value, (int, float)) and name != "epoch":
+                self.board.add_scalar(name, value, record["epoch"])
+        self.board.flush()
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if not self.silent:
+            self.board.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run, oldest first; a last line cut off by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            logger.warning("%s: a line was cut off and is left out", path)
+    return records
