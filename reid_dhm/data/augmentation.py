@@ -1,0 +1,216 @@
+"""Augmentation and normalisation of a whole batch at a time, on the device the pictures are on.
+
+The order is the field's: resize, flip, pad and crop, normalise, erase. Randomness is drawn apart
+from its application, on the CPU, so a seed gives the same augmentation on every device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reid_dhm.errors import InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_ATTEMPTS = 20  # a 2:1 picture refuses about one box in ten
+
+
+@dataclass(frozen=True)
+class TestTransform:
+    """Resize and normalise, nothing random.
+
+    Args:
+        size: (height, width) of the result.
+        mean: per RGB channel, of pixels scaled to 0 … 1.
+        std: likewise, positive.
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """(B, 3, h, w) uint8 pictures of any size, as (B, 3, H, W) float32 in channels_last."""
+        rows = resize(pictures, self.size).permute(0, 2, 3, 1).contiguous()
+        return _as_pictures(_normalise(rows.flatten(2), self.mean, self.std))
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """What chance decided for each of B pictures.
+
+    Attributes:
+        flip: (B,) bool, mirror left to right.
+        crop: (B, 2) int64, top and left of the crop in the padded picture.
+        box: (B, 4) int64, top, left, height and width of the erased box in the crop; an area of
+            zero erases nothing.
+    """
+
+    flip: Tensor
+    crop: Tensor
+    box: Tensor
+
+    def to(self, device: torch.device) -> AugmentationDraw:
+        """Move all of it to ``device``."""
+        return AugmentationDraw(self.flip.to(device), self.crop.to(device), self.box.to(device))
+
+
+@dataclass(frozen=True)
+class TrainAugmentation:
+    """Random flip, pad and crop, and random erasing (Zhong et al. 2020, algorithm 1).
+
+    Padding is black. Erased boxes are filled with the mean, which is zero after normalisation.
+
+    Args:
+        size: (height, width) of the result.
+        flip: probability of mirroring.
+        pad: pixels added on each side before a random crop back to ``size``; 0 leaves it out.
+        erasing: probability of erasing a box.
+        erasing_area: smallest and largest erased fraction of the picture.
+        erasing_aspect: smallest and largest height / width of the box. Boxes that do not fit are
+            drawn again.
+        mean: per RGB channel, of pixels scaled to 0 … 1.
+        std: likewise, positive.
+
+    Raises:
+        InputError: if a probability, fraction or range is out of bounds.
+    """
+
+    size: tuple[int, int]
+    flip: float = 0.5
+    pad: int = 10
+    erasing: float = 0.5
+    erasing_area: tuple[float, float] = (0.02, 0.4)
+    erasing_aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erasing"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise InputError(f"{name}={value} is a probability: give a value from 0 to 1")
+        if self.pad < 0:
+            raise InputError(f"pad={self.pad} counts pixels: give 0 or more")
+        for name, highest in (("erasing_area", 1.0), ("erasing_aspect", float("inf"))):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= highest:
+                raise InputError(
+                    f"{name}={low, high} must be a low and a high bound above 0 and at most "
+                    f"{highest}"
+                )
+
+    def __call__(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, 3, h, w) uint8 pictures, augmented: (B, 3, H, W) float32 in channels_last.
+
+        ``generator`` is on the CPU; how far it advances depends on B alone.
+        """
+        return self.apply(pictures, self.draw(len(pictures), generator))
+
+    def draw(self, count: int, generator: torch.Generator) -> AugmentationDraw:
+        """Draw what happens to ``count`` pictures."""
+        return AugmentationDraw(
+            flip=torch.rand(count, generator=generator) < self.flip,
+            crop=torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator),
+            box=self._draw_boxes(count, generator),
+        )
+
+    def apply(self, pictures: Tensor, draw: AugmentationDraw) -> Tensor:
+        """Do to (B, 3, h, w) uint8 pictures what was drawn; the result is as of calling."""
+        draw = draw.to(pictures.device)
+        rows = self._flip_and_crop(resize(pictures, self.size), draw)
+        normalised = _normalise(rows, self.mean, self.std)
+        return _as_pictures(normalised.masked_fill_(self._erased(draw.box), 0))
+
+    def _draw_boxes(self, count: int, generator: torch.Generator) -> Tensor:
+        """(B, 4) boxes: the first attempt that fits, where one is drawn at all."""
+        height, width = self.size
+        # In float64 the product of a draw below 1 with a whole number stays below that number.
+        chance, down, right = torch.rand(3, count, dtype=torch.float64, generator=generator)
+        attempts = torch.rand(2, count, _ATTEMPTS, dtype=torch.float64, generator=generator)
+        area = _between(self.erasing_area, attempts[0]) * height * width
+        aspect = _between(self.erasing_aspect, attempts[1])
+        heights = (area * aspect).sqrt().round().long()
+        widths = (area / aspect).sqrt().round().long()
+        fits = (heights <= height) & (widths <= width)
+        chosen = fits.long().argmax(dim=1, keepdim=True)
+        erase = (chance < self.erasing) & fits.any(dim=1)
+        box_height = heights.gather(1, chosen).squeeze(1) * erase
+        box_width = widths.gather(1, chosen).squeeze(1) * erase
+        top = (down * (height - box_height + 1)).long()
+        left = (right * (width - box_width + 1)).long()
+        return torch.stack([top, left, box_height, box_width], dim=1)
+
+    def _flip_and_crop(self, pictures: Tensor, draw: AugmentationDraw) -> Tensor:
+        """(B, 3, H, W) uint8 pictures, flipped, padded and cropped, as (B, H, 3W) RGB rows."""
+        count = len(pictures)
+        height, width = self.size
+        padding = (0, 0, *4 * (self.pad,))
+        padded = F.pad(pictures.permute(0, 2, 3, 1), padding).contiguous()
+        both = torch.cat([padded, padded.flip(2)])
+        # A row of the crop is one piece of memory wherever it starts, and both ways round are at
+        # hand: copying rows is many times faster than gathering pixels.
+        rows = both.flatten().unfold(0, 3 * width, 3)
+        picture = torch.arange(count, device=pictures.device) + count * draw.flip
+        first = picture * both.shape[1] + draw.crop[:, 0]
+        lines = first[:, None] + torch.arange(height, device=pictures.device)
+        starts = lines * both.shape[2] + draw.crop[:, 1:]
+        return rows.index_select(0, starts.flatten()).view(count, height, 3 * width)
+
+    def _erased(self, box: Tensor) -> Tensor:
+        """(B, H, 3W) bool, which values of the RGB rows lie in the (B, 4) boxes."""
+        height, width = self.size
+        top, left, box_height, box_width = box.unsqueeze(2).unbind(1)
+        lines = torch.arange(height, device=box.device)
+        columns = torch.arange(width, device=box.device).repeat_interleave(3)
+        crossed = (lines >= top) & (lines < top + box_height)
+        inside = (columns >= left) & (columns < left + box_width)
+        # Each row is a copy of its picture's `inside`, or of nothing.
+        table = torch.cat([torch.zeros_like(inside), inside])
+        rows = torch.arange(len(box), device=box.device)[:, None] + len(box) * crossed
+        return table.index_select(0, rows.flatten()).view(len(box), height, 3 * width)
+
+
+def _between(bounds: tuple[float, float], uniform: Tensor) -> Tensor:
+    low, high = bounds
+    return low + (high - low) * uniform
+
+
+def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, 3, h, w) uint8 pictures to (B, 3, *size) uint8, bilinear, smoothing if smaller."""
+    if pictures.shape[2:] == size:
+        return pictures
+    if pictures.device.type == "cpu":
+        return F.interpolate(pictures, size, mode="bilinear", antialias=True)
+    # Only the CPU interpolates uint8.
+    smooth = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True)
+    return smooth.round_().to(torch.uint8)
+
+
+def _normalise(rows: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(B, H, 3W) uint8 RGB rows as normalised float32."""
+    scale, shift = _scale_and_shift(mean, std, rows.shape[2] // 3, rows.device)
+    values = rows.float()
+    return torch.addcmul(shift, values, scale, out=values)
+
+
+@lru_cache
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What normalises one RGB row of 3W pixel values 0 … 255: multiply, then add."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return scale.repeat(width), shift.repeat(width)
+
+
+def _as_pictures(rows: Tensor) -> Tensor:
+    """(B, H, 3W) RGB rows seen as (B, 3, H, W), which is channels_last in memory."""
+    return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)

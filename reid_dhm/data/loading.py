@@ -1,0 +1,276 @@
+"""From index batches to batches of uint8 pictures on the training device.
+
+A set that fits is decoded once and kept; a larger one is decoded by worker processes as it is
+needed. Both give the same batches; augmentation and normalisation are left to others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reid_dhm.data.pictures import check_pictures, read_picture
+from reid_dhm.data.samples import Sample
+from reid_dhm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the pictures done and the pictures in all."""
+
+_EXIF_ORIENTATION = 0x0112
+_PICTURES_PER_JOB = 64
+_GPU_SHARE = 0.25  # of the free GPU memory that the decoded set may take; training needs the rest
+
+
+class Batch(NamedTuple):
+    """One batch of B pictures.
+
+    Attributes:
+        pictures: (B, 3, h, w) uint8 RGB on the training device, channels_last in memory.
+        labels: (B,) int64 on the training device.
+        indices: (B,) int64 on the CPU, rows in the samples.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+def build_loader(
+    samples: Sequence[Sample],
+    labels: Sequence[int],
+    size: tuple[int, int],
+    device: torch.device,
+    cache_limit: int,
+    num_workers: int,
+    progress: Progress | None = None,
+) -> MemoryLoader | WorkerLoader:
+    """Keep the decoded set in memory if it needs at most ``cache_limit`` bytes, else use workers.
+
+    Either way every picture has been decoded once when this returns, so a corrupt one is found
+    before training starts.
+
+    Args:
+        samples: the training pictures.
+        labels: their class labels, in the same order.
+        size: (height, width) of the model's input.
+        device: where batches are wanted.
+        cache_limit: bytes that the decoded set may take.
+        num_workers: decoding processes, if it takes more.
+        progress: told how decoding into memory goes.
+
+    Raises:
+        InputError: if there are no samples or a picture cannot be read.
+    """
+    need, native = estimate_bytes(samples, size)
+    height, width = native or size
+    kept = f"{len(samples)} pictures at {height}x{width} need {need / 2**20:.0f} MiB decoded"
+    limit = f"the cache limit of {cache_limit / 2**20:.0f} MiB"
+    if need <= cache_limit:
+        logger.info("%s, within %s: decoding them once into memory", kept, limit)
+        return MemoryLoader(samples, labels, size, device, progress, stored_size=native or size)
+    logger.info("%s, above %s: decoding in %d worker processes", kept, limit, num_workers)
+    check_pictures(samples)
+    return WorkerLoader(samples, labels, size, device, num_workers)
+
+
+def estimate_bytes(
+    samples: Sequence[Sample], size: tuple[int, int]
+) -> tuple[int, tuple[int, int] | None]:
+    """Memory that the decoded pictures take, from the header of every file.
+
+    Returns:
+        Bytes, and the (height, width) that all pictures share if they do and it is no larger than
+        ``size`` on either side. Such pictures are kept as they are; others are kept at ``size``,
+        and None says so.
+
+    Raises:
+        InputError: if there are no samples or a picture cannot be read.
+    """
+    if not samples:
+        raise InputError("there are no pictures to load: the training split is empty")
+    with ThreadPoolExecutor() as pool:
+        sizes = set(pool.map(_upright_size, [sample.path for sample in samples]))
+    height, width = sizes.pop()
+    native = (height, width) if not sizes and height <= size[0] and width <= size[1] else None
+    height, width = native or size
+    return len(samples) * height * width * 3, native
+
+
+class MemoryLoader:
+    """Decodes every picture once, in threads, and cuts batches from the uint8 set.
+
+    On a GPU with room (the set takes at most a quarter of the free memory) the set lives there and
+    the host only sends row numbers; otherwise it stays in main memory. It is held once.
+
+    Args:
+        samples: N pictures.
+        labels: their N class labels.
+        size: (height, width) of the model's input.
+        device: where batches are wanted.
+        progress: told how decoding goes.
+        stored_size: (height, width) to keep pictures at; by default the size they all share, if
+            it is no larger than ``size``, else ``size``.
+
+    Raises:
+        InputError: if there are no samples or a picture cannot be read.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Sequence[int],
+        size: tuple[int, int],
+        device: torch.device,
+        progress: Progress | None = None,
+        stored_size: tuple[int, int] | None = None,
+    ) -> None:
+        self._labels = _label_tensor(samples, labels).to(device)
+        stored_size = stored_size or estimate_bytes(samples, size)[1] or size
+        pictures = torch.from_numpy(_decode_all(samples, stored_size, progress))
+        self._pictures = pictures.to(device) if _has_room(device, pictures.nbytes) else pictures
+
+    def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
+        """One batch for each (B,) int64 tensor of rows in the samples."""
+        device = self._labels.device
+        for indices in index_batches:
+            rows = self._pictures.index_select(0, indices.to(self._pictures.device))
+            pictures = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            yield Batch(pictures, self._labels[indices.to(device)], indices)
+
+
+class WorkerLoader:
+    """Decodes pictures in worker processes, anew in every epoch, and resizes them to ``size``.
+
+    The workers live as long as one call of :meth:`batches`.
+
+    Args:
+        samples: N pictures.
+        labels: their N class labels.
+        size: (height, width) of the pictures in a batch.
+        device: where batches are wanted.
+        num_workers: decoding processes; 0 decodes in this one.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Sequence[int],
+        size: tuple[int, int],
+        device: torch.device,
+        num_workers: int,
+    ) -> None:
+        self._labels = _label_tensor(samples, labels).to(device)
+        self._decoder = _BatchDecoder([sample.path for sample in samples], size)
+        self._num_workers = num_workers
+
+    def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
+        """One batch for each (B,) int64 tensor of rows in the samples.
+
+        Raises:
+            InputError: if a picture cannot be read.
+        """
+        device = self._labels.device
+        decoded = DataLoader(
+            self._decoder,
+            batch_size=None,
+            sampler=[indices.tolist() for indices in index_batches],
+            num_workers=self._num_workers,
+            worker_init_fn=_start_worker,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # otherwise each epoch draws from the global one
+        )
+        for batch in decoded:
+            if isinstance(batch, InputError):
+                raise batch
+            rows, indices = batch
+            pictures = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            yield Batch(pictures, self._labels[indices.to(device)], indices)
+
+
+class _BatchDecoder(Dataset[tuple[Tensor, Tensor] | InputError]):
+    """Maps a list of rows to (B, H, W, 3) uint8 pictures and their (B,) rows."""
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
+        self._paths = paths
+        self._size = size
+
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor] | InputError:
+        # Raised in a worker, an error would reach the user as a traceback of two processes.
+        try:
+            pictures = [_read_at(self._paths[row], self._size) for row in rows]
+        except InputError as error:
+            return error
+        return torch.from_numpy(np.stack(pictures)), torch.tensor(rows)
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # OpenCV's own threads do not survive the fork
+
+
+def _decode_all(
+    samples: Sequence[Sample], size: tuple[int, int], progress: Progress | None
+) -> np.ndarray:
+    """All pictures as one (N, H, W, 3) uint8 array."""
+    total = len(samples)
+    pictures = np.empty((total, *size, 3), np.uint8)
+
+    def decode(start: int) -> int:
+        end = min(start + _PICTURES_PER_JOB, total)
+        for row in range(start, end):
+            pictures[row] = _read_at(samples[row].path, size)
+        return end
+
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(decode, range(0, total, _PICTURES_PER_JOB)):
+            if progress is not None:
+                progress(done, total)
+    return pictures
+
+
+def _read_at(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a picture as (*size, 3) uint8 RGB: averaged over areas if it shrinks, else bilinear."""
+    picture = read_picture(path)
+    height, width = size
+    if picture.shape[:2] == size:
+        return picture
+    shrinks = picture.shape[0] >= height and picture.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(picture, (width, height), interpolation=interpolation)
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of the picture as :func:`read_picture` returns it, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            on_its_side = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a header it cannot parse
+        height, width, _ = read_picture(path).shape  # which says what is wrong, if anything is
+        return height, width
+    return (width, height) if on_its_side else (height, width)
+
+
+def _label_tensor(samples: Sequence[Sample], labels: Sequence[int]) -> Tensor:
+    if len(samples) != len(labels):
+        raise ValueError(f"{len(samples)} samples, but {len(labels)} labels")
+    return torch.tensor(labels, dtype=torch.int64)
+
+
+def _has_room(device: torch.device, need: int) -> bool:
+    """Whether a decoded set of ``need`` bytes may live on the device."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return need <= _GPU_SHARE * free
