@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 # torchreid stores its rank-1 beside the weights as a NumPy scalar; nothing else foreign is allowed.
 # NumPy 2 moved what makes one, and files name the old place or the new.
 _SCALAR = np.float64().__reduce__()[0]
@@ -23,6 +26,8 @@ _NUMPY_GLOBALS: list[Any] = [
     np.dtype,
     *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
 ]
+
+_SAME_ARCHITECTURE = "pass weights of the same architecture"
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -83,7 +88,9 @@ def load_weights(
 
     The order decides only where names differ, and then the number of tensors, every shape and
     every name's last part (``weight``, ``running_mean`` …) must agree in order: the same network
-    written with its modules nested or named in another way.
+    written with its modules nested or named in another way. Sorted names, as in a ``.safetensors``,
+    never agree (a normalisation's bias comes before its weight), and a name that fits where it
+    stands in the model but not where it stands in the file refutes the order.
 
     Args:
         module: loaded in place, only if everything fits.
@@ -95,25 +102,39 @@ def load_weights(
     Raises:
         InputError: a tensor is missing, superfluous or of another shape.
     """
-    own = {k: v for k, v in module.state_dict().items() if not k.startswith(unused or ("\0",))}
-    given = {k: v for k, v in tensors.items() if not k.startswith(unused or ("\0",))}
-    if own.keys() != given.keys() and _kinds(own) == _kinds(given):
+    own = {k: v for k, v in module.state_dict().items() if not k.startswith(unused)}
+    given = {k: v for k, v in tensors.items() if not k.startswith(unused)}
+    if own.keys() != given.keys() and _agree_in_order(own, given):
+        logger.warning("%s names its tensors in its own way: they are taken in order", source)
         given = dict(zip(own, given.values(), strict=True))
     # Files from before num_batches_tracked existed lack it, and it takes no part in inference.
     counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
     given = {**counters, **given}
     for name, value in own.items():
         if name not in given:
-            raise InputError(f"{source} does not fit the model: it lacks {name}")
+            raise InputError(
+                f"{source} does not fit the model, it lacks {name}: {_SAME_ARCHITECTURE}"
+            )
         if given[name].shape != value.shape:
             raise InputError(
-                f"{source} does not fit the model: {name} is {tuple(given[name].shape)}, "
-                f"the model's is {tuple(value.shape)}"
+                f"{source} does not fit the model, its {name} is {tuple(given[name].shape)} and "
+                f"the model's {tuple(value.shape)}: {_SAME_ARCHITECTURE}"
             )
     extra = sorted(given.keys() - own.keys())
     if extra:
-        raise InputError(f"{source} does not fit the model: it also holds {extra[0]}")
+        raise InputError(
+            f"{source} does not fit the model, it also holds {extra[0]}: {_SAME_ARCHITECTURE}"
+        )
     module.load_state_dict(given, strict=False)
+
+
+def _agree_in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    misplaced = [
+        name
+        for name, other in zip(own, given, strict=False)
+        if name != other and name in given and given[name].shape == own[name].shape
+    ]
+    return not misplaced and _kinds(own) == _kinds(given)
 
 
 def _kinds(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
