@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, cast
+from typing import cast
 
 from torch import nn
 from torchvision.models.densenet import _DenseBlock, _Transition
@@ -61,9 +61,9 @@ def resnet_pathway(backbone: Backbone, after: str) -> list[PathBlock]:
     path = []
     channels = backbone.stage(after).channels
     for stage, planes, count in layout:
-        sources = cast(list[Any], list(backbone.blocks(stage)))
-        block_type: type[BasicBlock | Bottleneck] = type(sources[0])
-        stride = sources[0].stride if _strided(sources[0]) else 1
+        sources = list(backbone.blocks(stage))
+        block_type = cast(type[BasicBlock | Bottleneck], type(sources[0]))
+        stride = 2 if _strided(sources[0]) else 1
         for index in range(count):
             block = _residual_block(block_type, channels, planes, stride if index == 0 else 1)
             path.append(PathBlock(block, sources[index], f"{stage}.{index}"))
@@ -101,8 +101,9 @@ def densenet_pathway(backbone: Backbone, after: str) -> list[PathBlock]:
                     remove_stride(block)
                 channels //= 2
             elif isinstance(source, _DenseBlock):
-                block = _half_dense_block(source, channels)
-                channels += len(block) * _growth(source)
+                half = _half_dense_block(source, channels)
+                channels += len(half) * _growth(source)
+                block = half
             elif isinstance(source, nn.BatchNorm2d):
                 block = nn.BatchNorm2d(channels)
             else:
