@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from reid_dhm.errors import InputError
 
 
+PROBE_SIZE = 64  # pixels: side of the picture that shapes are read off, twice any total stride
+
+
 @dataclass(frozen=True)
 class StageInfo:
     """What a stage declares to whoever attaches to it.
@@ -138,8 +141,7 @@ class Backbone(nn.Module):
         """Run one small picture through and read every stage's shapes off it."""
         was_training = self.training
         self.eval()
-        size = 64
-        x = torch.zeros(1, 3, size, size)
+        x = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
         found = []
         for name, stage in self.stages.items():
             shapes = [x.shape]
@@ -151,7 +153,7 @@ class Backbone(nn.Module):
                 StageInfo(
                     name=name,
                     channels=x.shape[1],
-                    stride=size // x.shape[-1],
+                    stride=PROBE_SIZE // x.shape[-1],
                     fork_positions=tuple(i for i in inside if shapes[i] == shapes[-1]),
                     preserving=tuple(shapes[i] == shapes[i - 1] for i in inside),
                 )
@@ -177,7 +179,7 @@ def split_by_stride(blocks: Iterable[nn.Module]) -> dict[str, list[nn.Module]]:
     Works for any network written as one ``nn.Sequential`` of blocks (MobileNets, EfficientNets).
     """
     groups: list[list[nn.Module]] = []
-    x = torch.zeros(1, 3, 64, 64)
+    x = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
     with torch.no_grad():
         for block in blocks:
             was_training = block.training

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
-from reid_dhm.models.backbones import Backbone, PathBlock
+from reid_dhm.models.backbones import PROBE_SIZE, Backbone, PathBlock, StageInfo
 from reid_dhm.models.heads import Head, ReIDOutput
 from reid_dhm.models.pathways import derived_pathway
 
@@ -86,9 +86,7 @@ def build_branch(
     else:
         raise InputError(f"init of the branch after {spec.after} is {spec.init!r}: fresh or copy")
     path = nn.Sequential(*(block.block for block in pathway))
-    head = Head(
-        _channels(path, info.channels), num_classes, pooling, neck, _embedding(backbone, neck)
-    )
+    head = Head(_channels(path, info), num_classes, pooling, neck, _embedding(backbone, neck))
     return Branch(spec.after, info.fork_positions, path, head)
 
 
@@ -120,9 +118,10 @@ def _copy(block: PathBlock, backbone: str, spec: BranchSpec) -> None:
 
 
 @torch.no_grad()
-def _channels(path: nn.Sequential, channels: int) -> int:
+def _channels(path: nn.Sequential, fork: StageInfo) -> int:
     was_training = path.training
-    out = path.eval()(torch.zeros(1, channels, 8, 4)).shape[1]
+    side = PROBE_SIZE // fork.stride
+    out = path.eval()(torch.zeros(1, fork.channels, side, side)).shape[1]
     path.train(was_training)
     return out
 
