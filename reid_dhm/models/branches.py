@@ -22,7 +22,8 @@ class BranchSpec:
 
     Attributes:
         after: name of the stage it forks after.
-        init: ``fresh`` (random) or ``copy`` (of the matching blocks of the trunk).
+        init: ``fresh`` (random) or ``copy`` (of the matching blocks of the trunk, and of its
+            native embedding layer where a head without a neck uses it).
     """
 
     after: str
@@ -77,16 +78,16 @@ def build_branch(
             f"name an earlier one in model.branches"
         )
     pathway = _pathway(backbone, spec.after)
+    path = nn.Sequential(*(block.block for block in pathway))
+    embedding = _embedding(backbone, neck)
     if spec.init == "copy":
         for block in pathway:
             _copy(block, backbone.name, spec)
     elif spec.init == "fresh":
-        for block in pathway:
-            init_weights(block.block)
+        init_weights(nn.ModuleList([path, embedding] if embedding else [path]))
     else:
         raise InputError(f"init of the branch after {spec.after} is {spec.init!r}: fresh or copy")
-    path = nn.Sequential(*(block.block for block in pathway))
-    head = Head(_channels(path, info), num_classes, pooling, neck, _embedding(backbone, neck))
+    head = Head(_channels(path, info), num_classes, pooling, neck, embedding)
     return Branch(spec.after, info.fork_positions, path, head)
 
 
@@ -139,4 +140,3 @@ def init_weights(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d)):
             layer.reset_parameters()
-            layer.reset_running_stats()
