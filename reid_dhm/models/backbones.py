@@ -8,7 +8,7 @@ stride and fork positions instead of knowing the architecture. Side branches are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -201,9 +201,11 @@ class Provider:
         split: takes it apart.
         pretrained: makes it with downloaded ImageNet weights, or ``None`` where there are none.
         unused: prefixes of the model's parameters that no stage or embedding holds (classifiers).
+        rename: turns a tensor's name in the provider's published files into the model's.
     """
 
     create: Callable[[], nn.Module]
     split: Callable[[nn.Module], Split]
     pretrained: Callable[[], nn.Module] | None = None
-    unused: tuple[str, ...] = field(default=("fc.", "classifier."))
+    unused: tuple[str, ...] = ("fc.", "classifier.")
+    rename: Callable[[str], str] = str

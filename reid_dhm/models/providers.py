@@ -6,6 +6,8 @@ Adding one is adding an entry to :data:`BACKBONES`: how to create it and how to 
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -80,9 +82,14 @@ def torchreid_models() -> ModuleType:
     return models
 
 
-def _torchvision(name: str, split: Any) -> Provider:
+def _torchvision(name: str, split: Any, rename: Callable[[str], str] = str) -> Provider:
     create = partial(torchvision.models.get_model, name)
-    return Provider(create, split, pretrained=partial(create, weights="DEFAULT"))
+    return Provider(create, split, pretrained=partial(create, weights="DEFAULT"), rename=rename)
+
+
+def _rename_densenet(name: str) -> str:
+    """The published file says ``denselayer1.norm.1.weight`` where the model says ``norm1``."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
 
 
 def _create_torchreid(name: str, pretrained: bool = False) -> nn.Module:
@@ -105,7 +112,7 @@ BACKBONES: dict[str, Provider] = {
         for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     },
     **{name: _torchvision(name, split_resnet) for name in ("resnext50_32x4d", "wide_resnet50_2")},
-    "densenet121": _torchvision("densenet121", split_densenet),
+    "densenet121": _torchvision("densenet121", split_densenet, _rename_densenet),
     **{
         name: _torchvision(name, split_mobilenet)
         for name in ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large")
@@ -141,7 +148,8 @@ def build_backbone(name: str, weights: str | None = None, last_stride: int = 2) 
     else:
         model = provider.create()
         if weights is not None:
-            load_weights(model, read_state_dict(weights), source=weights, unused=provider.unused)
+            tensors = {provider.rename(k): v for k, v in read_state_dict(weights).items()}
+            load_weights(model, tensors, source=weights, unused=provider.unused)
     return Backbone(name, provider.split(model), last_stride)
 
 
