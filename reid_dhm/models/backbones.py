@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
 
-
 PROBE_SIZE = 64  # pixels: side of the picture that shapes are read off, twice any total stride
 
 
