@@ -64,11 +64,12 @@ def card_path(weights: Path) -> Path:
 def save_model(model: ReIDModel, card: ModelCard, path: Path) -> None:
     """Write weights to ``path`` (``.safetensors``) and the card beside it, each atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(card), indent=2) + "\n"  # fails before anything is replaced
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"format": "pt"})
     partial.replace(path)
-    write_atomically(card_path(path), json.dumps(asdict(card), indent=2) + "\n")
+    write_atomically(card_path(path), text)
 
 
 def load_model(path: Path) -> tuple[ReIDModel, ModelCard]:
@@ -99,12 +100,13 @@ def read_card(path: Path) -> ModelCard:
             if key in content:
                 content[key] = tuple(content[key])
         return ModelCard(**content)
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no model card ({error}): export the model again") from error
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     partial.replace(path)
