@@ -1,0 +1,1 @@
+"""From checkpoints and pictures to embeddings, whatever engine runs the network."""
