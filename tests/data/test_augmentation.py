@@ -177,3 +177,13 @@ def test_settings_out_of_bounds_are_refused_by_name(setting: dict) -> None:
     (name,) = setting
     with pytest.raises(InputError, match=name):
         TrainAugmentation((24, 14), **setting)
+
+
+def test_training_goes_on_after_inference_mode() -> None:
+    """What is kept between calls must not make later batches unfit for autograd."""
+    batch, size = pictures(2, 11, 7), (11, 7)  # a size no other test has
+    with torch.inference_mode():
+        TestTransform(size)(batch)
+    convolution = torch.nn.Conv2d(3, 4, 3)
+    convolution(TrainAugmentation(size, pad=1)(batch, torch.Generator())).sum().backward()
+    assert convolution.weight.grad is not None

@@ -1,0 +1,1 @@
+"""Our figure, the peer's, and the ratio, measured in one run."""
