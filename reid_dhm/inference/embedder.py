@@ -16,7 +16,9 @@ from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
+import torch
 
+from reid_dhm.data.augmentation import resize
 from reid_dhm.data.pictures import read_picture
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
@@ -196,10 +198,16 @@ def _checked(pixels: np.ndarray, row: int) -> np.ndarray:
 
 
 def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (h, w, 3) to (H, W, 3) as training sets are: by area if it shrinks, else bilinear."""
-    height, width = size
-    if picture.shape[:2] == size:
-        return picture
-    shrinks = picture.shape[0] >= height and picture.shape[1] >= width
+    """Resize (h, w, 3) to (H, W, 3) with the very pixels that training sees.
+
+    Pictures no larger than the input are enlarged as
+    :class:`~reid_dhm.data.augmentation.TestTransform` does with a set kept at its native size;
+    others as :mod:`reid_dhm.data.loading` stores them.
+    """
+    height, width, _ = picture.shape
+    if height <= size[0] and width <= size[1]:
+        enlarged = resize(torch.from_numpy(picture).permute(2, 0, 1)[None], size)
+        return enlarged[0].permute(1, 2, 0).numpy()
+    shrinks = height >= size[0] and width >= size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=interpolation)
+    return cv2.resize(picture, size[::-1], interpolation=interpolation)

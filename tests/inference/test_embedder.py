@@ -1,0 +1,247 @@
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from reid_dhm.data.augmentation import TestTransform
+from reid_dhm.data.loading import MemoryLoader
+from reid_dhm.data.samples import Sample
+from reid_dhm.errors import InputError
+from reid_dhm.inference.embedder import _READERS, Embedder
+from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.card import ModelCard, save_model
+
+SIZE = (64, 32)
+CARD = ModelCard("mobilenet_v2", num_classes=3, size=SIZE, branches=(BranchSpec("stage3"),))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = CARD.build()
+    # Statistics of real activations: an untrained network's embeddings hardly differ otherwise.
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+            layer.momentum = None
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, *SIZE))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def embedder(model):
+    return Embedder.from_model(model, CARD, device="cpu", batch_size=4)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return cv2.resize(noise(8, 4, seed=seed), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write(path, picture: np.ndarray):
+    cv2.imwrite(str(path), picture[:, :, ::-1])
+    return path
+
+
+def reference(model, pictures: np.ndarray) -> np.ndarray:
+    """Raw embeddings by the definition: scale to 0 … 1, normalise, run the main path."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    x = (x - torch.tensor(CARD.mean)[:, None, None]) / torch.tensor(CARD.std)[:, None, None]
+    with torch.inference_mode():
+        return model.embed(x).numpy()
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return F.cosine_similarity(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+
+
+def test_embeddings_are_the_models_own_as_unit_rows(model, embedder):
+    pictures = noise(10, *SIZE)
+    raw = reference(model, pictures)
+    found = embedder(pictures)
+    assert found.shape == (10, embedder.dim) == raw.shape
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        found, raw / np.linalg.norm(raw, axis=1, keepdims=True), rtol=0, atol=1e-5
+    )
+    assert cosines(found[:1], found[1:2]) < 0.99  # else the comparison would prove nothing
+
+
+def test_raw_embeddings_keep_their_length(model):
+    pictures = noise(3, *SIZE)
+    raw = Embedder.from_model(model, CARD, device="cpu", normalize=False)(pictures)
+    np.testing.assert_allclose(raw, reference(model, pictures), rtol=1e-4, atol=1e-4)
+
+
+def test_files_and_arrays_of_any_size_come_back_in_input_order(tmp_path, embedder):
+    sizes = [(128, 64), (64, 32), (20, 30), (90, 31), (64, 32), (200, 100), (33, 80)]
+    arrays = [smooth(*size, seed=seed) for seed, size in enumerate(sizes)]
+    mixed = [
+        write(tmp_path / f"{9 - row}.png", array) if row % 2 else array
+        for row, array in enumerate(arrays)
+    ]
+    together = embedder([*mixed[:3], str(mixed[3]), *mixed[4:]])
+    alone = np.concatenate([embedder([array]) for array in arrays])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [[(32, 16)] * 4, [(48, 30)] * 4, [(100, 50)] * 4, [(100, 50), (64, 32), (100, 20), (70, 30)]],
+    ids=["half", "smaller", "larger", "mixed"],
+)
+def test_a_file_embeds_as_the_same_pixels_do_in_training(tmp_path, model, embedder, sizes):
+    paths = [write(tmp_path / f"{n}.png", smooth(*size, seed=n)) for n, size in enumerate(sizes)]
+    samples = [Sample(path, 1, 1) for path in paths]
+    loader = MemoryLoader(samples, [0] * 4, SIZE, torch.device("cpu"))
+    (batch,) = loader.batches([torch.arange(4)])
+    with torch.inference_mode():
+        trained = model.embed(TestTransform(SIZE)(batch.pictures))
+    np.testing.assert_allclose(embedder(paths), F.normalize(trained).numpy(), rtol=0, atol=1e-4)
+
+
+def test_flip_averages_with_the_mirrored_picture_before_normalising(model):
+    pictures = noise(3, *SIZE)
+    mirrored = pictures[:, :, ::-1].copy()
+    mean = (reference(model, pictures) + reference(model, mirrored)) / 2
+    embedder = Embedder.from_model(model, CARD, device="cpu", flip=True)
+    np.testing.assert_allclose(
+        embedder(pictures), mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
+    )
+    np.testing.assert_allclose(embedder(pictures), embedder(mirrored), rtol=0, atol=1e-5)
+
+
+def test_ensemble_puts_the_heads_side_by_side(model):
+    card = ModelCard(**{**vars(CARD), "embedding": "ensemble"})
+    embedder = Embedder.from_model(model, card, device="cpu", normalize=False)
+    found = embedder(noise(2, *SIZE))
+    main = model.head.dim
+    assert found.shape[1] == embedder.dim == main + model.branches[0].head.dim
+    raw = reference(model, noise(2, *SIZE))
+    np.testing.assert_allclose(
+        found[:, :main], raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.norm(found[:, main:], axis=1), 1, rtol=1e-5)
+
+
+def test_embedding_unknown_to_a_card_is_refused(model):
+    with pytest.raises(InputError, match="embedding is 'both'"):
+        Embedder.from_model(model, ModelCard(**{**vars(CARD), "embedding": "both"}))
+
+
+def test_a_model_in_training_is_left_alone_and_later_changes_do_not_show():
+    model = CARD.build().train()
+    embedder = Embedder.from_model(model, CARD, device="cpu")
+    before = embedder(noise(2, *SIZE))
+    assert model.training
+    assert len(model.branches) == 1
+    for parameter in model.parameters():
+        parameter.data.mul_(2)
+    np.testing.assert_array_equal(embedder(noise(2, *SIZE)), before)
+
+
+def test_checkpoint_on_disk_embeds_as_the_model_in_memory(tmp_path, model, embedder):
+    save_model(model, CARD, tmp_path / "best.safetensors")
+    opened = Embedder(tmp_path, engine="torch", device="cpu", batch_size=4)
+    np.testing.assert_array_equal(opened(noise(5, *SIZE)), embedder(noise(5, *SIZE)))
+    assert opened.card == CARD
+    assert opened.fingerprint == embedder.fingerprint
+    assert (opened.engine, opened.device) == ("torch", "cpu")
+
+
+def test_unreadable_picture_stops_with_its_name(tmp_path, embedder):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"bad\.jpg is truncated, corrupt or not a picture"):
+        embedder([noise(8, 8), bad])
+
+
+def test_unreadable_pictures_are_reported_and_nothing_else_is_lost(tmp_path, embedder):
+    good = [write(tmp_path / f"{n}.png", noise(*SIZE, seed=n)) for n in range(9)]
+    bad = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    bad[0].write_bytes(b"no picture")
+    found: list[tuple[int, str]] = []
+    paths = [bad[0], *good[:6], bad[1], *good[6:]]
+    kept = embedder(paths, on_error=lambda row, error: found.append((row, str(error))))
+    assert [row for row, _ in found] == [0, 7]
+    assert "a.jpg" in found[0][1]
+    assert "b.jpg" in found[1][1]
+    np.testing.assert_allclose(kept, embedder(good), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)],
+    ids=["grey", "float", "empty"],
+)
+def test_array_that_is_no_rgb_picture_is_refused_by_number(embedder, array):
+    with pytest.raises(InputError, match="picture 5 is an array of shape"):
+        embedder([*noise(5, 8, 8), array])
+
+
+def test_no_pictures_give_no_rows(embedder):
+    assert embedder([]).shape == (0, embedder.dim)
+
+
+def test_one_path_instead_of_a_list_is_refused(embedder):
+    with pytest.raises(InputError, match="give a list"):
+        embedder("a.jpg")
+
+
+class _Watched(Sequence):
+    """A million pictures' worth of sequence that remembers how far it was read."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.asked = count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(self.count)
+        self.asked = stop
+        return [noise(8, 8)] * (stop - start)
+
+
+def test_reading_keeps_a_bounded_distance_ahead(embedder):
+    pictures = _Watched(200)
+    ahead: list[int] = []
+    embedder(pictures, on_progress=lambda done, total: ahead.append(pictures.asked - done))
+    assert len(ahead) == 50
+    assert max(ahead) <= 4 * (_READERS + 1)
+
+
+def test_progress_ends_at_the_total(embedder):
+    steps: list[tuple[int, int]] = []
+    embedder(noise(10, *SIZE), on_progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(4, 10), (8, 10), (10, 10)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "quick"}, "engine 'quick' is unknown: use auto or torch"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
+        ({"device": "cuda:99"}, "device cuda:99 is not there"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_unusable_options_are_refused(model, options, message):
+    with pytest.raises(InputError, match=message):
+        Embedder.from_model(model, CARD, **options)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_half_precision_on_the_gpu_agrees_with_float32(model, embedder):
+    on_gpu = Embedder.from_model(model, CARD, device="cuda")
+    pictures = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
+    assert (cosines(on_gpu(pictures), embedder(pictures)) >= 0.999).all()
