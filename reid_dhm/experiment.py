@@ -27,7 +27,7 @@ from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training import randomness
 from reid_dhm.training.diagnostics import gradient_agreement
-from reid_dhm.training.loop import Augment, Evaluate, Progress, Trainer, build_accelerator
+from reid_dhm.training.loop import Augment, Evaluate, Progress, Report, Trainer, build_accelerator
 from reid_dhm.training.runlog import environment
 from reid_dhm.training.state import find_state
 
@@ -47,6 +47,7 @@ _FREE_ON_RESUME = (
 def run_experiment(
     config: Config,
     progress: Progress | None = None,
+    report: Report | None = None,
     decode_progress: DecodeProgress | None = None,
 ) -> dict[str, float]:
     """Train as configured.
@@ -54,6 +55,7 @@ def run_experiment(
     Args:
         config: what to train; ``config.output`` becomes the run folder.
         progress: told after every training step.
+        report: told after every epoch.
         decode_progress: told while pictures are decoded.
 
     Returns:
@@ -123,7 +125,7 @@ def run_experiment(
         batches = ((augment(b.pictures, draws), b.labels) for b in loader.batches(chosen))
         return gradient_agreement(model, criterion, batches)
 
-    return trainer.fit(evaluate, select, diagnose, progress)
+    return trainer.fit(evaluate, select, diagnose, progress, report)
 
 
 DIAGNOSED_BATCHES = 8

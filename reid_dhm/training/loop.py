@@ -33,8 +33,10 @@ from reid_dhm.training.state import find_state, load_state, match_memory_format,
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Evaluate = Callable[[ReIDModel], dict[str, float]]
 Diagnose = Callable[[ReIDModel, int], dict[str, float]]
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with the epoch, the step and running figures after every step."""
+Progress = Callable[[int, int, int, dict[str, float]], None]
+"""Called after every step with the epoch, steps done in it, steps in it, and running figures."""
+Report = Callable[[dict[str, float]], None]
+"""Called with every epoch's record."""
 
 
 class Loader(Protocol):
@@ -143,6 +145,7 @@ class Trainer:
         select: str = "mAP",
         diagnose: Diagnose | None = None,
         progress: Progress | None = None,
+        report: Report | None = None,
     ) -> dict[str, float]:
         """Train to the last epoch.
 
@@ -151,6 +154,7 @@ class Trainer:
             select: the figure, higher is better, by which the best weights are kept.
             diagnose: further figures by model and epoch, every ``diagnose_every`` epochs.
             progress: told after every step.
+            report: told after every epoch.
 
         Returns:
             The figures of the best evaluation, with its ``epoch``.
@@ -173,6 +177,8 @@ class Trainer:
             if main:
                 log.write(record)
                 self._save()
+                if report is not None:
+                    report(record)
             self.accelerator.wait_for_everyone()
         log.close()
         return self.best
@@ -199,7 +205,7 @@ class Trainer:
                 sums[name] += value
             pictures += len(batch.labels)
             if progress is not None:
-                progress(self.epoch, step, {"loss": float(terms["total"]), "lr": lr})
+                progress(self.epoch, step + 1, steps, {"loss": float(terms["total"]), "lr": lr})
         means = torch.stack(list(sums.values())) / steps
         means = self.accelerator.reduce(means, "mean")
         seconds = time.perf_counter() - start
