@@ -11,7 +11,6 @@ here (reported as seconds), starting the workers and filling their queues there.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import itertools
 import statistics
@@ -20,7 +19,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -33,6 +31,7 @@ from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.data.samples import Sample, label_of_pid
 from reid_dhm.errors import InputError
+from reid_dhm.models.torchreid import torchreid_module
 
 NUM_IDENTITIES = 16
 NUM_INSTANCES = 4
@@ -122,7 +121,7 @@ def torchreid_loader(
         An iterable of batches, a new epoch each time: dictionaries whose ``img`` is
         (B, 3, H, W) float32 on the CPU and ``pid`` is (B,) labels.
     """
-    data = _torchreid_data()
+    data = torchreid_module("data")
     label = label_of_pid(samples)
     rows = [(str(sample.path), label[sample.pid], sample.camid) for sample in samples]
     name = next(_names)
@@ -180,11 +179,3 @@ def _rate(batches: Iterator[Tensor], device: torch.device) -> float:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _torchreid_data() -> ModuleType:
-    """The data package of torchreid, as the PyPI release or upstream names it."""
-    try:
-        return importlib.import_module("torchreid.reid.data")
-    except ModuleNotFoundError:
-        return importlib.import_module("torchreid.data")

@@ -9,7 +9,6 @@ import copy
 import re
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import torchvision
@@ -18,6 +17,7 @@ from torch import nn
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import Backbone, Pathway, Provider, Split, split_by_stride
 from reid_dhm.models.pathways import densenet_pathway, resnet_pathway
+from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.models.weights import load_weights, read_state_dict
 
 
@@ -68,20 +68,6 @@ def split_osnet(model: Any) -> Split:
     )
 
 
-def torchreid_models() -> ModuleType:
-    """The module of torchreid's model builders, from its PyPI package or from upstream's."""
-    try:
-        from torchreid.reid import models
-    except ImportError:
-        try:
-            from torchreid import models
-        except ImportError as error:
-            raise InputError(
-                f"torchreid cannot be imported ({error}): pip install torchreid gdown tensorboard"
-            ) from error
-    return models
-
-
 def _torchvision(name: str, split: Any, rename: Callable[[str], str] = str) -> Provider:
     create = partial(torchvision.models.get_model, name)
     return Provider(create, split, pretrained=partial(create, weights="DEFAULT"), rename=rename)
@@ -93,7 +79,7 @@ def _rename_densenet(name: str) -> str:
 
 
 def _create_torchreid(name: str, pretrained: bool = False) -> nn.Module:
-    build = torchreid_models().build_model
+    build = torchreid_module("models").build_model
     return build(name, num_classes=1000, pretrained=pretrained, use_gpu=False)
 
 
@@ -164,4 +150,4 @@ def _download(name: str, provider: Provider) -> nn.Module:
         raise InputError(f"ImageNet weights of {name} not downloaded ({reason}): {mend}") from error
 
 
-__all__ = ["BACKBONES", "build_backbone", "torchreid_models"]
+__all__ = ["BACKBONES", "build_backbone"]

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from reid_dhm.config import TrainConfig
 from reid_dhm.data.loading import Batch
 from reid_dhm.data.samples import Sample
-from reid_dhm.errors import NonFiniteLossError
+from reid_dhm.errors import InputError, NonFiniteLossError
 from reid_dhm.losses import Objective
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.models.reid import ReIDModel
@@ -93,6 +93,11 @@ class Trainer:
         self.accelerator = accelerator
         self.epoch = 0  # the next one to run
         self.best: dict[str, float] = {}
+        if len(sampler) < settings.accumulate:
+            raise InputError(
+                f"train.accumulate is {settings.accumulate}, but an epoch has {len(sampler)} "
+                "batches: lower it"
+            )
         self.schedule = Schedule(
             settings.schedule,
             settings.epochs,
@@ -165,7 +170,7 @@ class Trainer:
         main = self.accelerator.is_main_process
         log = RunLog(self.folder, self.epoch - 1, silent=not main)
         while self.epoch < self.settings.epochs:
-            record: dict[str, Any] = {"epoch": self.epoch, **self._train_epoch(progress)}
+            record: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch(progress)}
             done = self.epoch + 1
             if main and diagnose and done % (self.settings.diagnose_every or done + 1) == 0:
                 record |= diagnose(self.plain_model, self.epoch)
@@ -183,7 +188,8 @@ class Trainer:
         log.close()
         return self.best
 
-    def _train_epoch(self, progress: Progress | None) -> dict[str, float]:
+    def train_epoch(self, progress: Progress | None = None) -> dict[str, float]:
+        """Train the epoch ``self.epoch``; returns what is logged of it."""
         rank = self.accelerator.process_index
         torch.manual_seed(randomness.derived_seed(self.seed, randomness.GLOBAL, self.epoch, rank))
         self.model.train()
@@ -193,14 +199,15 @@ class Trainer:
             lambda: torch.zeros((), device=self.accelerator.device)
         )
         pictures, waited, start = 0, 0.0, time.perf_counter()
-        steps = len(self.sampler)
-        batches = self._augmented(self.sampler.epoch(self.epoch), rank)
+        # whole optimiser steps alone: half-accumulated gradients would not survive a resume
+        steps = len(self.sampler) // self.settings.accumulate * self.settings.accumulate
+        batches = self.inputs(self.sampler.epoch(self.epoch))
         for step in range(steps):
             before = time.perf_counter()
             batch, inputs = next(batches)
             waited += time.perf_counter() - before
             lr = self._set_learning_rate(step / steps)
-            terms = self._step(batch, inputs, step)
+            terms = self.step(batch, inputs, step)
             for name, value in terms.items():
                 sums[name] += value
             pictures += len(batch.labels)
@@ -217,12 +224,15 @@ class Trainer:
             "train/input_share": waited / seconds,
         }
 
-    def _augmented(self, index_batches: list[Tensor], rank: int) -> Iterator[tuple[Batch, Tensor]]:
+    def inputs(self, index_batches: list[Tensor]) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches with their augmented (B, 3, H, W) float32 pictures."""
+        rank = self.accelerator.process_index
         for step, batch in enumerate(self.loader.batches(index_batches)):
             draws = randomness.generator(self.seed, randomness.AUGMENTATION, self.epoch, step, rank)
             yield batch, self.augment(batch.pictures, draws)
 
-    def _step(self, batch: Batch, inputs: Tensor, step: int) -> dict[str, Tensor]:
+    def step(self, batch: Batch, inputs: Tensor, step: int) -> dict[str, Tensor]:
+        """One forward, backward and (unless accumulating) update; returns the objective's terms."""
         # the same on every process: all of them fork and drop alike
         draws = randomness.generator(self.seed, randomness.STRUCTURE, self.epoch, step)
         forks = self.plain_model.draw_forks(draws)

@@ -1,0 +1,72 @@
+"""``reid-dhm train``: train as a configuration says, into a run folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reid_dhm.cli.options import JsonOption, write_json
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file, e.g. from configs/.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the configuration to change."),
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Train a model: baseline, deep supervision (DSL) or DHM.
+
+    Example: reid-dhm train configs/market1501_resnet50_dhm.yaml data.root=datasets seed=1
+
+    Continue a run that was stopped: the same command with resume=true
+
+    Several GPUs: torchrun --nproc_per_node 4 tools/train.py CONFIG
+    """
+    from reid_dhm.config import load_config
+
+    settings = load_config(config, overrides or ())
+
+    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.experiment import run_experiment
+
+    first = os.environ.get("RANK", "0") == "0"
+    epochs = settings.train.epochs
+    with (
+        progress_bar("Reading pictures", shown=first) as decoded,
+        progress_bar("Training", shown=first) as trained,
+    ):
+
+        def progress(epoch: int, step: int, steps: int, figures: dict[str, float]) -> None:
+            trained(epoch * steps + step, epochs * steps)
+
+        def report(record: dict[str, float]) -> None:
+            typer.echo(_line(record, epochs))
+
+        best = run_experiment(settings, progress, report, decoded)
+    if not first:
+        return
+    typer.echo(f"best: {_figures(best)} (epoch {int(best['epoch']) + 1})")
+    typer.echo(f"run folder: {settings.output}")
+    if json is not None:
+        write_json(json, {**best, "output": settings.output})
+
+
+def _line(record: dict[str, float], epochs: int) -> str:
+    line = (
+        f"epoch {int(record['epoch']) + 1}/{epochs}: loss {record['train/total']:.3f}, "
+        f"accuracy {record['train/accuracy']:.1%}, lr {record['train/lr']:.2e}, "
+        f"{record['train/pictures_per_second']:.0f} pictures/s"
+    )
+    tests = {k.removeprefix("test/"): v for k, v in record.items() if k.startswith("test/")}
+    tests.pop("seconds", None)
+    return f"{line}; {_figures(tests)}" if tests else line
+
+
+def _figures(figures: dict[str, float]) -> str:
+    shown = {k: v for k, v in figures.items() if k not in ("epoch", "rank10", "rank20")}
+    return ", ".join(f"{name} {value:.2%}" for name, value in shown.items())
