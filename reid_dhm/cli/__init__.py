@@ -1,0 +1,89 @@
+"""The command ``reid-dhm``: one subcommand a file, and how every failure reaches the user.
+
+Subcommands import what they need when they run, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from reid_dhm import __version__
+from reid_dhm.cli.benchmark import benchmark
+from reid_dhm.cli.demo import demo
+from reid_dhm.cli.embed import embed
+from reid_dhm.cli.eval import evaluate
+from reid_dhm.cli.train import train
+from reid_dhm.errors import InputError
+
+app = typer.Typer(
+    name="reid-dhm",
+    help="Person re-identification with Dynamic Hierarchical Mimicking.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("embed")(embed)
+app.add_typer(benchmark, name="benchmark")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"reid-dhm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped.
+
+    Args:
+        arguments: what follows ``reid-dhm``; ``None`` takes the process's own.
+    """
+    for chatter in ("Cython evaluation", "Detected pickle protocol"):  # torchreid, torch
+        warnings.filterwarnings("ignore", message=chatter)
+    logger, handler = logging.getLogger("reid_dhm"), logging.StreamHandler()
+    handler.setFormatter(_Message())
+    logger.addHandler(handler)
+    try:
+        app(sys.argv[1:] if arguments is None else list(arguments), prog_name="reid-dhm")
+    except InputError as error:
+        sys.exit(_failure(str(error)))
+    except OSError as error:
+        # A full disk or a folder without permission is the user's to mend as well.
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_failure(f"{where}{error.strerror or error}"))
+    finally:
+        logger.removeHandler(handler)
+    sys.exit(0)
+
+
+def _failure(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+class _Message(logging.Formatter):
+    """``warning: …``, in the manner of ``error: …``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format with the level's name in lower case."""
+        return f"{record.levelname.lower()}: {record.getMessage()}"

@@ -1,0 +1,110 @@
+"""``reid-dhm embed``: a folder of pictures to a file of embeddings."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from reid_dhm.cli.options import (
+    BackboneOption,
+    DeviceOption,
+    FlipOption,
+    JsonOption,
+    NeckOption,
+    SizeOption,
+    write_json,
+)
+from reid_dhm.errors import InputError
+
+
+def embed(
+    checkpoint: Annotated[
+        Path,
+        typer.Option(help="A run folder, a .safetensors with its card, or others' weights."),
+    ],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Its pictures at any depth.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The .npz to write.")],
+    engine: Annotated[
+        Literal["auto", "torch"], typer.Option(help="What runs the network.")
+    ] = "auto",
+    device: DeviceOption = "auto",
+    flip: FlipOption = False,
+    on_error: Annotated[
+        Literal["stop", "skip"],
+        typer.Option(help="What a picture that cannot be read does: stop the run, or be left out."),
+    ] = "stop",
+    json: JsonOption = None,
+    backbone: BackboneOption = None,
+    size: SizeOption = None,
+    neck: NeckOption = None,
+) -> None:
+    """Embed every picture of a folder, in sorted path order.
+
+    The file holds `embeddings` (N, D), unit rows of float32, and `paths` (N,).
+
+    Example: reid-dhm embed --checkpoint runs/demo --images crops --output crops.npz
+    """
+    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.embedder import Embedder
+    from reid_dhm.retrieval.embeddings import write_embeddings
+
+    paths = pictures_below(images)
+    opened = open_checkpoint(checkpoint, backbone, size, neck)
+    embedder = Embedder(opened, engine=engine, device=device, flip=flip)
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+    skipped: dict[int, InputError] = {}
+    start = time.perf_counter()
+    with progress_bar("Embedding") as progress:
+        embeddings = embedder(paths, progress, None if on_error == "stop" else skipped.__setitem__)
+    seconds = time.perf_counter() - start
+    kept = [path for row, path in enumerate(paths) if row not in skipped]
+    if not kept:
+        raise InputError(f"none of the {len(paths)} pictures below {images} can be read")
+    write_embeddings(output, embeddings, kept)
+
+    for error in skipped.values():
+        typer.echo(f"skipped: {error}", err=True)
+    left_out = f", {len(skipped)} skipped" if skipped else ""
+    typer.echo(
+        f"{len(kept)} pictures{left_out}, {embedder.dim} dimensions: {output}\n"
+        f"{seconds:.1f} s, {len(paths) / seconds:.0f} pictures a second "
+        f"({embedder.engine} on {embedder.device})"
+    )
+    if json is not None:
+        figures = {
+            "num_pictures": len(kept),
+            "dim": embedder.dim,
+            "skipped": [
+                {"path": paths[row], "reason": str(error)} for row, error in skipped.items()
+            ],
+            "fingerprint": embedder.fingerprint,
+            "engine": embedder.engine,
+            "device": embedder.device,
+            "seconds": seconds,
+        }
+        write_json(json, figures)
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """Picture files in ``folder`` and the folders below it, hidden ones left out, sorted.
+
+    Raises:
+        InputError: no such folder, or no picture in it.
+    """
+    from reid_dhm.data.pictures import list_pictures
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give the folder that holds the pictures")
+    paths: list[str] = []
+    for inside, folders, _ in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += map(str, list_pictures(Path(inside)))
+    if not paths:
+        raise InputError(f"{folder} holds no pictures: give the folder that does")
+    return sorted(paths)

@@ -1,0 +1,60 @@
+"""Options that several commands share, and what their words mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import typer
+
+Size: TypeAlias = tuple[int, int]
+
+
+def parse_size(text: str) -> Size:
+    """``256x128`` → (256, 128), height first."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no HEIGHTxWIDTH in pixels, such as 256x128")
+    return int(found[1]), int(found[2])
+
+
+OTHERS = "Checkpoints without a card"
+
+BackboneOption = Annotated[
+    str | None, typer.Option("--backbone", rich_help_panel=OTHERS, help="E.g. osnet_x0_25.")
+]
+SizeOption = Annotated[
+    Any,
+    typer.Option(
+        "--size",
+        rich_help_panel=OTHERS,
+        metavar="HxW",
+        parser=parse_size,
+        help="Input size in pixels, e.g. 256x128.",
+    ),
+]
+NeckOption = Annotated[
+    Literal["none"] | None,
+    typer.Option(
+        "--neck", rich_help_panel=OTHERS, help="The backbone's own test-time feature (none)."
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.")
+]
+FlipOption = Annotated[
+    bool, typer.Option("--flip", help="Average each embedding with the mirrored picture's.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here as well.")
+]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write figures for machines; the file appears whole or not at all."""
+    from reid_dhm.models.card import write_atomically
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(content, indent=2) + "\n")

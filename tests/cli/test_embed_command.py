@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.retrieval.embeddings import read_embeddings
+
+TOOL = Path(__file__).parents[2] / "tools" / "embed.py"
+
+
+@pytest.fixture
+def crops(tmp_path) -> Path:
+    folder = tmp_path / "crops"
+    random = np.random.default_rng(0)
+    for name in ("b/2.png", "a-b/3.jpg", "a/9.png", "z.png", ".hidden/no.png", "a/.no.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        size = (*random.integers(20, 90, 2), 3)
+        cv2.imwrite(str(folder / name), random.integers(0, 256, size, np.uint8))
+    (folder / "a" / "notes.txt").write_text("no picture")
+    return folder
+
+
+ORDER = ["a-b/3.jpg", "a/9.png", "b/2.png", "z.png"]
+
+
+def test_tool_embeds_a_folder_in_sorted_path_order(crops, trained_run, tmp_path):
+    output = tmp_path / "new" / "crops.npz"
+    done = subprocess.run(
+        [sys.executable, TOOL, "--checkpoint", trained_run, "--images", crops, "--output", output],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 pictures" in done.stdout
+    embeddings, paths = read_embeddings(output)
+    assert list(paths) == [str(crops / name) for name in ORDER]
+    np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
+
+
+def test_flip_and_figures(run, crops, trained_run, tmp_path):
+    output, figures = tmp_path / "crops.npz", tmp_path / "crops.json"
+    options = ("--checkpoint", trained_run, "--images", crops, "--output", output)
+    assert run("embed", *options, "--flip", "--engine", "torch", "--json", figures).code == 0
+    embedder = Embedder(trained_run, flip=True)
+    embeddings, paths = read_embeddings(output)
+    np.testing.assert_allclose(embeddings, embedder(paths), rtol=0, atol=1e-5)
+    found = json.loads(figures.read_text())
+    assert found.pop("seconds") > 0
+    assert found == {
+        "num_pictures": 4,
+        "dim": 512,
+        "skipped": [],
+        "fingerprint": embedder.fingerprint,
+        "engine": "torch",
+        "device": embedder.device,
+    }
+
+
+def test_corrupt_picture_stops_and_leaves_no_file(run, crops, trained_run, tmp_path):
+    (crops / "a" / "bad.jpg").write_bytes(b"no picture")
+    output = tmp_path / "crops.npz"
+    outcome = run("embed", "--checkpoint", trained_run, "--images", crops, "--output", output)
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ")
+    assert "bad.jpg" in outcome.err
+    assert not output.exists()
+
+
+def test_corrupt_pictures_can_be_skipped_by_name(run, crops, trained_run, tmp_path):
+    (crops / "a" / "bad.jpg").write_bytes(b"no picture")
+    (crops / "worse.png").touch()
+    output, figures = tmp_path / "crops.npz", tmp_path / "crops.json"
+    outcome = run(
+        *("embed", "--checkpoint", trained_run, "--images", crops, "--output", output),
+        *("--on-error", "skip", "--json", figures),
+    )
+    assert outcome.code == 0
+    assert "4 pictures, 2 skipped" in outcome.out
+    skipped = json.loads(figures.read_text())["skipped"]
+    assert [entry["path"] for entry in skipped] == [
+        str(crops / "a" / "bad.jpg"),
+        str(crops / "worse.png"),
+    ]
+    for entry in skipped:
+        assert f"skipped: {entry['reason']}" in outcome.err
+    embeddings, paths = read_embeddings(output)
+    assert list(paths) == [str(crops / name) for name in ORDER]
+    np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
+
+
+def test_folder_without_a_readable_picture_is_refused(run, trained_run, tmp_path):
+    (tmp_path / "crops").mkdir()
+    options = ("--checkpoint", trained_run, "--output", tmp_path / "x.npz", "--on-error", "skip")
+    outcome = run("embed", *options, "--images", tmp_path / "crops")
+    assert (outcome.code, "holds no pictures" in outcome.err) == (1, True)
+    (tmp_path / "crops" / "bad.jpg").touch()
+    outcome = run("embed", *options, "--images", tmp_path / "crops")
+    assert (outcome.code, "none of the 1 pictures" in outcome.err) == (1, True)
+    outcome = run("embed", *options, "--images", tmp_path / "gone")
+    assert (outcome.code, "gone is no folder" in outcome.err) == (1, True)
+
+
+def test_engine_that_is_not_there_is_wrong_usage(run, crops, trained_run, tmp_path):
+    options = ("--checkpoint", trained_run, "--images", crops, "--output", tmp_path / "x.npz")
+    outcome = run("embed", *options, "--engine", "openvino")
+    assert outcome.code == 2
+    assert "openvino" in outcome.err

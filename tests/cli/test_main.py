@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import pytest
+
+import reid_dhm
+from reid_dhm.retrieval import embeddings
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_version_is_printed(run):
+    assert run("--version") == (0, f"reid-dhm {reid_dhm.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "embed"])
+def test_help_shows_an_example_without_loading_what_is_heavy(command):
+    done = python(
+        "import sys\n"
+        "from reid_dhm.cli import main\n"
+        "try:\n"
+        f"    main([{command!r}, '--help'])\n"
+        "finally:\n"
+        "    heavy = {'torch', 'cv2', 'faiss', 'torchreid', 'scipy'} & set(sys.modules)\n"
+        "    print('heavy:', sorted(heavy))\n"
+    )
+    assert done.returncode == 0
+    assert f"Example: reid-dhm {command}" in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+def test_unknown_command_and_option_are_wrong_usage(run):
+    assert run("evil").code == 2
+    assert run("eval", "--rank").code == 2
+
+
+def test_user_errors_are_one_line_without_a_traceback(run):
+    code, out, err = run("eval", "--embeddings", "gone.npz")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: gone.npz")
+    assert err.count("\n") == 1
+
+
+def test_errors_of_the_file_system_are_one_line_too(run, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device", "figures.json")
+
+    monkeypatch.setattr(embeddings, "read_evaluation_npz", full)
+    outcome = run("eval", "--embeddings", "a.npz")
+    assert outcome == (1, "", "error: figures.json: No space left on device\n")
+
+
+def test_interrupt_exits_as_shells_expect(run, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embeddings, "read_evaluation_npz", interrupted)
+    assert run("eval", "--embeddings", "a.npz").code == 130
+
+
+def test_our_warnings_are_lines_and_printed_once(run, monkeypatch):
+    def warning(path):
+        import logging
+
+        logging.getLogger("reid_dhm.data").warning("few pictures")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embeddings, "read_evaluation_npz", warning)
+    for _ in range(2):  # a second command in one process adds no second line
+        assert run("eval", "--embeddings", "a.npz").err == "warning: few pictures\n"

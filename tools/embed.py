@@ -1,0 +1,8 @@
+"""Embed a folder of pictures: ``reid-dhm embed``."""
+
+import sys
+
+from reid_dhm.cli import main
+
+if __name__ == "__main__":
+    main(["embed", *sys.argv[1:]])
