@@ -38,8 +38,8 @@ def save_state(
     tensors, settings = _flatten_optimizer(optimizer)
     save_file(tensors, partial / "optimizer.safetensors")
     (partial / "state.json").write_text(json.dumps({"optimizer": settings, "progress": progress}))
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # otherwise the old one is the only whole state there is
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
