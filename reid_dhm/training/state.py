@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
@@ -68,7 +69,7 @@ def load_state(
         optimizer.load_state_dict(
             _unflatten_optimizer(load_file(folder / "optimizer.safetensors"), saved["optimizer"])
         )
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume from {folder} ({reason}): the run was made by another configuration "
