@@ -6,7 +6,6 @@ as the DHM objective.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,28 +74,28 @@ def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | No
     Args:
         name: ``triplet`` (margin 0.3 unless given; mined across processes), ``none``, or one of
             :data:`LIBRARY_LOSSES` from pytorch-metric-learning (mined within a process).
-        margin: for losses that have one.
+        margin: of ``triplet``.
 
     Raises:
-        InputError: unknown name, a margin for a loss without one, or the library is missing.
+        InputError: unknown name, a margin for another loss than the triplet's, or the library is
+            missing.
     """
     if name == "triplet":
         return partial(batch_hard_triplet, margin=0.3 if margin is None else margin)
-    if name == "none":
-        return None
-    if name not in LIBRARY_LOSSES:
+    if name not in (*LIBRARY_LOSSES, "none"):
         known = ", ".join(["triplet", *LIBRARY_LOSSES, "none"])
         raise InputError(f"loss.metric is {name!r}: use one of {known}")
+    if margin is not None:
+        raise InputError(f"loss.margin is {margin}, but {name} takes none: leave it out")
+    if name == "none":
+        return None
     try:
         from pytorch_metric_learning import losses
     except ImportError as error:
         raise InputError(
             f"loss.metric: {name} needs pytorch-metric-learning: pip install 'reid-dhm[metric]'"
         ) from error
-    build = getattr(losses, LIBRARY_LOSSES[name])
-    if margin is not None and "margin" not in inspect.signature(build).parameters:
-        raise InputError(f"loss.margin is {margin}, but {name} has no margin: leave it out")
-    loss = build() if margin is None else build(margin=margin)
+    loss = getattr(losses, LIBRARY_LOSSES[name])()
     return lambda features, labels: loss(features.float(), labels)
 
 
