@@ -172,7 +172,8 @@ class Trainer:
         while self.epoch < self.settings.epochs:
             record: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch(progress)}
             done = self.epoch + 1
-            if main and diagnose and done % (self.settings.diagnose_every or done + 1) == 0:
+            if diagnose and done % (self.settings.diagnose_every or done + 1) == 0:
+                # on every process: triplets are mined across them
                 record |= diagnose(self.plain_model, self.epoch)
             if done % self.settings.evaluate_every == 0 or done == self.settings.epochs:
                 if main:
