@@ -108,6 +108,8 @@ class Trainer:
         )
         model.to(accelerator.device).to(memory_format=torch.channels_last)
         if settings.sync_bn and accelerator.num_processes > 1:
+            if accelerator.device.type != "cuda":
+                raise InputError("train.sync_bn needs GPUs: leave it out on the CPU")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         optimizer = build_optimizer(
             model.parameters(),
