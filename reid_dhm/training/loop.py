@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import torch
 from accelerate import Accelerator
@@ -167,7 +167,8 @@ class Trainer:
             The figures of the best evaluation, with its ``epoch``.
 
         Raises:
-            NonFiniteLossError: the loss is NaN or infinite; the last checkpoint stays.
+            NonFiniteLossError: the loss is NaN or infinite, or the weights are at the end of an
+                epoch; the last good checkpoint stays.
         """
         main = self.accelerator.is_main_process
         log = RunLog(self.folder, self.epoch - 1, silent=not main)
@@ -243,7 +244,8 @@ class Trainer:
             with self.accelerator.autocast():
                 outputs = self.model(inputs, forks)
             terms = self.objective(outputs, batch.labels, draws)
-            self._refuse_non_finite(terms["total"], batch, step)
+            if not torch.isfinite(terms["total"]):
+                self._refuse(f"the loss is {float(terms['total'])} at", batch, step)
             self.accelerator.backward(terms["total"])
             if self.settings.clip_norm is not None and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
@@ -260,13 +262,14 @@ class Trainer:
             group["lr"] = lr
         return lr
 
-    def _refuse_non_finite(self, loss: Tensor, batch: Batch, step: int) -> None:
-        if torch.isfinite(loss):
-            return
+    def _weights_are_finite(self) -> bool:
+        return all(bool(weight.isfinite().all()) for weight in self.plain_model.parameters())
+
+    def _refuse(self, what: str, batch: Batch, step: int) -> NoReturn:
         files = ", ".join(str(self.samples[i].path) for i in batch.indices.tolist())
         kept = find_state(self.folder / "last")
         raise NonFiniteLossError(
-            f"the loss is {float(loss)} at epoch {self.epoch}, step {step}: lower train.lr, use "
+            f"{what} epoch {self.epoch}, step {step}: lower train.lr, use "
             f"train.precision=no, or look at the batch's pictures; the last good checkpoint is "
             f"{kept or 'none yet'}; the batch: {files}"
         )
