@@ -21,11 +21,11 @@ def gradient_agreement(
 ) -> dict[str, float]:
     """Compare, in every shared stage, the gradient of the main head's loss with each branch's.
 
-    A head's loss is its own part of the objective: ID, metric, and what it mimics. The model and
-    its running statistics are left as they were.
+    A head's loss is its own part of the objective: ID, metric, and what it mimics. The model's
+    mode, weights and running statistics are left as they are.
 
     Args:
-        model: in any mode; measured in train mode, as it is trained.
+        model: in the mode it is trained in, frozen batch normalisation included.
         criterion: the objective.
         batches: (pictures (B, 3, H, W) float, labels (B,)) pairs, at least two.
 
@@ -35,10 +35,8 @@ def gradient_agreement(
         ``gradient/variance/STAGE``: the main gradient's variance over batches, relative to the
         squared length of its mean (also without branches, so that methods can be compared).
     """
-    was_training = model.training
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     random_state = torch.get_rng_state()
-    model.train()
     shared = _shared_stages(model)
     cosines: dict[str, list[float]] = defaultdict(list)
     sums: dict[str, Tensor] = {}
@@ -60,7 +58,6 @@ def gradient_agreement(
         count += 1
     for name, value in model.named_buffers():
         value.copy_(buffers[name])
-    model.train(was_training)
     torch.set_rng_state(random_state)
 
     figures = {}
