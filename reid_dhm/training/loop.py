@@ -217,6 +217,8 @@ class Trainer:
             pictures += len(batch.labels)
             if progress is not None:
                 progress(self.epoch, step + 1, steps, {"loss": float(terms["total"]), "lr": lr})
+        if not self._weights_are_finite():
+            self._refuse("the weights are not finite after", batch, step)
         means = torch.stack(list(sums.values())) / steps
         means = self.accelerator.reduce(means, "mean")
         seconds = time.perf_counter() - start
