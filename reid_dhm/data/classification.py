@@ -24,7 +24,7 @@ def load_classification(root: Path | str) -> ClassificationDataset:
     Classes are numbered from 0 in the sorted order of the training folders' names.
 
     Raises:
-        InputError: a split is missing or empty, or tests a class that training does not have.
+        InputError: a split is missing or empty, a class has no training pictures.
     """
     root = Path(root)
     train, test = root / "train", root / "val"
@@ -36,7 +36,12 @@ def load_classification(root: Path | str) -> ClassificationDataset:
                 f"{folder} does not exist: put a folder per class under train/ and val/ in {root}"
             )
     classes = tuple(sorted(path.name for path in train.iterdir() if path.is_dir()))
-    return ClassificationDataset(classes, _samples(train, classes), _samples(test, classes))
+    dataset = ClassificationDataset(classes, _samples(train, classes), _samples(test, classes))
+    trained = {sample.pid for sample in dataset.train}
+    for label, name in enumerate(classes):
+        if label not in trained:
+            raise InputError(f"{train / name} holds no pictures: add some or remove the class")
+    return dataset
 
 
 def _samples(split: Path, classes: tuple[str, ...]) -> tuple[Sample, ...]:
