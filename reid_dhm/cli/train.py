@@ -45,7 +45,7 @@ def train(
             trained(epoch * steps + step, epochs * steps)
 
         def report(record: dict[str, float]) -> None:
-            typer.echo(_line(record, epochs))
+            typer.echo(epoch_line(record, epochs))
 
         best = run_experiment(settings, progress, report, decoded)
     if not first:
@@ -56,7 +56,8 @@ def train(
         write_json(json, {**best, "output": settings.output})
 
 
-def _line(record: dict[str, float], epochs: int) -> str:
+def epoch_line(record: dict[str, float], epochs: int) -> str:
+    """One epoch's record for people."""
     line = (
         f"epoch {int(record['epoch']) + 1}/{epochs}: loss {record['train/total']:.3f}, "
         f"accuracy {record['train/accuracy']:.1%}, lr {record['train/lr']:.2e}, "

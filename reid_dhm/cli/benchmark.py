@@ -1,0 +1,108 @@
+"""``reid-dhm benchmark``: our figure, the peer's, and the ratio, measured in one run."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reid_dhm.cli.options import JsonOption, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reid_dhm.benchmarks.pipeline import PipelineRates
+    from reid_dhm.benchmarks.training import TrainingRates
+    from reid_dhm.data.samples import Sample
+
+benchmark = typer.Typer(
+    help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
+)
+
+
+@benchmark.command("train")
+def train(
+    config: Annotated[Path, typer.Argument(help="Backbone, size, batch and recipe.")] = Path(
+        "configs/market1501_mobilenetv2_cpu.yaml"
+    ),
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Train on this set below data.root; pictures are made up otherwise."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side a round.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
+    workers: Annotated[int, typer.Option(min=0, help="torchreid's loader processes.")] = 2,
+    json: JsonOption = None,
+) -> None:
+    """Training and its input pipeline beside torchreid's, and the cost of DHM's branches.
+
+    Example: reid-dhm benchmark train configs/market1501_mobilenetv2_cpu.yaml
+    """
+    from reid_dhm.config import load_config
+
+    settings = load_config(config, overrides or ())
+
+    import torch
+
+    from reid_dhm.benchmarks.pipeline import compare_pipelines, write_pictures
+    from reid_dhm.benchmarks.training import compare_training
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = (settings.model.size[0], settings.model.size[1])
+    with tempfile.TemporaryDirectory() as scratch:
+        samples: Sequence[Sample]
+        if dataset is None:
+            samples = write_pictures(Path(scratch))
+        else:
+            from reid_dhm.data.datasets import load_dataset
+
+            samples = load_dataset(dataset, settings.data.root, required=["train"]).train
+        pipelines = compare_pipelines(samples, size, device, workers, rounds)
+        rates = compare_training(samples, settings, steps, rounds, workers)
+    _print(settings.model.backbone, pipelines, rates)
+    if json is not None:
+        write_json(json, {"pipeline": asdict(pipelines), "training": asdict(rates)})
+
+
+def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    height, width = pipelines.size
+    title = f"{backbone}, {height}x{width}, batches of {pipelines.batch_size}"
+    table = Table(title=title, title_justify="left")
+    for column in ("pictures a second", "ours", "torchreid", "ratio"):
+        table.add_column(column, justify="left" if column == "pictures a second" else "right")
+    table.add_row(
+        f"input pipeline (torchreid: {pipelines.num_workers} workers)",
+        f"{pipelines.ours:.0f}",
+        f"{pipelines.torchreid:.0f}",
+        f"{pipelines.ratio:.2f}",
+    )
+    for method, rate in rates.ours.items():
+        peer = rates.torchreid if method == "baseline" else None
+        table.add_row(
+            f"training, {method}",
+            f"{rate:.1f}",
+            "" if peer is None else f"{peer:.1f}",
+            "" if peer is None else f"{rate / peer:.2f}",
+        )
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for method in rates.ours:
+        console.print(
+            f"{method}: {rates.input_share[method]:.1%} of a step is its input; the rate is "
+            f"{rates.ours[method] / rates.resident[method]:.1%} of that on one batch already there"
+        )
+    cost = rates.ours["baseline"] / rates.ours["dhm"]
+    deployed = rates.deployed["dhm"] / rates.deployed["baseline"]
+    console.print(
+        f"a step with DHM's branches takes {cost:.2f} times the plain one; "
+        f"after deploy() embedding takes {deployed:.2f} times the plain network's time"
+    )

@@ -1,0 +1,8 @@
+"""Show the whole pipeline on made-up people: ``reid-dhm demo``."""
+
+import sys
+
+from reid_dhm.cli import main
+
+if __name__ == "__main__":
+    main(["demo", *sys.argv[1:]])
