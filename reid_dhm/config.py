@@ -5,6 +5,7 @@ Configuration is read at the edge (:mod:`reid_dhm.cli`); nothing below takes a :
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,21 @@ _CHOICES = {
 }
 _POSITIVE = (
     *("train.epochs", "train.num_identities", "train.num_instances", "train.batch_size"),
-    *("train.lr", "train.accumulate", "train.evaluate_every", "loss.temperature"),
+    *("train.lr", "train.accumulate", "train.evaluate_every", "train.clip_norm"),
+    "loss.temperature",
+)
+_NOT_NEGATIVE = (
+    *("seed", "data.cache_limit", "data.workers", "data.pad", "loss.alpha", "loss.metric_weight"),
+    *("train.weight_decay", "train.warmup_epochs", "train.diagnose_every"),
+)
+_SHARES = (
+    *("data.flip", "data.erasing", "loss.smoothing", "loss.mimic_drop"),
+    *("train.momentum", "train.warmup_factor", "train.gamma"),
+)
+_RANGES = (
+    (_POSITIVE, lambda value: 0 < value < math.inf, "must be positive"),
+    (_NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "must not be negative"),
+    (_SHARES, lambda value: 0 <= value <= 1, "must lie between 0 and 1"),
 )
 
 
@@ -149,7 +164,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             merged = OmegaConf.merge(merged, _names_as_list(content))
         except OmegaConfBaseException as error:
             raise InputError(_explain(source, error)) from error
-    config = OmegaConf.to_object(merged)
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        raise InputError(_explain(str(path), error)) from error
     assert isinstance(config, Config)
     config.output = config.output or str(Path("runs") / path.stem)
     _check(config, path)
@@ -173,7 +191,9 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[str, dict[str, 
         raise InputError(f"configuration {path} is no YAML: {_one_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"configuration {path} holds no keys: write lines like 'method: dhm'")
-    base = content.pop("base", None)
+    base = content.pop("base", "")
+    if not isinstance(base, str):
+        raise InputError(f"configuration {path}: base is {base!r}: name one YAML file beside it")
     below = _read(path.parent / base, (*seen, path.resolve())) if base else []
     return [*below, (str(path), content)]
 
@@ -215,10 +235,13 @@ def _check(config: Config, path: Path) -> None:
         value = OmegaConf.select(flat, key)
         if value not in allowed:
             raise InputError(f"{path}: {key} is {value!r}: use one of {', '.join(allowed)}")
-    for key in _POSITIVE:
-        value = OmegaConf.select(flat, key)
-        if value <= 0:
-            raise InputError(f"{path}: {key} is {value}: it must be positive")
+    for keys, fits, demand in _RANGES:
+        for key in keys:
+            value = OmegaConf.select(flat, key)
+            if value is not None and not fits(value):
+                raise InputError(f"{path}: {key} is {value}: it {demand}")
+    if not config.data.name:
+        raise InputError(f"{path}: data.name is empty: name at least one dataset")
     if len(config.model.size) != 2 or min(config.model.size) < 8:
         raise InputError(f"{path}: model.size is {config.model.size}: give [height, width]")
     if config.train.ema is not None and not 0 < config.train.ema < 1:
