@@ -1,0 +1,188 @@
+"""How close a query is to a gallery picture: exactly for a pair, quickly for a whole block.
+
+A float32 matrix product is fast, but the last bits of its sums depend on the block size, the thread
+count, the library and the device, so it cannot decide between pictures that are almost equally
+far. Here it only says what is obvious; what lies within its rounding error is decided by
+:meth:`Space.exact`. Counting (:mod:`.ranking`) and searching (:mod:`.index`) share this one
+definition, hence they agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval.parallel import parallel_map
+
+METRICS = ("cosine", "euclidean")
+
+_PAIRS = 256  # pairs scored at a time: two (256, 512) float64 blocks stay in the cache
+_TASK = 4096  # pairs or rows that one thread takes at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The space in which one gallery is ranked; made by :meth:`of`.
+
+    Cosine similarity ranks as Euclidean distance between normalised rows does, so both metrics
+    share the quick product. Rows enter it relative to ``centre`` and ``scale``: distances do not
+    change, and the rounding error shrinks from the length of the vectors to their spread.
+
+    Attributes:
+        metric: ``cosine`` or ``euclidean``.
+        gallery: (G, D) float32, as given.
+        norms: (G,) float64 lengths of the gallery rows; ones for ``euclidean``.
+        centre: (D,) float64, about the mean of the gallery.
+        scale: a positive length that keeps float32 far from overflow.
+    """
+
+    metric: str
+    gallery: Tensor
+    norms: Tensor
+    centre: Tensor
+    scale: float
+
+    @classmethod
+    def of(cls, metric: str, gallery: Tensor) -> Space:
+        """Prepare ``gallery`` (G, D) float32 on any device, without copying it.
+
+        Raises:
+            InputError: for an unknown metric, or a zero row under ``cosine`` (named by number).
+        """
+        if metric not in METRICS:
+            raise InputError(f"metric is {metric!r}; choose one of {', '.join(METRICS)}")
+        norms = _norms(metric, gallery, "gallery")
+        weights = (1 / norms / len(gallery)).to(torch.float32)
+        if metric == "cosine":
+            return cls(metric, gallery, norms, (weights @ gallery).double(), 1.0)
+        sums = [rows.double().sum(0) for rows in gallery.split(_TASK)]
+        centre = torch.stack(sums).sum(0) / len(gallery)
+        spread = max(float((rows - centre).abs().max()) for rows in gallery.split(_TASK))
+        return cls(metric, gallery, norms, centre, spread or 1.0)
+
+    def query_norms(self, queries: Tensor) -> Tensor:
+        """(Q,) float64, what :meth:`exact` takes for ``queries`` (Q, D) float32.
+
+        Raises:
+            InputError: if a row is zero under ``cosine``.
+        """
+        return _norms(self.metric, queries, "query")
+
+    def exact(self, queries: Tensor, norms: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
+        """Score of n pairs: cosine similarity, or minus the squared Euclidean distance.
+
+        A score depends on nothing but the two rows: products, differences and sums are float64
+        and elementwise, and the sum runs in one written-out order. The same two rows give the
+        same bits wherever they stand, whatever the block, the thread count or the device, so
+        equal rows tie exactly.
+
+        Args:
+            queries: (Q, D) float32.
+            norms: (Q,) float64 from :meth:`query_norms`.
+            query: (n,) int64 rows of ``queries``.
+            gallery: (n,) int64 rows of the gallery.
+
+        Returns:
+            (n,) float64; higher is closer.
+        """
+        parts = zip(query.split(_PAIRS), gallery.split(_PAIRS), strict=True)
+        scores = [self._exact(queries, norms, *part) for part in parts]
+        return torch.cat([norms.new_empty(0), *scores])
+
+    def exact_many(self, queries: Tensor, norms: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
+        """What :meth:`exact` returns, on all threads."""
+
+        def task(pair: tuple[Tensor, Tensor]) -> Tensor:
+            return self.exact(queries, norms, *pair)
+
+        tasks = list(zip(query.split(_TASK), gallery.split(_TASK), strict=True))
+        return torch.cat([norms.new_empty(0), *parallel_map(task, tasks, queries.device)])
+
+    def _exact(self, queries: Tensor, norms: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
+        left, right = queries[query].double(), self.gallery[gallery].double()
+        if self.metric == "cosine":
+            return _fold(left.mul_(right)) / (norms[query] * self.norms[gallery])
+        return -_fold(left.sub_(right).square_())
+
+    def normalised(self, rows: Tensor, norms: Tensor) -> Tensor:
+        """(n, D) float64 rows between which Euclidean distance ranks as the metric does."""
+        return rows.double() / norms[:, None]
+
+    def coarse(self, rows: Tensor, norms: Tensor) -> Tensor:
+        """(n, D) float64 rows relative to the centre, in units of ``scale``."""
+        return self.normalised(rows, norms).sub_(self.centre).div_(self.scale)
+
+    def level(self, query_square: Tensor, scores: Tensor) -> Tensor:
+        """The value that q·g - |g|²/2 of the coarse rows takes where the score is ``scores``.
+
+        Args:
+            query_square: |q|² of the coarse query rows, float64, broadcast against ``scores``.
+            scores: float64 from :meth:`exact`.
+        """
+        squared = 2 - 2 * scores if self.metric == "cosine" else -scores
+        return (query_square - squared / self.scale**2) / 2
+
+    def tolerance(self, query_square: Tensor, gallery_square: Tensor) -> Tensor:
+        """How far a float32 q·g - |g|²/2 of coarse rows may lie from :meth:`level`.
+
+        Rounding errors of a sum of D products grow as λ√D units of 2⁻²⁴, λ = 4 being beyond what
+        occurs (Higham and Mary, 2019, "A New Approach to Probabilistic Rounding Error Analysis",
+        theorem 3.1); the second term covers :meth:`level` itself, which is float64.
+
+        Args:
+            query_square: |q|² of the coarse query rows, float64.
+            gallery_square: the largest |g|² among the coarse gallery rows compared.
+        """
+        unit = relative_rounding(self.gallery.shape[1])
+        product = query_square.sqrt() * gallery_square.sqrt() + gallery_square
+        return unit * product + 2.0**-48 * (query_square + gallery_square + 4)
+
+
+def relative_rounding(dim: int) -> float:
+    """Bound on the rounding error of a float32 product of two unit vectors of ``dim`` entries."""
+    return (4 * math.sqrt(dim) + 8) * 2.0**-24
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Matrix products in IEEE float32, whatever TF32, bfloat16 or autocast was asked for."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _norms(metric: str, rows: Tensor, name: str) -> Tensor:
+    if metric != "cosine":
+        return torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+    norms = torch.cat(parallel_map(_lengths, rows.split(_TASK), rows.device))
+    if not bool(norms.all()):
+        row = int((norms == 0).nonzero()[0])
+        raise InputError(
+            f"{name} embeddings row {row} is zero and has no direction; embed that picture again, "
+            "leave it out, or use the metric euclidean"
+        )
+    return norms
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    return torch.cat([_fold(block.double().square_()).sqrt() for block in rows.split(_PAIRS)])
+
+
+def _fold(terms: Tensor) -> Tensor:
+    """Sum (n, D) float64 over D in a fixed order, by folding the row in half; overwrites it."""
+    width = terms.shape[1]
+    while width > 1:
+        half = (width + 1) // 2
+        terms[:, : width - half] += terms[:, half:width]
+        width = half
+    return terms[:, 0].clone()

@@ -1,0 +1,229 @@
+"""Embeddings with their identities, and the ``.npz`` files that carry them.
+
+How the vectors were made is left to :mod:`reid_dhm.inference`, what is done with them to the rest
+of this package.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+
+_SIDES = ("query", "gallery")
+_ARRAYS = ("embeddings", "pids", "camids")
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingSet:
+    """N embeddings and who and where each one shows.
+
+    Attributes:
+        embeddings: (N, D) float32, finite; float16 and float64 are converted.
+        pids: (N,) int64 person ids; any integer type is converted.
+        camids: (N,) int64 camera ids; any integer type is converted.
+        paths: N picture paths, or None where the pictures are not known.
+
+    Raises:
+        InputError: if a shape, a length or a type is wrong, N or D is 0, or a value is not finite
+            (the first such row is named, counted from 0).
+    """
+
+    embeddings: NDArray[np.float32]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    paths: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        embeddings = _as_embeddings(self.embeddings)
+        object.__setattr__(self, "embeddings", embeddings)
+        for name in ("pids", "camids"):
+            ids = _as_ids(getattr(self, name), name)
+            _check_length(name, len(ids), len(embeddings))
+            object.__setattr__(self, name, ids)
+        if self.paths is not None:
+            object.__setattr__(self, "paths", tuple(self.paths))
+            _check_length("paths", len(self.paths), len(embeddings))
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of one embedding."""
+        return self.embeddings.shape[1]
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> EmbeddingSet:
+        """The rows given by a boolean mask or by indices, in that order."""
+        paths = None if self.paths is None else tuple(np.array(self.paths, dtype=object)[rows])
+        return EmbeddingSet(self.embeddings[rows], self.pids[rows], self.camids[rows], paths)
+
+
+def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, int]:
+    """Read ``query_*`` and ``gallery_*`` arrays (``embeddings``, ``pids``, ``camids``).
+
+    Returns:
+        query, gallery, and the number of gallery rows dropped because their pid is negative
+        (junk pictures).
+
+    Raises:
+        InputError: if the file or one of its arrays cannot be used; the message names the file.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path, [f"{side}_{name}" for side in _SIDES for name in _ARRAYS])
+    query, gallery = (_side(path, arrays, side) for side in _SIDES)
+    if query.dim != gallery.dim:
+        raise InputError(
+            f"{path}: query embeddings have {query.dim} dimensions and gallery embeddings "
+            f"{gallery.dim}; make both with the same model"
+        )
+    if (query.pids < 0).any():
+        row = int(np.argmax(query.pids < 0))
+        raise InputError(
+            f"{path}: query_pids row {row} is {query.pids[row]}; a query needs a pid of 0 or more"
+        )
+    kept = gallery.pids >= 0
+    num_dropped = int(len(gallery) - kept.sum())
+    if num_dropped == len(gallery):
+        raise InputError(
+            f"{path}: every gallery pid is negative (junk), so no gallery is left to rank; "
+            "give the gallery its person ids"
+        )
+    return query, gallery.select(kept) if num_dropped else gallery, num_dropped
+
+
+def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: EmbeddingSet) -> None:
+    """Write what :func:`read_evaluation_npz` reads; the file appears whole or not at all."""
+    sets = {"query": query, "gallery": gallery}
+    _write_arrays(
+        Path(path),
+        {f"{side}_{name}": getattr(sets[side], name) for side in _SIDES for name in _ARRAYS},
+    )
+
+
+def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Read the (N, D) float32 embeddings and N picture paths that ``tools/embed.py`` wrote.
+
+    Raises:
+        InputError: if the file or one of its arrays cannot be used; the message names the file.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path, ["embeddings", "paths"])
+    try:
+        embeddings = _as_embeddings(arrays["embeddings"])
+        paths = arrays["paths"]
+        if paths.ndim != 1 or paths.dtype.kind != "U":
+            raise InputError(
+                f"paths is {_describe(paths)}, not one text per embedding; write it as an array "
+                "of str"
+            )
+        _check_length("paths", len(paths), len(embeddings))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return embeddings, tuple(paths.tolist())
+
+
+def write_embeddings(
+    path: Path | str, embeddings: NDArray[np.floating], paths: Sequence[str]
+) -> None:
+    """Write (N, D) embeddings and their N paths; the file appears whole or not at all."""
+    embeddings = _as_embeddings(embeddings)
+    _check_length("paths", len(paths), len(embeddings))
+    _write_arrays(Path(path), {"embeddings": embeddings, "paths": np.array(paths, dtype=np.str_)})
+
+
+def _side(path: Path, arrays: Mapping[str, NDArray], side: str) -> EmbeddingSet:
+    try:
+        embeddings, pids, camids = (arrays[f"{side}_{name}"] for name in _ARRAYS)
+        return EmbeddingSet(embeddings, pids, camids)
+    except InputError as error:
+        raise InputError(f"{path}, {side}: {error}") from error
+
+
+def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of an existing .npz")
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path}: not an .npz archive, or one that was cut short; write it again with "
+            "numpy.savez"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive.files]
+            if missing:
+                raise InputError(
+                    f"{path}: has no array {', '.join(missing)} (it holds "
+                    f"{', '.join(archive.files) or 'nothing'}); write {', '.join(names)}"
+                )
+            return {name: archive[name] for name in names}
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: its arrays cannot be read ({error}); write plain numeric arrays again with "
+            "numpy.savez"
+        ) from error
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose a writable folder with room"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _as_embeddings(array: NDArray) -> NDArray[np.float32]:
+    """(N, D) float32, contiguous and finite, without a copy where it is so already."""
+    array = np.asarray(array)
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        raise InputError(
+            f"embeddings has type {array.dtype}; store them as float16, float32 or float64"
+        )
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"embeddings is {_describe(array)}; (N, D) with N and D above 0 is needed")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        row = int(np.argmax(~np.isfinite(array).all(axis=1)))
+        raise InputError(
+            f"embeddings row {row} holds a value that is not finite in float32; "
+            "embed that picture again or leave it out"
+        )
+    return array
+
+
+def _as_ids(array: NDArray, name: str) -> NDArray[np.int64]:
+    array = np.asarray(array)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(f"{name} is {_describe(array)}; one integer per embedding is needed")
+    ids = array.astype(np.int64)
+    if (ids != array).any():
+        raise InputError(f"{name} holds a value above the range of int64; number from 0 upwards")
+    return ids
+
+
+def _check_length(name: str, length: int, expected: int) -> None:
+    if length != expected:
+        raise InputError(
+            f"{name} has {length} entries for {expected} embeddings; give one per embedding"
+        )
+
+
+def _describe(array: NDArray) -> str:
+    return f"an array of shape {array.shape} and type {array.dtype}"

@@ -1,0 +1,184 @@
+"""Evaluate a query set against a gallery: CMC, mAP, mINP and the top of every ranking list.
+
+Counting gives the figures and FAISS the lists; both rank by the same exact score and are checked
+against each other. Drawing the result is left to :mod:`reid_dhm.report`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval import metrics
+from reid_dhm.retrieval.distances import Space
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.index import GalleryIndex
+from reid_dhm.retrieval.ranking import rank_positives, same_person_pairs
+from reid_dhm.retrieval.results import Protocol, RetrievalResult
+
+_QUERIES = 256  # queries whose lists are filtered at a time
+
+
+def evaluate(
+    query: EmbeddingSet,
+    gallery: EmbeddingSet,
+    *,
+    metric: str = "cosine",
+    camera_rule: bool = True,
+    ap: str = "standard",
+    ranks: Sequence[int] = (1, 5, 10, 20),
+    top_k: int = 10,
+    device: str = "auto",
+) -> RetrievalResult:
+    """Rank the gallery for every query, exactly.
+
+    Scores are those of :meth:`.distances.Space.exact`; equal scores rank by gallery order. The
+    figures do not depend on block sizes, threads or device.
+
+    Args:
+        query, gallery: of equal dimension, gallery without junk (no negative pid).
+        metric, camera_rule, ap: see :class:`Protocol`.
+        ranks: the k of CMC@k, each 1 or more; they may exceed the gallery.
+        top_k: length of the lists.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
+        RuntimeError: if counting and FAISS disagree, which would be a defect of this package.
+    """
+    protocol = Protocol(metric, camera_rule, ap)
+    _check(query, gallery, ranks, top_k)
+    started = time.perf_counter()
+    positive, rank = _rank(query, gallery, protocol, _torch_device(device))
+    first = metrics.first_rank(positive, rank, len(query))
+    precision = metrics.average_precision(positive, rank, len(query), ap)
+    penalty = metrics.inverse_negative_penalty(positive, rank, len(query))
+    ranked = time.perf_counter()
+    if not first.any():
+        raise InputError(_no_match(query, gallery, camera_rule))
+
+    index = GalleryIndex(gallery.embeddings, metric=metric, device=device)
+    scores, indices = _lists(index, query, gallery, top_k, camera_rule)
+    _check_agreement(first, indices, query, gallery)
+    return RetrievalResult(
+        protocol=protocol,
+        num_gallery=len(gallery),
+        average_precision=precision,
+        inverse_negative_penalty=penalty,
+        first_rank=first,
+        topk_indices=indices,
+        topk_scores=scores,
+        ranks=tuple(ranks),
+        index=index.name,
+        device=index.device,
+        seconds={"rank": ranked - started, "search": time.perf_counter() - ranked},
+    )
+
+
+def _rank(
+    query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, device: torch.device
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Query row and rank of every correct picture."""
+    space = Space.of(protocol.metric, torch.from_numpy(gallery.embeddings).to(device))
+    queries = torch.from_numpy(query.embeddings).to(device)
+    ranks = [
+        rank_positives(space, queries, pairs)
+        for pairs in same_person_pairs(
+            query.pids, query.camids, gallery.pids, gallery.camids, protocol.camera_rule
+        )
+    ]
+    return np.concatenate([r.query for r in ranks]), np.concatenate([r.rank for r in ranks])
+
+
+def _lists(
+    index: GalleryIndex, query: EmbeddingSet, gallery: EmbeddingSet, k: int, camera_rule: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(Q, k) scores and indices without the pictures that the camera rule leaves out."""
+    scores = np.full((len(query), k), -np.inf)
+    indices = np.full((len(query), k), -1, dtype=np.int64)
+    for start in range(0, len(query), _QUERIES):
+        rows = slice(start, start + _QUERIES)
+        pids, camids = query.pids[rows], query.camids[rows]
+        ignored = [
+            pairs.query[pairs.ignored]
+            for pairs in same_person_pairs(pids, camids, gallery.pids, gallery.camids, camera_rule)
+        ]
+        extra = int(np.bincount(np.concatenate(ignored), minlength=1).max())
+        wide_scores, wide = index.search(query.embeddings[rows], min(k + extra, len(gallery)))
+        left_out = (
+            camera_rule
+            & (gallery.pids[wide] == pids[:, None])
+            & (gallery.camids[wide] == camids[:, None])
+        )
+        order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
+        kept = ~np.take_along_axis(left_out, order, axis=1)
+        width = order.shape[1]
+        scores[rows, :width] = np.where(
+            kept, np.take_along_axis(wide_scores, order, axis=1), -np.inf
+        )
+        indices[rows, :width] = np.where(kept, np.take_along_axis(wide, order, axis=1), -1)
+    return scores, indices
+
+
+def _check_agreement(
+    first: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    query: EmbeddingSet,
+    gallery: EmbeddingSet,
+) -> None:
+    """The first correct picture stands in the FAISS list where counting put it."""
+    correct = (gallery.pids[indices] == query.pids[:, None]) & (indices >= 0)
+    listed = np.where(correct.any(axis=1), correct.argmax(axis=1) + 1, 0)
+    counted = np.where(first <= indices.shape[1], first, 0)
+    if (listed != counted).any():
+        row = int(np.argmax(listed != counted))
+        raise RuntimeError(
+            f"query {row}: the first correct picture ranks {first[row]} by counting and "
+            f"{listed[row]} in the FAISS list; please report this"
+        )
+
+
+def _check(query: EmbeddingSet, gallery: EmbeddingSet, ranks: Sequence[int], top_k: int) -> None:
+    if query.dim != gallery.dim:
+        raise InputError(
+            f"query embeddings have {query.dim} dimensions and gallery embeddings {gallery.dim}; "
+            "make both with the same model"
+        )
+    for side, embeddings in (("query", query), ("gallery", gallery)):
+        if (embeddings.pids < 0).any():
+            row = int(np.argmax(embeddings.pids < 0))
+            raise InputError(
+                f"{side} pid in row {row} is {embeddings.pids[row]}; drop junk pictures (negative "
+                "pids) before evaluating"
+            )
+    if not ranks or min(ranks) < 1:
+        raise InputError(f"ranks is {tuple(ranks)}; give one or more k, each 1 or above")
+    if top_k < 1:
+        raise InputError(f"top_k is {top_k}; ask for 1 picture or more")
+
+
+def _no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> str:
+    shared = bool(np.isin(query.pids, gallery.pids).any())
+    if camera_rule and shared:
+        return (
+            "no query has a correct gallery picture from another camera, usually because every "
+            "identity was seen by one camera only; turn the camera rule off (camera_rule=False) "
+            "or give pictures from more cameras"
+        )
+    return (
+        "no query has a correct gallery picture because query and gallery share no person id; "
+        "check that both number their people alike"
+    )
+
+
+def _torch_device(device: str) -> torch.device:
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {device!r}; choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is 'cuda' but torch sees no GPU; use auto or cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

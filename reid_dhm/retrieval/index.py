@@ -1,0 +1,227 @@
+"""Nearest gallery pictures through FAISS: on all GPUs where there are any, on the CPU otherwise.
+
+Filtering by identity, camera or time is left to the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval.distances import Space, full_float32, relative_rounding
+
+_ROWS = 16384  # gallery rows handed to FAISS at a time
+_QUERIES = 1024  # queries searched at a time
+_SLACK = 16  # candidates beyond those asked for, so that rounding rarely decides at the end
+_GPU_MAX_K = 2048  # FAISS's own limit
+_GPU_KINDS = ("Flat", "IVF")  # what FAISS implements on the GPU begins so
+_SWEEP = 2**24  # scores held at a time by the sweep
+_TRAINING_ROWS = 2**18
+
+
+class GalleryIndex:
+    """A gallery that answers which of its pictures are the closest to a query.
+
+    FAISS proposes candidates from float32 sums; they are scored anew by :meth:`Space.exact`, and
+    equal ones stand in gallery order. With kind ``Flat`` the answer is exact: a query for which
+    rounding could have kept a neighbour out of the candidates is swept over the whole gallery.
+    Other kinds return what their candidates hold.
+
+    Attributes:
+        kind: FAISS ``index_factory`` string.
+        metric: ``cosine`` or ``euclidean``.
+        name: the FAISS index that serves, such as ``IndexFlat (inner product)``.
+        device: ``cpu``, ``cuda``, or ``cuda x N`` for N GPUs.
+    """
+
+    def __init__(
+        self,
+        gallery: NDArray[np.float32],
+        *,
+        metric: str = "cosine",
+        kind: str = "Flat",
+        device: str = "auto",
+    ) -> None:
+        """Index ``gallery``, (G, D) float32; it is kept, not copied, for exact scores.
+
+        Args:
+            device: ``auto`` (every GPU that FAISS sees), ``cuda`` or ``cpu``.
+
+        Raises:
+            InputError: for an unknown metric, kind or device, ``cuda`` without a GPU that FAISS
+                can use, or a zero gallery row under ``cosine``.
+        """
+        self.metric, self.kind = metric, kind
+        self.space = Space.of(metric, torch.from_numpy(gallery))
+        gpus = _gpus(device, kind)
+        try:
+            index = faiss.index_factory(gallery.shape[1], kind, _faiss_metric(metric))
+        except RuntimeError as error:
+            raise InputError(
+                f"index {kind!r} is not a FAISS index_factory string for {gallery.shape[1]} "
+                "dimensions; use Flat for exact search"
+            ) from error
+        self.index: Any = faiss.index_cpu_to_all_gpus(index, ngpu=gpus) if gpus else index
+        if not self.index.is_trained:
+            step = -(-len(gallery) // _TRAINING_ROWS)
+            self.index.train(self._rows(self.space.gallery[::step], self.space.norms[::step]))
+        for start in range(0, len(gallery), _ROWS):
+            rows = slice(start, start + _ROWS)
+            self.index.add(self._rows(self.space.gallery[rows], self.space.norms[rows]))
+        product = "inner product" if metric == "cosine" else "L2"
+        self.name = f"{type(self.index).__name__} ({product})"
+        self.device = "cpu" if not gpus else "cuda" if gpus == 1 else f"cuda x {gpus}"
+
+    def __len__(self) -> int:
+        return len(self.space.gallery)
+
+    def search(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k closest gallery pictures of each query, best first, equal ones in gallery order.
+
+        Args:
+            queries: (Q, D) float32.
+            k: how many, 1 or more.
+
+        Returns:
+            scores: (Q, k) float64, the cosine similarity or minus the Euclidean distance: higher
+                is closer. -inf where the index found fewer than k.
+            indices: (Q, k) int64 gallery rows, -1 where the index found fewer.
+
+        Raises:
+            InputError: if k is below 1, D differs from the gallery's, or a query is zero under
+                ``cosine``.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; ask for 1 neighbour or more")
+        if queries.shape[1] != self.space.gallery.shape[1]:
+            raise InputError(
+                f"queries have {queries.shape[1]} dimensions and the gallery "
+                f"{self.space.gallery.shape[1]}; embed both with the same model"
+            )
+        scores = np.full((len(queries), k), -np.inf)
+        indices = np.full((len(queries), k), -1, dtype=np.int64)
+        kept = min(k, len(self))
+        for start in range(0, len(queries), _QUERIES):
+            rows = slice(start, start + _QUERIES)
+            scores[rows, :kept], indices[rows, :kept] = self._search(queries[rows], kept)
+        if self.metric == "euclidean":
+            scores = -np.sqrt(-scores)
+        return scores, indices
+
+    def _search(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(B, k) exact scores (minus the *squared* distance) and indices, k at most G."""
+        rows = torch.from_numpy(queries)
+        norms = self.space.query_norms(rows)
+        wanted = min(k + _SLACK, len(self))
+        if self.device != "cpu":
+            wanted = min(wanted, _GPU_MAX_K)
+        proposed, candidates = self.index.search(self._rows(rows, norms), wanted)
+        found = candidates >= 0
+        query, place = np.nonzero(found)
+        scores = np.full(candidates.shape, -np.inf)
+        scores[query, place] = self.space.exact_many(
+            rows, norms, torch.from_numpy(query), torch.from_numpy(candidates[query, place])
+        ).numpy()
+        last = self._score(proposed)[:, -1]
+        error = np.abs(self._score(proposed) - scores, where=found, out=np.zeros(scores.shape))
+        scores, candidates = _best(scores, candidates, k)
+        if self.kind == "Flat" and wanted < len(self):
+            # No picture left out by FAISS scores above `last` by more than its rounding error.
+            margin = np.maximum(self._margin(rows, norms), 2 * error.max())
+            unsure = np.flatnonzero((wanted < k) | (scores[:, -1] <= last + margin))
+            if len(unsure):
+                swept = self._sweep(rows[unsure], norms[unsure], k)
+                scores = np.pad(scores, ((0, 0), (0, k - scores.shape[1])))
+                candidates = np.pad(candidates, ((0, 0), (0, k - candidates.shape[1])))
+                scores[unsure], candidates[unsure] = swept
+        return scores, candidates
+
+    def _sweep(
+        self, queries: Tensor, norms: Tensor, k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Exact (B, k) scores and indices from the product with the whole gallery."""
+        parts = []
+        height = max(1, _SWEEP // len(self))
+        for rows, lengths in zip(queries.split(height), norms.split(height), strict=True):
+            coarse, largest = self._products(rows, lengths)
+            square = self.space.coarse(rows, lengths).square().sum(1)
+            slack = 2 * self.space.tolerance(square, largest)
+            lowest = coarse.topk(k, dim=1).values[:, -1].double() - slack
+            query, gallery = (coarse >= lowest[:, None].float()).nonzero(as_tuple=True)
+            exact = self.space.exact_many(rows, lengths, query, gallery).numpy()
+            order = np.lexsort((gallery.numpy(), -exact, query.numpy()))
+            starts = np.searchsorted(query.numpy(), np.arange(len(rows)))
+            chosen = order[starts[:, None] + np.arange(k)]
+            parts.append((exact[chosen], gallery.numpy()[chosen]))
+        return np.concatenate([s for s, _ in parts]), np.concatenate([g for _, g in parts])
+
+    def _products(self, queries: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, G) float32 q·g - |g|²/2 of the coarse rows, and the largest |g|²."""
+        coarse = self.space.coarse(queries, norms).float()
+        products = torch.empty(len(queries), len(self))
+        largest = norms.new_zeros(())
+        with full_float32(torch.device("cpu")):
+            for start in range(0, len(self), _ROWS):
+                part = slice(start, start + _ROWS)
+                rows = self.space.coarse(self.space.gallery[part], self.space.norms[part])
+                square = rows.square().sum(1)
+                largest = torch.maximum(largest, square.max())
+                products[:, part] = coarse @ rows.float().T - (square / 2).float()
+        return products, largest
+
+    def _rows(self, rows: Tensor, norms: Tensor) -> NDArray[np.float32]:
+        """What FAISS sees: unit rows for inner products, centred rows for L2."""
+        convert = self.space.normalised if self.metric == "cosine" else self.space.coarse
+        return convert(rows, norms).float().numpy()
+
+    def _score(self, proposed: NDArray[np.float32]) -> NDArray[np.float64]:
+        """FAISS's inner products or squared distances as scores of :meth:`Space.exact`."""
+        factor = 1.0 if self.metric == "cosine" else -(self.space.scale**2)
+        return factor * proposed.astype(np.float64)
+
+    def _margin(self, queries: Tensor, norms: Tensor) -> NDArray[np.float64]:
+        """(B,) how far FAISS's float32 score may lie from the exact one."""
+        unit = relative_rounding(queries.shape[1])
+        if self.metric == "cosine":
+            return np.full(len(queries), unit)
+        reach = self.space.coarse(queries, norms).square().sum(1).sqrt() + self._radius()
+        return (unit * (reach * self.space.scale) ** 2).numpy()
+
+    def _radius(self) -> float:
+        """An upper bound of |g| among the coarse gallery rows: no entry exceeds 1."""
+        return float(self.space.gallery.shape[1]) ** 0.5
+
+
+def _best(
+    scores: NDArray[np.float64], indices: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The k best of each row, by score, equal ones by index; what was not found goes last."""
+    order = np.lexsort((indices, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+
+def _faiss_metric(metric: str) -> int:
+    return faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
+
+
+def _gpus(device: str, kind: str) -> int:
+    """How many GPUs serve an index of this kind."""
+    if device not in ("auto", "cuda", "cpu"):
+        raise InputError(f"index device is {device!r}; choose auto, cuda or cpu")
+    count = faiss.get_num_gpus() if device != "cpu" else 0
+    if device == "cuda" and count == 0:
+        raise InputError(
+            "index device is 'cuda' but FAISS sees no GPU; use auto, or install faiss-gpu with a "
+            "CUDA driver"
+        )
+    return count if kind.startswith(_GPU_KINDS) else 0

@@ -1,0 +1,115 @@
+"""What an evaluation was asked for and what came of it, for reports and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval import metrics
+from reid_dhm.retrieval.distances import METRICS
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What counts as a correct answer, and how closeness and AP are defined.
+
+    Attributes:
+        metric: ``cosine`` (both sides normalised) or ``euclidean`` (embeddings as they are).
+        camera_rule: leave out gallery pictures of the query's own person from its own camera
+            (Market-1501 and its successors); False ranks them as correct answers.
+        ap: ``standard`` or ``trapezoid``, see :func:`.metrics.average_precision`.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+
+    metric: str = "cosine"
+    camera_rule: bool = True
+    ap: str = "standard"
+
+    def __post_init__(self) -> None:
+        for name, known in (("metric", METRICS), ("ap", metrics.AP_KINDS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalResult:
+    """How well each query was answered.
+
+    Attributes:
+        protocol: the definitions behind the figures.
+        num_gallery: G.
+        average_precision: (Q,) float64 in (0, 1]; NaN where not ``valid``.
+        inverse_negative_penalty: (Q,) float64 in (0, 1]; NaN where not ``valid``.
+        first_rank: (Q,) int64, 1-based rank of the first correct picture; 0 where not ``valid``.
+        topk_indices: (Q, k) int64 gallery rows, best first, without the pictures that the camera
+            rule leaves out; -1 where fewer than k remain.
+        topk_scores: (Q, k) float64, cosine similarity or minus the Euclidean distance (higher is
+            closer); -inf where fewer than k remain.
+        ranks: the k for which :attr:`cmc` is given.
+        index: the FAISS index that made the lists.
+        device: where it served.
+        seconds: ``rank`` (arrays to CMC, AP and mINP, matrix product included) and ``search``
+            (index and lists).
+
+    Raises:
+        ValueError: if lengths disagree.
+    """
+
+    protocol: Protocol
+    num_gallery: int
+    average_precision: NDArray[np.float64]
+    inverse_negative_penalty: NDArray[np.float64]
+    first_rank: NDArray[np.int64]
+    topk_indices: NDArray[np.int64]
+    topk_scores: NDArray[np.float64]
+    ranks: tuple[int, ...]
+    index: str
+    device: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("inverse_negative_penalty", "first_rank", "topk_indices", "topk_scores"):
+            if len(getattr(self, name)) != len(self.average_precision):
+                raise ValueError(f"{name} and average_precision differ in length")
+        if self.topk_indices.shape != self.topk_scores.shape:
+            raise ValueError("topk_indices and topk_scores differ in shape")
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(Q,) queries that have a correct gallery picture; the others are not counted."""
+        return self.first_rank > 0
+
+    @property
+    def cmc(self) -> dict[int, float]:
+        """CMC@k for every k of ``ranks``, between 0 and 1."""
+        return metrics.cumulative_match(self.first_rank, self.ranks)
+
+    @property
+    def mAP(self) -> float:
+        """Mean average precision over the valid queries."""
+        return float(self.average_precision[self.valid].mean())
+
+    @property
+    def mINP(self) -> float:
+        """Mean inverse negative penalty over the valid queries."""
+        return float(self.inverse_negative_penalty[self.valid].mean())
+
+    def summary(self) -> dict[str, object]:
+        """The figures as plain numbers, under the names that ``tools/eval.py --json`` writes."""
+        return {
+            "mAP": self.mAP,
+            "mINP": self.mINP,
+            "cmc": {str(k): value for k, value in self.cmc.items()},
+            "num_queries": len(self.first_rank),
+            "num_valid_queries": int(self.valid.sum()),
+            "num_gallery": self.num_gallery,
+            "index": self.index,
+            "device": self.device,
+            "seconds": dict(self.seconds),
+        }
