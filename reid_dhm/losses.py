@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -68,42 +69,51 @@ def mimicking_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
     return temperature**2 * divergence
 
 
-def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | None:
-    """A metric loss by name.
-
-    Args:
-        name: ``triplet`` (margin 0.3 unless given; mined across processes), ``none``, or one of
-            :data:`LIBRARY_LOSSES` from pytorch-metric-learning (mined within a process).
-        margin: of ``triplet``.
-
-    Raises:
-        InputError: unknown name, a margin for another loss than the triplet's, or the library is
-            missing.
-    """
-    if name == "triplet":
-        return partial(batch_hard_triplet, margin=0.3 if margin is None else margin)
-    if name not in (*LIBRARY_LOSSES, "none"):
-        known = ", ".join(["triplet", *LIBRARY_LOSSES, "none"])
-        raise InputError(f"loss.metric is {name!r}: use one of {known}")
-    if margin is not None:
-        raise InputError(f"loss.margin is {margin}, but {name} takes none: leave it out")
-    if name == "none":
-        return None
-    try:
-        from pytorch_metric_learning import losses
-    except ImportError as error:
-        raise InputError(
-            f"loss.metric: {name} needs pytorch-metric-learning: pip install 'reid-dhm[metric]'"
-        ) from error
-    loss = getattr(losses, LIBRARY_LOSSES[name])()
-    return lambda features, labels: loss(features.float(), labels)
-
-
 LIBRARY_LOSSES = {
     "circle": "CircleLoss",
     "multi_similarity": "MultiSimilarityLoss",
     "supcon": "SupConLoss",
 }
+
+
+def _library_loss(name: str, features: Tensor, labels: Tensor) -> Tensor:
+    """A loss of pytorch-metric-learning with its own defaults, mined within a process."""
+    from pytorch_metric_learning import losses
+
+    loss: Tensor = getattr(losses, name)()(features.float(), labels)
+    return loss
+
+
+METRIC_LOSSES: dict[str, MetricLoss | None] = {
+    "triplet": batch_hard_triplet,
+    **{name: partial(_library_loss, loss) for name, loss in LIBRARY_LOSSES.items()},
+    "none": None,
+}
+
+
+def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | None:
+    """A metric loss by name.
+
+    Args:
+        name: a key of :data:`METRIC_LOSSES`; those of :data:`LIBRARY_LOSSES` are
+            pytorch-metric-learning's.
+        margin: of ``triplet``, 0.3 unless given.
+
+    Raises:
+        InputError: unknown name, a margin for another loss than the triplet's, or the library is
+            missing.
+    """
+    if name not in METRIC_LOSSES:
+        raise InputError(f"loss.metric is {name!r}: use one of {', '.join(METRIC_LOSSES)}")
+    if name in LIBRARY_LOSSES and find_spec("pytorch_metric_learning") is None:
+        raise InputError(
+            f"loss.metric: {name} needs pytorch-metric-learning: pip install 'reid-dhm[metric]'"
+        )
+    if margin is None:
+        return METRIC_LOSSES[name]
+    if name != "triplet":
+        raise InputError(f"loss.margin is {margin}, but {name} takes none: leave it out")
+    return partial(batch_hard_triplet, margin=margin)
 
 
 class Objective(Protocol):
