@@ -1,0 +1,333 @@
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from reid_dhm.errors import InputError
+from reid_dhm.models.providers import BACKBONES, build_backbone
+from reid_dhm.models.weights import load_weights, read_state_dict
+
+
+class Residual(nn.Module):
+    """Three blocks of one shape, so that only names and order tell them apart."""
+
+    def __init__(self, names: tuple[str, str, str] = ("a", "b", "c"), num_classes: int = 3):
+        super().__init__()
+        for name in names:
+            block = nn.Sequential(nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4))
+            self.add_module(name, block)
+        self.classifier = nn.Linear(4, num_classes)
+
+
+@pytest.fixture
+def trained(unsettle) -> dict[str, Tensor]:
+    return unsettle(Residual()).state_dict()
+
+
+def load(tensors: dict[str, Tensor], unused: tuple[str, ...] = ("classifier.",)) -> nn.Module:
+    model = Residual()
+    load_weights(model, tensors, source="some.pth", unused=unused)
+    return model
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def renamed(tensors: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    return {name.replace(old, new): value for name, value in tensors.items()}
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar", ".safetensors"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_of_every_kind_are_read(tmp_path, trained, suffix, prefix):
+    file = tmp_path / f"weights{suffix}"
+    prefixed = {prefix + name: value for name, value in trained.items()}
+    (save_file if suffix == ".safetensors" else torch.save)(prefixed, file)
+    assert same(read_state_dict(file), trained)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+@pytest.mark.parametrize("new_format", [True, False])
+@pytest.mark.parametrize("rank1", [np.float32(0.5), np.float64(0.5), 0.5])
+def test_checkpoints_as_torchreid_writes_them_are_read(tmp_path, trained, key, new_format, rank1):
+    file = tmp_path / "model.pth.tar-60"
+    wrapped = OrderedDict((f"module.{name}", value) for name, value in trained.items())
+    content = {key: wrapped, "epoch": 60, "rank1": rank1, "optimizer": {"state": {}}}
+    torch.save(content, file, _use_new_zipfile_serialization=new_format)
+    assert same(read_state_dict(file), trained)
+
+
+@pytest.mark.parametrize("place", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_numpy_scalars_are_read_from_either_side_of_numpy_2(tmp_path, trained, place):
+    """NumPy 2 renamed the module that a pickled scalar refers to by name."""
+    new, old = tmp_path / "new.pth", tmp_path / "old.pth"
+    torch.save({"state_dict": dict(trained), "rank1": np.float64(0.5)}, new)
+    with zipfile.ZipFile(new) as source, zipfile.ZipFile(old, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            for written in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
+                if entry.filename.endswith("data.pkl") and written in data:
+                    data = data.replace(written, place)
+                    break
+            target.writestr(entry.filename, data)
+    assert same(read_state_dict(old), trained)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.pth does not exist: check the path"):
+        read_state_dict(tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_truncated_files_are_refused(tmp_path, trained, kind):
+    """Wherever they end; what a reader says of it differs from byte to byte."""
+    file = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    if kind == "safetensors":
+        save_file(trained, file)
+    else:
+        torch.save(trained, file, _use_new_zipfile_serialization=kind == "zip")
+    whole = file.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 40):
+        file.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=rf"{file.name} .*truncated") as refusal:
+            read_state_dict(file)
+        assert "\n" not in str(refusal.value)
+
+
+class Canary:
+    """Pickled code: unpickling it makes a folder."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_pickled_code_is_refused_and_never_run(tmp_path, trained, new_format):
+    file, trace = tmp_path / "evil.pth", tmp_path / "executed"
+    content = {"state_dict": dict(trained), "extra": Canary(trace)}
+    torch.save(content, file, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(InputError, match=r"evil.pth .*never run.*state_dict\(\) alone"):
+        read_state_dict(file)
+    assert not trace.exists()
+    torch.load(file, weights_only=False)  # the canary is alive
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], torch.ones(2), {"model": {}}])
+def test_files_without_named_tensors_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / "no.pth")
+    with pytest.raises(InputError, match=r"no.pth holds no tensors by name"):
+        read_state_dict(tmp_path / "no.pth")
+
+
+def test_a_safetensors_without_tensors_is_refused(tmp_path):
+    save_file({}, tmp_path / "no.safetensors")
+    with pytest.raises(InputError, match=r"no.safetensors holds no tensors by name"):
+        read_state_dict(tmp_path / "no.safetensors")
+
+
+def test_what_is_no_weights_file_is_refused(tmp_path):
+    (tmp_path / "text.pth").write_text("weights, honestly")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": 1}, protocol=2))
+    for name in ("text.pth", "plain.pth"):
+        with pytest.raises(InputError, match=name):
+            read_state_dict(tmp_path / name)
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def test_names_decide_whatever_the_order(trained):
+    assert same(load(dict(reversed(trained.items())), unused=()).state_dict(), trained)
+
+
+def test_a_classifier_of_another_size_is_left_out(trained):
+    given = {**trained, "classifier.weight": torch.ones(751, 4), "classifier.bias": torch.ones(751)}
+    model = load(given)
+    body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier")}
+    assert same(body, {k: v for k, v in trained.items() if not k.startswith("classifier")})
+    assert model.classifier.weight.shape == (3, 4)
+    with pytest.raises(InputError, match=r"classifier.weight is \(751, 4\).*\(3, 4\)"):
+        load(given, unused=())
+
+
+def test_counters_that_old_files_lack_stay_as_they_are(trained):
+    given = {k: v for k, v in trained.items() if not k.endswith("num_batches_tracked")}
+    loaded = load(given, unused=()).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in given.items())
+    assert loaded["a.1.num_batches_tracked"] == 0
+
+
+def test_other_names_in_the_same_order_are_taken_in_order(trained, caplog):
+    given = dict(zip(Residual(("x", "y", "z")).state_dict(), trained.values(), strict=True))
+    assert given.keys() != trained.keys()
+    assert same(load(given, unused=()).state_dict(), trained)
+    assert "some.pth names its tensors in its own way" in caplog.text
+
+
+def test_names_that_agree_are_not_called_an_order(trained, caplog):
+    load(dict(trained))
+    assert not caplog.text
+
+
+def test_renamed_mobilenet_is_taken_in_order(tmp_path, unsettle):
+    """Its layers in one sequence per block, so that some names mean another layer."""
+    features = unsettle(BACKBONES["mobilenet_v2"].create().features)
+    tensors = features.state_dict()
+    flat = {}
+    for number, block in enumerate(features):
+        layers = [layer for layer in block.modules() if not list(layer.children())]
+        inside = "" if number in (0, 18) else "conv."
+        for position, layer in enumerate(layers):
+            for key, value in layer.state_dict().items():
+                flat[f"features.{number}.{inside}{position}.{key}"] = value
+    assert len(flat) == len(tensors) == 312
+    assert flat.keys() & {f"features.{key}" for key in tensors}
+    assert flat.keys() != {f"features.{key}" for key in tensors}
+    torch.save(flat, tmp_path / "renamed.pt")
+    loaded = build_backbone("mobilenet_v2", weights=str(tmp_path / "renamed.pt")).state_dict()
+    assert all(map(torch.equal, loaded.values(), tensors.values()))
+
+
+@pytest.mark.parametrize(
+    "mislead",
+    [
+        lambda t: dict(sorted(renamed(t, "a.", "x.").items())),
+        lambda t: dict(reversed(renamed(t, "a.", "x.").items())),
+        # c and b swapped, a renamed: every shape and kind agrees, the names b and c do not
+        lambda t: {
+            **{k.replace("a.", "x."): v for k, v in t.items() if k.startswith("a.")},
+            **{k: v for k, v in t.items() if k.startswith("c.")},
+            **{k: v for k, v in t.items() if k.startswith("b.")},
+        },
+        # numbered from one instead of zero: names and order contradict each other
+        lambda t: {
+            {"a": "b", "b": "c", "c": "d"}[k[0]] + k[1:]: v
+            for k, v in t.items()
+            if not k.startswith("classifier")
+        },
+    ],
+    ids=["sorted", "reversed", "swapped", "shifted"],
+)
+def test_an_order_that_might_be_wrong_is_refused(trained, mislead):
+    with pytest.raises(InputError, match=r"some.pth does not fit the model, it lacks a\.0\.weight"):
+        load(mislead(trained))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda t: {k: v for k, v in t.items() if k != "b.0.weight"}, "it lacks b.0.weight"),
+        (lambda t: {**t, "d.0.weight": torch.ones(1)}, "it also holds d.0.weight"),
+        (
+            lambda t: {**t, "b.0.weight": torch.ones(4, 4, 1, 1)},
+            r"its b.0.weight is \(4, 4, 1, 1\) and the model's \(4, 4, 3, 3\)",
+        ),
+    ],
+)
+def test_misfits_are_refused_and_change_nothing(trained, change, named):
+    model = Residual()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(InputError, match=rf"some.pth .*{named}.*same architecture"):
+        load_weights(model, change(trained), source="some.pth")
+    assert same(model.state_dict(), before)
+
+
+# ---------------------------------------------------------------- backbones
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "densenet121", "mobilenet_v2", "osnet_x0_25", "osnet_ain_x0_25"]
+)
+@torch.no_grad()
+def test_a_backbone_reads_the_providers_own_state_dict(tmp_path, unsettle, name):
+    provider = unsettle(BACKBONES[name].create())
+    torch.save(provider.state_dict(), tmp_path / "own.pth")
+    loaded = build_backbone(name, weights=str(tmp_path / "own.pth")).state_dict()
+    made = BACKBONES[name].split(provider).stages
+    expected = [v for blocks in made.values() for b in blocks for v in b.state_dict().values()]
+    assert len(expected) == len(loaded)
+    assert all(map(torch.equal, loaded.values(), expected))
+
+
+def test_densenet_reads_the_names_of_its_published_file(tmp_path, unsettle):
+    """``denselayer1.norm.1.weight`` for ``norm1``, and no counters, as torchvision publishes it."""
+    provider = unsettle(BACKBONES["densenet121"].create())
+    published = {
+        name.replace("norm1.", "norm.1.")
+        .replace("norm2.", "norm.2.")
+        .replace("conv1.", "conv.1.")
+        .replace("conv2.", "conv.2."): value
+        for name, value in provider.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in published
+    torch.save(published, tmp_path / "published.pth")
+    backbone = build_backbone("densenet121", weights=str(tmp_path / "published.pth"))
+    for own, layer in zip(
+        backbone.blocks("denseblock1")[0].state_dict().values(),
+        provider.features.denseblock1.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(own, layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("mobilenet_v2", "mobilenet_v3_small"), ("osnet_x0_25", "osnet_x0_5")]
+)
+def test_weights_of_another_architecture_are_refused(tmp_path, name, other):
+    torch.save(BACKBONES[other].create().state_dict(), tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other.pth does not fit.*same architecture"):
+        build_backbone(name, weights=str(tmp_path / "other.pth"))
+
+
+# Where each provider downloads: torchvision, torchreid from a drive, torchreid's IBN-ResNet.
+DOWNLOADS = {
+    "mobilenet_v3_small": "torchvision.models._api.load_state_dict_from_url",
+    "osnet_x0_25": "gdown.download",
+    "resnet50_ibn_a": "torch.utils.model_zoo.load_url",
+}
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_imagenet_weights_without_a_network(monkeypatch, tmp_path, name):
+    def fail(*_, **__):
+        raise URLError("no route to host\nand more")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(DOWNLOADS[name], fail)
+    with pytest.raises(InputError, match=rf"{name} .*no route.*model.weights=FILE") as refusal:
+        build_backbone(name, weights="imagenet")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "osnet_x0_25"])
+def test_imagenet_weights_with_a_network(monkeypatch, tmp_path, unsettle, name):
+    trained = unsettle(BACKBONES[name].create())
+
+    def download(_url, target=None, **_):
+        if name.startswith("osnet"):
+            torch.save(trained.state_dict(), target)
+        return trained.state_dict()
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(DOWNLOADS[name], download)
+    loaded = build_backbone(name, weights="imagenet").state_dict()
+    made = BACKBONES[name].split(trained).stages
+    expected = [v for blocks in made.values() for b in blocks for v in b.state_dict().values()]
+    assert all(map(torch.equal, loaded.values(), expected))
