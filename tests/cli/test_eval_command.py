@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid_dhm.models.providers import torchreid_models
+from reid_dhm.models.torchreid import torchreid_module
 
 TOOL = Path(__file__).parents[2] / "tools" / "eval.py"
 
@@ -96,7 +96,7 @@ def test_checkpoint_on_a_dataset_and_its_saved_embeddings_agree(
 
 
 def test_torchreid_weights_are_evaluated_with_what_they_do_not_say(run, market, tmp_path):
-    model = torchreid_models().build_model("osnet_x0_25", 5, pretrained=False)
+    model = torchreid_module("models").build_model("osnet_x0_25", 5, pretrained=False)
     torch.save(model.state_dict(), tmp_path / "zoo.pth")
     options = ("--checkpoint", tmp_path / "zoo.pth", "--dataset", "market1501")
     outcome = run("eval", *options, "--data-root", market)

@@ -11,7 +11,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
-from reid_dhm.models.providers import torchreid_models
+from reid_dhm.models.torchreid import torchreid_module
 
 SIZE = (64, 32)
 CARD = ModelCard("resnet18", num_classes=5, size=SIZE, training={"method": "dhm"})
@@ -30,7 +30,7 @@ def with_random_statistics(model: nn.Module) -> nn.Module:
 
 
 def torchreid_model(name: str) -> nn.Module:
-    return with_random_statistics(torchreid_models().build_model(name, 7, pretrained=False))
+    return with_random_statistics(torchreid_module("models").build_model(name, 7, pretrained=False))
 
 
 def pictures() -> torch.Tensor:
