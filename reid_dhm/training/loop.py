@@ -107,11 +107,6 @@ class Trainer:
             settings.warmup_factor,
         )
         model.to(accelerator.device).to(memory_format=torch.channels_last)
-        if settings.accumulate > len(sampler):
-            raise InputError(
-                f"train.accumulate is {settings.accumulate}, but an epoch has {len(sampler)} "
-                "batches: lower it"
-            )
         if settings.sync_bn and accelerator.num_processes > 1:
             if accelerator.device.type != "cuda":
                 raise InputError("train.sync_bn needs GPUs: leave it out on the CPU")
