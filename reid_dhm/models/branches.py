@@ -57,7 +57,8 @@ def default_branches(backbone: Backbone) -> list[BranchSpec]:
     """
     specs = []
     for info in backbone.info[-3:-1]:
-        fits = all(_fits(block) for block in _pathway(backbone, info.name))
+        with torch.device("meta"):  # shapes are asked for, not weights
+            fits = all(_fits(block) for block in _pathway(backbone, info.name))
         specs.append(BranchSpec(info.name, "copy" if fits else "fresh"))
     return specs
 
