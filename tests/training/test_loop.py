@@ -78,7 +78,7 @@ def test_a_clipped_step_is_as_long_as_the_bound(trainer_of, weights_of):
     before = weights_of(trainer.plain_model)
     batch, inputs = next(trainer.inputs(trainer.sampler.epoch(0)))
     trainer.step(batch, inputs, 0)
-    moved = [(p - before[k]).flatten() for k, p in trainer.plain_model.named_parameters()]
+    moved = [(p.detach() - before[k]).flatten() for k, p in trainer.plain_model.named_parameters()]
     assert float(torch.cat(moved).norm()) == pytest.approx(0.01, rel=1e-3)
 
 
