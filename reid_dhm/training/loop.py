@@ -247,7 +247,7 @@ class Trainer:
                 outputs = self.model(inputs, forks)
             terms = self.objective(outputs, batch.labels, draws)
             if not torch.isfinite(terms["total"]):
-                self._refuse(f"the loss is {float(terms['total'])} at", batch, step)
+                self._refuse(f"the loss is {terms['total'].item()} at", batch, step)
             self.accelerator.backward(terms["total"])
             if self.settings.clip_norm is not None and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
