@@ -9,7 +9,7 @@ demo: $(VENV)/.core
 	$(BIN)/python tools/demo.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto -m "not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not soak"
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak
