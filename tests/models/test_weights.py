@@ -215,6 +215,12 @@ def test_renamed_mobilenet_is_taken_in_order(tmp_path, unsettle):
             **{k: v for k, v in t.items() if k.startswith("c.")},
             **{k: v for k, v in t.items() if k.startswith("b.")},
         },
+        # every name another, each bias before its weight: the shapes agree, the kinds do not
+        lambda t: {
+            "x" + k.replace("1.weight", "1.-").replace("1.bias", "1.weight").replace("-", "bias"): v
+            for k, v in t.items()
+            if not k.startswith("classifier")
+        },
         # numbered from one instead of zero: names and order contradict each other
         lambda t: {
             {"a": "b", "b": "c", "c": "d"}[k[0]] + k[1:]: v
@@ -222,7 +228,7 @@ def test_renamed_mobilenet_is_taken_in_order(tmp_path, unsettle):
             if not k.startswith("classifier")
         },
     ],
-    ids=["sorted", "reversed", "swapped", "shifted"],
+    ids=["sorted", "reversed", "swapped", "bias first", "shifted"],
 )
 def test_an_order_that_might_be_wrong_is_refused(trained, mislead):
     with pytest.raises(InputError, match=r"some.pth does not fit the model, it lacks a\.0\.weight"):
