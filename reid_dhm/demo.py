@@ -1,4 +1,4 @@
-"""The whole pipeline on made-up people: render, train with DHM, embed, index, evaluate, compare."""
+"""The whole pipeline on made-up people: train with DHM, embed, index, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from reid_dhm.data.datasets import load_dataset
 from reid_dhm.data.histograms import colour_histogram
 from reid_dhm.data.pictures import read_picture
 from reid_dhm.data.samples import ReIDDataset, Sample, label_of_pid
-from reid_dhm.data.synthetic import write_synthetic
 from reid_dhm.evaluation import evaluate_dataset
 from reid_dhm.experiment import build_model, run_experiment
 from reid_dhm.inference.embedder import Embedder
@@ -34,7 +33,8 @@ def run_demo(
     """Run the demonstration.
 
     Args:
-        config: trains on ``synthetic`` below ``data.root``, which is made if it is not there.
+        config: trains on the set that :func:`~reid_dhm.data.synthetic.write_synthetic` wrote to
+            ``data.root``.
         say: told what is being done.
         progress, report: as for :func:`~reid_dhm.experiment.run_experiment`.
 
@@ -42,10 +42,7 @@ def run_demo(
         What ``summary.json`` in the run folder holds: the mAPs of the ``untrained`` network, of
         ``colour_histogram`` and of the ``trained`` network, their ``rank1``, and the index.
     """
-    root = Path(config.data.root)
-    say(f"Rendering people into {root}")
-    write_synthetic(root)
-    dataset = load_dataset("synthetic", root)
+    dataset = load_dataset("synthetic", config.data.root)
     say(
         f"{len(dataset.train)} training, {len(dataset.query)} query and {len(dataset.gallery)} "
         "gallery pictures"

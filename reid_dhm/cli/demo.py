@@ -27,6 +27,7 @@ def demo(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.cli.train import epoch_line
     from reid_dhm.config import load_config
+    from reid_dhm.data.synthetic import write_synthetic
     from reid_dhm.demo import run_demo
 
     settings = load_config(config)
@@ -34,6 +35,8 @@ def demo(
     run = Path(settings.output)
     if (run / "config.yaml").is_file():
         shutil.rmtree(run)
+    typer.echo(f"Rendering people into {settings.data.root}")
+    write_synthetic(Path(settings.data.root))
     with progress_bar("Training") as bar:
         summary = run_demo(
             settings,

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reid_dhm.config import load_config
+from reid_dhm.data.synthetic import write_synthetic
+from reid_dhm.demo import run_demo
+
+CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
+
+
+def test_the_summary_holds_the_three_figures_of_one_protocol(tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    write_synthetic(people, num_train=4, num_test=4, num_cameras=2, num_distractors=3, num_junk=2)
+    overrides = [
+        *(f"output={tmp_path / 'run'}", f"data.root={people}", "model.size=[32,16]"),
+        *("train.epochs=1", "train.num_identities=4", "train.num_instances=2"),
+    ]
+    said: list[str] = []
+    summary = run_demo(load_config(CONFIG, overrides), said.append)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    figures = [summary[name] for name in ("untrained", "colour_histogram", "trained")]
+    assert all(0 < figure <= 1 for figure in figures)
+    assert len(set(figures)) == 3
+    assert "24 training, 8 query and 19 gallery pictures" in said
