@@ -58,11 +58,11 @@ class Space:
         if metric not in METRICS:
             raise InputError(f"metric is {metric!r}; choose one of {', '.join(METRICS)}")
         norms = _norms(metric, gallery, "gallery")
-        weights = (1 / norms / len(gallery)).to(torch.float32)
-        if metric == "cosine":
-            return cls(metric, gallery, norms, (weights @ gallery).double(), 1.0)
-        sums = [rows.double().sum(0) for rows in gallery.split(_TASK)]
+        parts = list(zip(gallery.split(_TASK), norms.split(_TASK), strict=True))
+        sums = parallel_map(lambda part: normalised(*part).sum(0), parts, gallery.device)
         centre = torch.stack(sums).sum(0) / len(gallery)
+        if metric == "cosine":
+            return cls(metric, gallery, norms, centre, 1.0)
         spread = max(float((rows - centre).abs().max()) for rows in gallery.split(_TASK))
         return cls(metric, gallery, norms, centre, spread or 1.0)
 
@@ -110,13 +110,9 @@ class Space:
             return _fold(left.mul_(right)) / (norms[query] * self.norms[gallery])
         return -_fold(left.sub_(right).square_())
 
-    def normalised(self, rows: Tensor, norms: Tensor) -> Tensor:
-        """(n, D) float64 rows between which Euclidean distance ranks as the metric does."""
-        return rows.double() / norms[:, None]
-
     def coarse(self, rows: Tensor, norms: Tensor) -> Tensor:
         """(n, D) float64 rows relative to the centre, in units of ``scale``."""
-        return self.normalised(rows, norms).sub_(self.centre).div_(self.scale)
+        return normalised(rows, norms).sub_(self.centre).div_(self.scale)
 
     def level(self, query_square: Tensor, scores: Tensor) -> Tensor:
         """The value that q·g - |g|²/2 of the coarse rows takes where the score is ``scores``.
@@ -142,6 +138,11 @@ class Space:
         unit = relative_rounding(self.gallery.shape[1])
         product = query_square.sqrt() * gallery_square.sqrt() + gallery_square
         return unit * product + 2.0**-48 * (query_square + gallery_square + 4)
+
+
+def normalised(rows: Tensor, norms: Tensor) -> Tensor:
+    """(n, D) float64 rows over their norms: Euclidean distance ranks them as the metric does."""
+    return rows.double() / norms[:, None]
 
 
 def relative_rounding(dim: int) -> float:

@@ -178,7 +178,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            np.savez(stream, **arrays)
         temporary.replace(path)
     except OSError as error:
         raise InputError(

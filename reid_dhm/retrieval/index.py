@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.distances import Space, full_float32, relative_rounding
+from reid_dhm.retrieval.distances import Space, full_float32, normalised, relative_rounding
 
 _ROWS = 16384  # gallery rows handed to FAISS at a time
 _QUERIES = 1024  # queries searched at a time
@@ -181,7 +181,7 @@ class GalleryIndex:
 
     def _rows(self, rows: Tensor, norms: Tensor) -> NDArray[np.float32]:
         """What FAISS sees: unit rows for inner products, centred rows for L2."""
-        convert = self.space.normalised if self.metric == "cosine" else self.space.coarse
+        convert = normalised if self.metric == "cosine" else self.space.coarse
         return convert(rows, norms).float().numpy()
 
     def _score(self, proposed: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,0 +1,197 @@
+"""Embedding sets and their files: what is read back, and every way a file is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval import (
+    EmbeddingSet,
+    read_embeddings,
+    read_evaluation_npz,
+    write_embeddings,
+    write_evaluation_npz,
+)
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "query_embeddings": rng.standard_normal((3, 4)).astype(np.float32),
+        "query_pids": np.array([1, 2, 3]),
+        "query_camids": np.array([1, 1, 2]),
+        "gallery_embeddings": rng.standard_normal((5, 4)).astype(np.float32),
+        "gallery_pids": np.array([1, -1, 0, 3, -1]),
+        "gallery_camids": np.array([2, 1, 3, 1, 2]),
+    }
+
+
+def refused(tmp_path, arrays, match):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=match) as caught:
+        read_evaluation_npz(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_junk_gallery_rows_are_dropped_and_counted(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    query, gallery, num_dropped = read_evaluation_npz(tmp_path / "a.npz")
+    assert num_dropped == 2
+    assert gallery.pids.tolist() == [1, 0, 3]
+    assert gallery.camids.tolist() == [2, 3, 1]
+    np.testing.assert_array_equal(gallery.embeddings, arrays["gallery_embeddings"][[0, 2, 3]])
+    np.testing.assert_array_equal(query.embeddings, arrays["query_embeddings"])
+
+
+@pytest.mark.parametrize("real", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("whole", [np.int16, np.uint8, np.int64])
+def test_every_real_and_integer_type_is_accepted(tmp_path, arrays, real, whole):
+    arrays["gallery_pids"] = np.abs(arrays["gallery_pids"])
+    for name, array in arrays.items():
+        arrays[name] = array.astype(real if name.endswith("embeddings") else whole)
+    np.savez(tmp_path / "a.npz", **arrays)
+    query, gallery, _ = read_evaluation_npz(tmp_path / "a.npz")
+    for part in (query, gallery):
+        assert part.embeddings.dtype == np.float32
+        assert part.pids.dtype == part.camids.dtype == np.int64
+    np.testing.assert_array_equal(query.embeddings, arrays["query_embeddings"].astype(np.float32))
+
+
+def test_what_is_written_is_read_back(tmp_path, arrays):
+    rng = np.random.default_rng(1)
+    query = EmbeddingSet(arrays["query_embeddings"], np.arange(3), np.arange(3))
+    gallery = EmbeddingSet(rng.standard_normal((7, 4)), np.arange(7), np.arange(7) % 2)
+    write_evaluation_npz(tmp_path / "a.npz", query, gallery)
+    for given, read in zip(
+        (query, gallery), read_evaluation_npz(tmp_path / "a.npz")[:2], strict=True
+    ):
+        np.testing.assert_array_equal(given.embeddings, read.embeddings)
+        np.testing.assert_array_equal(given.pids, read.pids)
+        np.testing.assert_array_equal(given.camids, read.camids)
+
+    write_embeddings(
+        tmp_path / "b.npz", gallery.embeddings, [f"pictures/ö {i}.jpg" for i in "1234567"]
+    )
+    embeddings, paths = read_embeddings(tmp_path / "b.npz")
+    np.testing.assert_array_equal(embeddings, gallery.embeddings)
+    assert paths == tuple(f"pictures/ö {i}.jpg" for i in "1234567")
+    with np.load(tmp_path / "b.npz") as archive:
+        assert archive.files == ["embeddings", "paths"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    write_embeddings(path, np.ones((1, 2), dtype=np.float32), ["old"])
+
+    def full_disk(stream, **arrays):
+        stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_embeddings(path, np.ones((1, 2), dtype=np.float32), ["new"])
+    assert read_embeddings(path)[1] == ("old",)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"none\.npz: no such file"):
+        read_evaluation_npz(tmp_path / "none.npz")
+
+
+def test_files_that_are_no_archive_are_refused(tmp_path, arrays):
+    text, single = tmp_path / "text.npz", tmp_path / "single.npz"
+    text.write_text("pid,camid\n")
+    with single.open("wb") as stream:
+        np.save(stream, arrays["query_embeddings"])
+    for path in (text, single):
+        with pytest.raises(InputError, match=r"not an \.npz archive"):
+            read_evaluation_npz(path)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_a_truncated_file_is_refused(tmp_path, arrays, share):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match="cut short"):
+        read_evaluation_npz(path)
+
+
+def test_a_damaged_array_is_refused(tmp_path, arrays):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    content = bytearray(path.read_bytes())
+    at = content.index(arrays["gallery_embeddings"].tobytes())
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_evaluation_npz(path)
+
+
+def test_a_missing_array_is_named(tmp_path, arrays):
+    del arrays["gallery_camids"]
+    refused(tmp_path, arrays, "has no array gallery_camids")
+
+
+def test_pickled_objects_are_not_opened(tmp_path, arrays):
+    arrays["query_pids"] = np.array([1, "2", None], dtype=object)
+    refused(tmp_path, arrays, "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("query_pids", np.array([1, 2]), "query: pids has 2 entries for 3 embeddings"),
+        ("gallery_camids", np.arange(6), "gallery: camids has 6 entries for 5 embeddings"),
+        ("query_embeddings", np.ones((3, 4), dtype=int), "query: embeddings has type int64"),
+        ("query_embeddings", np.ones((3, 4), dtype=complex), "type complex128"),
+        ("gallery_pids", np.ones(5), "gallery: pids is .* float64; one integer"),
+        ("gallery_pids", np.ones(5, dtype=bool), "bool; one integer"),
+        ("gallery_pids", np.ones((5, 1), dtype=int), r"shape \(5, 1\)"),
+        ("gallery_pids", np.full(5, 2**63, dtype=np.uint64), "above the range of int64"),
+        ("gallery_pids", np.full(5, -1), "every gallery pid is negative"),
+        ("query_pids", np.array([1, -1, 2]), "query_pids row 1 is -1"),
+        ("query_embeddings", np.ones((3, 5)), "5 dimensions and gallery embeddings 4"),
+        ("query_embeddings", np.ones(3), r"shape \(3,\)"),
+        ("query_embeddings", np.ones((0, 4)), r"query: .*shape \(0, 4\).*above 0 is needed"),
+        ("gallery_embeddings", np.ones((0, 4)), r"gallery: .*shape \(0, 4\)"),
+    ],
+)
+def test_an_unusable_array_is_refused(tmp_path, arrays, name, value, match):
+    refused(tmp_path, arrays | {name: value}, match)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_row_that_is_not_finite_is_named(tmp_path, arrays, value):
+    embeddings = arrays["gallery_embeddings"].astype(np.float64)
+    embeddings[3, 1] = value
+    refused(
+        tmp_path,
+        arrays | {"gallery_embeddings": embeddings},
+        "gallery: embeddings row 3 holds a value that is not finite",
+    )
+
+
+def test_paths_must_be_text_one_per_embedding(tmp_path):
+    path = tmp_path / "a.npz"
+    for paths, match in [(np.arange(2), "not one text"), (np.array(["a"]), "paths has 1 entries")]:
+        np.savez(path, embeddings=np.ones((2, 3)), paths=paths)
+        with pytest.raises(InputError, match=match):
+            read_embeddings(path)
+    with pytest.raises(InputError, match="paths has 1 entries"):
+        write_embeddings(path, np.ones((2, 3), dtype=np.float32), ["a"])
+
+
+def test_select_keeps_rows_and_paths_together():
+    whole = EmbeddingSet(np.eye(3), np.arange(3), np.arange(3), ("a", "b", "c"))
+    part = whole.select(np.array([2, 0]))
+    assert part.pids.tolist() == [2, 0]
+    assert part.paths == ("c", "a")
+    assert part.embeddings.tolist() == [[0, 0, 1], [1, 0, 0]]
