@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_dhm.data.pictures import check_pictures, read_picture
+from reid_dhm.data.pictures import check_pictures, read_picture, resize_picture
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
@@ -68,7 +68,7 @@ def build_loader(
         device: where batches are wanted.
         cache_limit: bytes that the decoded set may take.
         num_workers: decoding processes, if it takes more.
-        progress: told how decoding into memory goes.
+        progress: told how decoding goes.
 
     Raises:
         InputError: if there are no samples or a picture cannot be read.
@@ -81,7 +81,7 @@ def build_loader(
         logger.info("%s, within %s: decoding them once into memory", kept, limit)
         return MemoryLoader(samples, labels, size, device, progress, stored_size=native or size)
     logger.info("%s, above %s: decoding in %d worker processes", kept, limit, num_workers)
-    check_pictures(samples)
+    check_pictures(samples, progress=progress)
     return WorkerLoader(samples, labels, size, device, num_workers)
 
 
@@ -209,7 +209,7 @@ class _BatchDecoder(Dataset[tuple[Tensor, Tensor] | InputError]):
     def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor] | InputError:
         # Raised in a worker, an error would reach the user as a traceback of two processes.
         try:
-            pictures = [_read_at(self._paths[row], self._size) for row in rows]
+            pictures = [resize_picture(read_picture(self._paths[row]), self._size) for row in rows]
         except InputError as error:
             return error
         return torch.from_numpy(np.stack(pictures)), torch.tensor(rows)
@@ -229,7 +229,7 @@ def _decode_all(
     def decode(start: int) -> int:
         end = min(start + _PICTURES_PER_JOB, total)
         for row in range(start, end):
-            pictures[row] = _read_at(samples[row].path, size)
+            pictures[row] = resize_picture(read_picture(samples[row].path), size)
         return end
 
     with ThreadPoolExecutor() as pool:
@@ -237,17 +237,6 @@ def _decode_all(
             if progress is not None:
                 progress(done, total)
     return pictures
-
-
-def _read_at(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a picture as (*size, 3) uint8 RGB: averaged over areas if it shrinks, else bilinear."""
-    picture = read_picture(path)
-    height, width = size
-    if picture.shape[:2] == size:
-        return picture
-    shrinks = picture.shape[0] >= height and picture.shape[1] >= width
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=interpolation)
 
 
 def _upright_size(path: Path) -> tuple[int, int]:

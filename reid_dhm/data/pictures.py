@@ -1,11 +1,11 @@
-"""Picture files: listing a folder's, reading one, and proving that all of a dataset can be read.
+"""Picture files: listing, reading and resizing them, and proving that all of a dataset can be read.
 
-What a picture shows, and how it is resized or augmented, is left to others.
+What a picture shows, and how it is augmented, is left to others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,19 +58,21 @@ def read_picture(path: Path | str) -> np.ndarray:
         raise InputError(f"{path} {fault}; {_MEND}") from None
 
 
-def decode_picture(data: bytes, name: str) -> np.ndarray:
-    """Decode the bytes of a picture file as :func:`read_picture` does; ``name`` is for errors.
-
-    Raises:
-        InputError: if the bytes are empty, truncated, corrupt or no picture.
-    """
-    try:
-        return _decode(data)
-    except _UnreadableError as fault:
-        raise InputError(f"{name} {fault}; {_MEND}") from None
+def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (h, w, 3) uint8 to (*size, 3): averaged over areas if it shrinks, else bilinear."""
+    if picture.shape[:2] == size:
+        return picture
+    height, width = size
+    shrinks = picture.shape[0] >= height and picture.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(picture, (width, height), interpolation=interpolation)
 
 
-def check_pictures(samples: Iterable[Sample], workers: int | None = None) -> None:
+def check_pictures(
+    samples: Iterable[Sample],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Decode every picture of ``samples`` once, so that a bad one is found before training starts.
 
     Damage that leaves a decodable file (altered bytes inside a JPEG's coefficients) shows in no
@@ -79,14 +81,21 @@ def check_pictures(samples: Iterable[Sample], workers: int | None = None) -> Non
     Args:
         samples: any splits, one after the other; a picture listed twice is read once.
         workers: decoding threads; by default one a core and a few more.
+        progress: told the pictures done and the pictures in all.
 
     Raises:
         InputError: naming the first bad files and their number, if there are any.
     """
     paths = list(dict.fromkeys(sample.path for sample in samples))
     jobs = [paths[i : i + _PICTURES_PER_JOB] for i in range(0, len(paths), _PICTURES_PER_JOB)]
+    faults: list[str] = []
+    done = 0
     with ThreadPoolExecutor(workers) as pool:
-        faults = [fault for found in pool.map(_faults, jobs) for fault in found]
+        for job, found in zip(jobs, pool.map(_faults, jobs), strict=True):
+            faults += found
+            done += len(job)
+            if progress is not None:
+                progress(done, len(paths))
     if faults:
         rest = f" and {len(faults) - _NAMED_FAULTS} more" if len(faults) > _NAMED_FAULTS else ""
         raise InputError(

@@ -14,12 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 import torch
 
 from reid_dhm.data.augmentation import resize
-from reid_dhm.data.pictures import read_picture
+from reid_dhm.data.pictures import read_picture, resize_picture
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.engines import build_engine
@@ -208,6 +207,4 @@ def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if height <= size[0] and width <= size[1]:
         enlarged = resize(torch.from_numpy(picture).permute(2, 0, 1)[None], size)
         return enlarged[0].permute(1, 2, 0).numpy()
-    shrinks = height >= size[0] and width >= size[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, size[::-1], interpolation=interpolation)
+    return resize_picture(picture, size)

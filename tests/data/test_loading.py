@@ -121,6 +121,13 @@ def test_progress_ends_at_the_number_of_pictures(tmp_path: Path) -> None:
     assert calls[-1] == (150, 150)
 
 
+def test_checking_ahead_of_workers_tells_how_far_it_is(tmp_path: Path) -> None:
+    samples = write(tmp_path, [(4, 2)] * 3)
+    calls: list[tuple[int, int]] = []
+    build_loader(samples, range(3), (4, 2), CPU, 0, 0, lambda *call: calls.append(call))
+    assert calls == [(3, 3)]
+
+
 def test_the_limit_chooses_the_loader_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

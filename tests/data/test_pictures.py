@@ -1,10 +1,11 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.pictures import check_pictures, decode_picture, list_pictures, read_picture
+from reid_dhm.data.pictures import check_pictures, list_pictures, read_picture, resize_picture
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
@@ -27,6 +28,14 @@ def noise(height: int = 64, width: int = 32) -> np.ndarray:
 def with_exif(jpeg: bytes, payload: bytes) -> bytes:
     """Put an APP1 segment right after the start-of-image marker."""
     return jpeg[:2] + b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload + jpeg[2:]
+
+
+def decode(data: bytes) -> np.ndarray:
+    """What a file of these bytes is read as."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(data)
+        return read_picture(path)
 
 
 def samples_at(*paths: Path) -> list[Sample]:
@@ -53,22 +62,22 @@ def test_jpeg_is_read_as_contiguous_rgb_uint8(tmp_path):
 
 def test_grey_alpha_and_sixteen_bits_become_rgb_uint8():
     grey = np.arange(48, dtype=np.uint8).reshape(8, 6)
-    decoded = decode_picture(encode(grey, ".png"), "grey")
+    decoded = decode(encode(grey, ".png"))
     np.testing.assert_array_equal(decoded, np.stack([grey] * 3, axis=-1))
 
     alpha = np.concatenate([noise(8, 6), np.full((8, 6, 1), 7, np.uint8)], axis=2)
-    np.testing.assert_array_equal(decode_picture(encode(alpha, ".png"), "alpha"), noise(8, 6))
+    np.testing.assert_array_equal(decode(encode(alpha, ".png")), noise(8, 6))
 
     deep = noise(8, 6).astype(np.uint16) * 257  # 8 bits repeated: the high byte is the value
-    np.testing.assert_array_equal(decode_picture(encode(deep, ".png"), "deep"), noise(8, 6))
+    np.testing.assert_array_equal(decode(encode(deep, ".png")), noise(8, 6))
 
 
 def test_exif_orientation_turns_the_picture_upright():
     orientation = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"  # tag 0x0112 = 6: turn right
     exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01" + orientation + bytes(4)
     stored = encode(RED_LEFT_BLUE_RIGHT, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100)
-    upright = decode_picture(with_exif(stored, exif), "turned")
-    np.testing.assert_array_equal(upright, np.rot90(decode_picture(stored, "stored"), k=-1))
+    upright = decode(with_exif(stored, exif))
+    np.testing.assert_array_equal(upright, np.rot90(decode(stored), k=-1))
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9, 0.99])
@@ -84,7 +93,7 @@ def test_exif_orientation_turns_the_picture_upright():
 )
 def test_truncated_picture_is_refused(tmp_path, suffix, params, keep):
     whole = encode(noise(), suffix, *params)
-    assert decode_picture(whole, "whole").shape == (64, 32, 3)
+    assert decode(whole).shape == (64, 32, 3)
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(InputError, match=r"cut\.\w+ is .*truncated.*; copy what is damaged again"):
@@ -95,34 +104,32 @@ def test_jpeg_whose_tail_was_lost_to_zeros_is_refused():
     whole = encode(noise(), ".jpg")
     half = len(whole) // 2
     with pytest.raises(InputError, match="truncated"):
-        decode_picture(whole[:half] + bytes(len(whole) - half), "zeros")
+        decode(whole[:half] + bytes(len(whole) - half))
 
 
 def test_thumbnail_in_the_header_does_not_hide_truncation():
     thumbnail = b"Exif\x00\x00" + encode(noise(8, 8), ".jpg")
     whole = with_exif(encode(noise(), ".jpg"), thumbnail)
-    np.testing.assert_array_equal(
-        decode_picture(whole, "whole"), decode_picture(encode(noise(), ".jpg"), "plain")
-    )
+    np.testing.assert_array_equal(decode(whole), decode(encode(noise(), ".jpg")))
     with pytest.raises(InputError, match="truncated JPEG"):
-        decode_picture(whole[:-100] + bytes(100), "zeros")
+        decode(whole[:-100] + bytes(100))
 
 
 def test_bytes_after_a_jpeg_do_no_harm():
     whole = encode(noise(), ".jpg")
-    assert decode_picture(whole + b"appended video \xff\xda \x00", "phone").shape == (64, 32, 3)
+    assert decode(whole + b"appended video \xff\xda \x00").shape == (64, 32, 3)
 
 
 def test_fill_bytes_between_jpeg_segments_do_no_harm():
     whole = encode(noise(), ".jpg")
-    assert decode_picture(whole[:2] + b"\xff\xff" + whole[2:], "filled").shape == (64, 32, 3)
+    assert decode(whole[:2] + b"\xff\xff" + whole[2:]).shape == (64, 32, 3)
 
 
 def test_corrupt_png_is_refused():
     whole = bytearray(encode(noise(), ".png"))
     whole[len(whole) // 2] ^= 0xFF
     with pytest.raises(InputError, match="corrupt"):
-        decode_picture(bytes(whole), "flipped")
+        decode(bytes(whole))
 
 
 def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
@@ -139,6 +146,16 @@ def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
         read_picture(tmp_path / "folder.jpg")
 
 
+def test_resizing_averages_areas_and_interpolates_when_a_side_grows():
+    blocks = np.kron(noise(4, 3), np.ones((2, 2, 1), np.uint8))
+    np.testing.assert_array_equal(resize_picture(blocks, (4, 3)), noise(4, 3))
+    ramp = np.broadcast_to(np.uint8([[[0], [100]]]), (4, 2, 3)).copy()
+    # Four pixel centres lie at -0.25, 0.25, 0.75 and 1.25 of two; beyond the ends these repeat.
+    grown = resize_picture(ramp, (2, 4))
+    np.testing.assert_array_equal(grown, np.broadcast_to(np.c_[0, 25, 75, 100].T, (2, 4, 3)))
+    assert resize_picture(ramp, (4, 2)) is ramp
+
+
 def test_list_pictures_skips_what_is_no_picture_and_sorts(tmp_path):
     for name in ["b.jpg.jpg", "a.PNG", "c.webp", "Thumbs.db", "._a.png", ".hidden.jpg", "x.txt"]:
         (tmp_path / name).touch()
@@ -151,6 +168,17 @@ def test_check_pictures_accepts_good_ones(tmp_path):
     path.write_bytes(encode(noise(), ".jpg"))
     check_pictures(samples_at(path, path))
     check_pictures([])
+
+
+def test_check_pictures_tells_how_far_it_is(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(150)]
+    for path in paths:
+        path.write_bytes(encode(noise(2, 2), ".png"))
+    calls: list[tuple[int, int]] = []
+    check_pictures(samples_at(*paths, *paths), progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert len(calls) > 1
+    assert calls[-1] == (150, 150)
 
 
 def test_check_pictures_names_the_one_bad_file(tmp_path):
