@@ -5,6 +5,7 @@ Configuration is read at the edge (:mod:`reid_dhm.cli`); nothing below takes a :
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from reid_dhm.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class DataConfig:
@@ -24,13 +27,14 @@ class DataConfig:
 
     name: list[str] = field(default_factory=lambda: ["market1501"])
     root: str = "datasets"
-    cache_limit: float = 4.0  # GiB of decoded pictures kept in memory; above it, workers decode
+    cache_limit: float = 4.0  # GiB of decoded pictures a process keeps; above it, workers decode
     workers: int = 4  # processes that decode above cache_limit
     augment: bool = True
     flip: float = 0.5
     pad: int = 10
     erasing: float = 0.5
-    camera_regex: str | None = None  # for name: folder
+    # of the dataset's loader (datasets/README.md): camera_regex, boxes, with_val
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,6 +106,7 @@ class TestConfig:
     """How the model is evaluated during training; ``tools/eval.py`` has the rest."""
 
     metric: str = "cosine"
+    camera_rule: bool = True  # leave out the query's own person from the query's own camera
     flip: bool = False
     ensemble: bool = False  # keep branch embeddings, at their own cost
 
@@ -240,6 +245,25 @@ def _check(config: Config, path: Path) -> None:
             value = OmegaConf.select(flat, key)
             if value is not None and not fits(value):
                 raise InputError(f"{path}: {key} is {value}: it {demand}")
+    for key in ("train.milestones", "loss.head_weights"):
+        if any(value < 0 for value in OmegaConf.select(flat, key)):
+            raise InputError(
+                f"{path}: {key} is {OmegaConf.select(flat, key)}: none may be negative"
+            )
+    train = config.train
+    if config.task == "reid" and config.loss.metric != "none" and train.num_instances < 2:
+        raise InputError(
+            f"{path}: train.num_instances is 1, which leaves {config.loss.metric} nothing to "
+            "compare: use 2 or more, or loss.metric=none"
+        )
+    if train.warmup_epochs >= train.epochs:
+        logger.warning(
+            "%s: the warm-up of %g epochs outlasts the %d of training, which never reaches its "
+            "learning rate: lower train.warmup_epochs",
+            path,
+            train.warmup_epochs,
+            train.epochs,
+        )
     if not config.data.name:
         raise InputError(f"{path}: data.name is empty: name at least one dataset")
     if len(config.model.size) != 2 or min(config.model.size) < 8:

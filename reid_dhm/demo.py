@@ -22,7 +22,7 @@ from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import write_atomically
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
 from reid_dhm.training import randomness
-from reid_dhm.training.loop import Progress, Report
+from reid_dhm.training.parts import Progress, Report
 
 Say = Callable[[str], None]
 

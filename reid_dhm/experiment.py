@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,36 +9,37 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from reid_dhm.config import Config, load_config, to_yaml
 from reid_dhm.data.augmentation import TestTransform, TrainAugmentation
-from reid_dhm.data.classification import load_classification
-from reid_dhm.data.datasets import join_datasets, load_dataset
-from reid_dhm.data.loading import MemoryLoader, WorkerLoader, build_loader
+from reid_dhm.data.loading import build_loader
 from reid_dhm.data.samplers import IdentitySampler, ShuffleSampler
-from reid_dhm.data.samples import ReIDDataset, Sample, label_of_pid
+from reid_dhm.data.samples import label_of_pid
 from reid_dhm.errors import InputError
 from reid_dhm.losses import Criterion, build_metric_loss
 from reid_dhm.models.branches import BranchSpec, default_branches
 from reid_dhm.models.card import ModelCard, write_atomically
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.tasks import GIB, build_task
 from reid_dhm.training import randomness
 from reid_dhm.training.diagnostics import gradient_agreement
-from reid_dhm.training.loop import Augment, Evaluate, Progress, Report, Trainer, build_accelerator
-from reid_dhm.training.runlog import environment
+from reid_dhm.training.loop import Trainer
+from reid_dhm.training.parts import Augment, Progress, Report, build_accelerator
+from reid_dhm.training.runlog import record_environment
 from reid_dhm.training.state import find_state
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
 Size = tuple[int, int]
 DecodeProgress = Callable[[int, int], None]
 
+DIAGNOSED_BATCHES = 8
+DIAGNOSIS = 2**31  # a step that no training reaches
+
 # What may differ between a run and its continuation: none of it changes the weights.
 _FREE_ON_RESUME = (
-    *("resume", "output", "data.root", "data.cache_limit", "data.workers"),
+    *("resume", "output", "data.root", "data.cache_limit", "data.workers", "model.weights"),
     *("train.evaluate_every", "train.diagnose_every"),
 )
 
@@ -65,40 +65,30 @@ def run_experiment(
         InputError: anything in the configuration or the data that cannot be used.
     """
     folder = Path(config.output)
-    _prepare_folder(folder, config)
+    _refuse_other_runs(folder, config)
     accelerator = build_accelerator(config.train)
+    task = build_task(config)
+    label_of = label_of_pid(task.train)
+    labels = [label_of[sample.pid] for sample in task.train]
     size: Size = (config.model.size[0], config.model.size[1])
-    classification = config.task == "classification"
-    if classification:
-        classes = load_classification(config.data.root)
-        train: Sequence[Sample] = classes.train
-        select = "top1"
-    else:
-        sets = load_training_sets(config)
-        train = join_datasets(sets).train if len(sets) > 1 else sets[0].train
-        select = "mAP"
-    label_of = label_of_pid(train)
-    labels = [label_of[sample.pid] for sample in train]
+    sampler = build_sampler(config, labels, accelerator.process_index, accelerator.num_processes)
+    if config.train.diagnose_every and len(sampler) < 2:
+        raise InputError("train.diagnose_every needs two batches an epoch: set it to 0")
+    criterion = build_criterion(config)
+    augment = build_augmentation(config, size)
 
     torch.manual_seed(randomness.derived_seed(config.seed, randomness.MODEL))
     model, card = build_model(config, len(label_of), size)
+    evaluate = task.evaluator(card, accelerator.device)
+    limit = int(config.data.cache_limit * GIB)
     loader = build_loader(
-        train,
-        labels,
-        size,
-        accelerator.device,
-        int(config.data.cache_limit * GIB),
-        config.data.workers,
-        decode_progress,
+        task.train, labels, size, accelerator.device, limit, config.data.workers, decode_progress
     )
-    sampler = build_sampler(config, labels, accelerator.process_index, accelerator.num_processes)
-    augment = build_augmentation(config, size)
-    criterion = build_criterion(config)
     trainer = Trainer(
         model,
         loader,
         sampler,
-        train,
+        task.train,
         augment,
         criterion,
         config.train,
@@ -108,16 +98,13 @@ def run_experiment(
         accelerator,
         keep_branches=config.test.ensemble,
     )
+    resumed = config.resume and trainer.resume()
+    if config.resume and not resumed:
+        logger.warning("%s holds nothing to resume: starting anew", folder)
     if accelerator.is_main_process:
-        write_atomically(folder / "config.yaml", to_yaml(config))
-        write_atomically(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
-    if config.resume:
-        trainer.resume()
-
-    if classification:
-        evaluate = _top1(classes.test, size, config, accelerator.device)
-    else:
-        evaluate = _retrieval(sets, card, config)
+        if not resumed:
+            write_atomically(folder / "config.yaml", to_yaml(config))
+        record_environment(folder, accelerator.num_processes, resumed)
 
     def diagnose(model: ReIDModel, epoch: int) -> dict[str, float]:
         draws = randomness.generator(config.seed, randomness.AUGMENTATION, epoch, DIAGNOSIS)
@@ -125,20 +112,7 @@ def run_experiment(
         batches = ((augment(b.pictures, draws), b.labels) for b in loader.batches(chosen))
         return gradient_agreement(model, criterion, batches)
 
-    return trainer.fit(evaluate, select, diagnose, progress, report)
-
-
-DIAGNOSED_BATCHES = 8
-DIAGNOSIS = 2**31  # a step that no training reaches
-
-
-def load_training_sets(config: Config) -> list[ReIDDataset]:
-    """The configured datasets, in order."""
-    regex = config.data.camera_regex
-    if regex is not None and config.data.name != ["folder"]:
-        raise InputError("data.camera_regex is for data.name: folder alone: leave it out")
-    options: dict[str, Any] = {} if regex is None else {"camera_regex": regex}
-    return [load_dataset(name, config.data.root, **options) for name in config.data.name]
+    return trainer.fit(evaluate, task.select, diagnose, progress, report)
 
 
 def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel, ModelCard]:
@@ -181,7 +155,14 @@ def build_sampler(
 ) -> IdentitySampler | ShuffleSampler:
     """P×K identities for re-ID, shuffled pictures for classification."""
     train = config.train
-    if config.task == "classification":
+    reid = config.task == "reid"
+    whole = train.num_identities * train.num_instances if reid else train.batch_size
+    if whole // world_size < 2:
+        raise InputError(
+            f"a batch has {whole} pictures for {world_size} processes, and batch normalisation "
+            "needs two for each: raise it"
+        )
+    if not reid:
         return ShuffleSampler(labels, train.batch_size, config.seed, rank, world_size)
     return IdentitySampler(
         labels, train.num_identities, train.num_instances, config.seed, rank, world_size
@@ -214,51 +195,7 @@ def build_criterion(config: Config) -> Criterion:
     )
 
 
-def _retrieval(sets: Sequence[ReIDDataset], card: ModelCard, config: Config) -> Evaluate:
-    from reid_dhm.evaluation import evaluate_dataset
-    from reid_dhm.inference.embedder import Embedder
-
-    def evaluate(model: ReIDModel) -> dict[str, float]:
-        embedder = Embedder.from_model(
-            model, card, flip=config.test.flip, normalize=config.test.metric == "cosine"
-        )
-        results = [evaluate_dataset(embedder, d, metric=config.test.metric) for d in sets]
-        figures = {
-            "mAP": sum(r.mAP for r in results) / len(results),
-            "mINP": sum(r.mINP for r in results) / len(results),
-            **{f"rank{k}": sum(r.cmc[k] for r in results) / len(results) for k in results[0].cmc},
-        }
-        if len(sets) > 1:
-            for dataset, result in zip(sets, results, strict=True):
-                figures |= {
-                    f"{dataset.name}/mAP": result.mAP,
-                    f"{dataset.name}/rank1": result.cmc[1],
-                }
-        return figures
-
-    return evaluate
-
-
-def _top1(samples: Sequence[Sample], size: Size, config: Config, device: torch.device) -> Evaluate:
-    labels = [sample.pid for sample in samples]
-    loader: MemoryLoader | WorkerLoader = build_loader(
-        samples, labels, size, device, int(config.data.cache_limit * GIB), config.data.workers
-    )
-    transform = TestTransform(size)
-
-    @torch.no_grad()
-    def evaluate(model: ReIDModel) -> dict[str, float]:
-        rows = torch.arange(len(samples)).split(256)
-        right = torch.zeros((), dtype=torch.int64, device=device)
-        for batch in loader.batches(rows):
-            logits: Tensor = model.classify(transform(batch.pictures))
-            right += (logits.argmax(dim=1) == batch.labels).sum()
-        return {"top1": int(right) / len(samples)}
-
-    return evaluate
-
-
-def _prepare_folder(folder: Path, config: Config) -> None:
+def _refuse_other_runs(folder: Path, config: Config) -> None:
     """Refuse to overwrite a run, or to continue it under another configuration."""
     found = find_state(folder / "last") is not None
     if found and not config.resume:

@@ -33,8 +33,7 @@ from reid_dhm.data.samples import Sample, label_of_pid
 from reid_dhm.errors import InputError
 from reid_dhm.models.torchreid import torchreid_module
 
-NUM_IDENTITIES = 16
-NUM_INSTANCES = 4
+BatchShape = tuple[int, int]  # P identities, K pictures of each
 _WARM_UP = 8  # batches, twice what two workers hold ready
 _names = (f"reid_dhm_benchmark_{number}" for number in itertools.count())
 
@@ -73,6 +72,7 @@ def compare_pipelines(
     device: torch.device,
     num_workers: int = 2,
     rounds: int = 3,
+    batch: BatchShape = (16, 4),
 ) -> PipelineRates:
     """Measure both input pipelines on the same files, taking turns, an epoch each per round.
 
@@ -82,28 +82,29 @@ def compare_pipelines(
         device: where batches are wanted.
         num_workers: torchreid's worker processes.
         rounds: turns of each side; their median counts.
+        batch: identities in a batch, and pictures of each.
 
     Raises:
         InputError: if the set is too small to leave anything to measure after the warm-up.
     """
     label = label_of_pid(samples)
     labels = [label[sample.pid] for sample in samples]
-    sampler = IdentitySampler(labels, NUM_IDENTITIES, NUM_INSTANCES, seed=0)
+    sampler = IdentitySampler(labels, *batch, seed=0)
     start = time.perf_counter()
     loader = MemoryLoader(samples, labels, size, device)
     decode_seconds = time.perf_counter() - start
     augment = TrainAugmentation(size)
     generator = torch.Generator().manual_seed(0)
-    peer = torchreid_loader(samples, size, device, num_workers)
+    peer = torchreid_loader(samples, size, device, num_workers, batch)
 
     ours, theirs = [], []
     for epoch in range(rounds):
-        theirs.append(_rate((batch["img"].to(device) for batch in peer), device))
+        theirs.append(_rate((data["img"].to(device) for data in peer), device))
         batches = loader.batches(sampler.epoch(epoch))
-        ours.append(_rate((augment(batch.pictures, generator) for batch in batches), device))
+        ours.append(_rate((augment(b.pictures, generator) for b in batches), device))
     return PipelineRates(
         size=size,
-        batch_size=NUM_IDENTITIES * NUM_INSTANCES,
+        batch_size=batch[0] * batch[1],
         num_pictures=len(samples),
         num_workers=num_workers,
         ours=statistics.median(ours),
@@ -113,7 +114,11 @@ def compare_pipelines(
 
 
 def torchreid_loader(
-    samples: Sequence[Sample], size: tuple[int, int], device: torch.device, num_workers: int
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    device: torch.device,
+    num_workers: int,
+    batch: BatchShape = (16, 4),
 ) -> Iterable[dict]:
     """The training loader of torchreid's ``ImageDataManager`` over ``samples``.
 
@@ -134,8 +139,8 @@ def torchreid_loader(
             width=size[1],
             transforms=["random_flip", "random_crop", "random_erase"],
             use_gpu=device.type == "cuda",
-            batch_size_train=NUM_IDENTITIES * NUM_INSTANCES,
-            num_instances=NUM_INSTANCES,
+            batch_size_train=batch[0] * batch[1],
+            num_instances=batch[1],
             train_sampler="RandomIdentitySampler",
             workers=num_workers,
         )
@@ -163,10 +168,10 @@ def write_pictures(
 def _rate(batches: Iterator[Tensor], device: torch.device) -> float:
     """Pictures a second after the warm-up."""
     warm_up = sum(1 for _ in itertools.islice(batches, _WARM_UP))
-    _wait_for(device)
+    wait_for(device)
     start = time.perf_counter()
     count = sum(len(batch) for batch in batches)
-    _wait_for(device)
+    wait_for(device)
     seconds = time.perf_counter() - start
     if not count:
         raise InputError(
@@ -176,6 +181,7 @@ def _rate(batches: Iterator[Tensor], device: torch.device) -> float:
     return count / seconds
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

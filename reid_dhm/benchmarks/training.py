@@ -19,14 +19,15 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from reid_dhm.benchmarks.pipeline import torchreid_loader
+from reid_dhm.benchmarks.pipeline import torchreid_loader, wait_for
 from reid_dhm.config import Config
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample, label_of_pid
 from reid_dhm.experiment import build_augmentation, build_criterion, build_model, build_sampler
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.torchreid import torchreid_module
-from reid_dhm.training.loop import Sampler, Trainer, build_accelerator
+from reid_dhm.training.loop import Trainer
+from reid_dhm.training.parts import Sampler, build_accelerator
 
 METHODS = ("baseline", "dhm")
 WARM_UP = 3  # steps
@@ -122,11 +123,11 @@ class _Ours:
         record = self.trainer.train_epoch()
         batch, inputs = next(self.trainer.inputs(self.sampler.epoch(0)[:1]))
         pictures = len(batch.labels) * steps
-        _wait(self.device)
+        wait_for(self.device)
         start = time.perf_counter()
         for step in range(steps):
             self.trainer.step(batch, inputs, step)
-        _wait(self.device)
+        wait_for(self.device)
         resident = pictures / (time.perf_counter() - start)
         return {
             "rate": record["train/pictures_per_second"],
@@ -164,7 +165,8 @@ class _Peer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model, _ = build_model(replace(config, method="baseline"), len(label_of), size)
         network = _TorchreidModel(model.to(self.device)).train()
-        loader = torchreid_loader(samples, size, self.device, num_workers)
+        batch = (config.train.num_identities, config.train.num_instances)
+        loader = torchreid_loader(samples, size, self.device, num_workers, batch)
         optimizer = torch.optim.Adam(
             (p for p in network.parameters() if p.requires_grad),
             lr=config.train.lr,
@@ -179,13 +181,13 @@ class _Peer:
         """Pictures a second over ``steps`` steps, the workers' start left out."""
         batches = self._batches()
         self.engine.forward_backward(next(batches))
-        _wait(self.device)
+        wait_for(self.device)
         start = time.perf_counter()
         pictures = 0
         for data in islice(batches, steps):
             self.engine.forward_backward(data)
             pictures += len(data["pid"])
-        _wait(self.device)
+        wait_for(self.device)
         return pictures / (time.perf_counter() - start)
 
     def _batches(self) -> Iterator[dict]:
@@ -212,13 +214,8 @@ def _seconds_to_embed(model: ReIDModel, inputs: Tensor) -> float:
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
-    _wait(device)
+    wait_for(device)
     start = time.perf_counter()
     work()
-    _wait(device)
+    wait_for(device)
     return time.perf_counter() - start
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -55,6 +55,7 @@ def train(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = (settings.model.size[0], settings.model.size[1])
+    batch = (settings.train.num_identities, settings.train.num_instances)
     with tempfile.TemporaryDirectory() as scratch:
         samples: Sequence[Sample]
         if dataset is None:
@@ -63,7 +64,7 @@ def train(
             from reid_dhm.data.datasets import load_dataset
 
             samples = load_dataset(dataset, settings.data.root, required=["train"]).train
-        pipelines = compare_pipelines(samples, size, device, workers, rounds)
+        pipelines = compare_pipelines(samples, size, device, workers, rounds, batch)
         rates = compare_training(samples, settings, steps, rounds, workers)
     _print(settings.model.backbone, pipelines, rates)
     if json is not None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.errors import InputError
 
 
 def demo(
@@ -32,11 +33,16 @@ def demo(
 
     settings = load_config(config)
     epochs = settings.train.epochs
+    if settings.data.name != ["synthetic"]:
+        raise InputError(
+            f"{config} trains on {', '.join(settings.data.name)}, not on synthetic people: use "
+            "reid-dhm train for it"
+        )
     run = Path(settings.output)
-    if (run / "config.yaml").is_file():
-        shutil.rmtree(run)
     typer.echo(f"Rendering people into {settings.data.root}")
     write_synthetic(Path(settings.data.root))
+    if (run / "summary.json").is_file():
+        shutil.rmtree(run)
     with progress_bar("Training") as bar:
         summary = run_demo(
             settings,

@@ -70,7 +70,9 @@ def split_osnet(model: Any) -> Split:
 
 def _torchvision(name: str, split: Any, rename: Callable[[str], str] = str) -> Provider:
     create = partial(torchvision.models.get_model, name)
-    return Provider(create, split, pretrained=partial(create, weights="DEFAULT"), rename=rename)
+    return Provider(
+        create, split, pretrained=partial(create, weights="IMAGENET1K_V1"), rename=rename
+    )
 
 
 def _rename_densenet(name: str) -> str:

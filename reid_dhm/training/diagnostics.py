@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from reid_dhm.errors import InputError
 from reid_dhm.losses import Criterion
 from reid_dhm.models.reid import ReIDModel
 
@@ -56,6 +57,8 @@ def gradient_agreement(
                 cosine = torch.nn.functional.cosine_similarity(main[name], side, dim=0)
                 cosines[f"{name}/{branch}"].append(float(cosine))
         count += 1
+    if count < 2:
+        raise InputError(f"gradients vary over batches, and {count} cannot show it: give two")
     for name, value in model.named_buffers():
         value.copy_(buffers[name])
     torch.set_rng_state(random_state)

@@ -6,12 +6,13 @@ is the caller's business.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from accelerate import Accelerator
@@ -26,33 +27,19 @@ from reid_dhm.losses import Objective
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training import randomness
+from reid_dhm.training.parts import (
+    Augment,
+    Diagnose,
+    Evaluate,
+    Loader,
+    Progress,
+    Report,
+    Sampler,
+    freeze_batch_norm,
+)
 from reid_dhm.training.runlog import RunLog
 from reid_dhm.training.schedule import Schedule, build_optimizer
 from reid_dhm.training.state import find_state, load_state, match_memory_format, save_state
-
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-Evaluate = Callable[[ReIDModel], dict[str, float]]
-Diagnose = Callable[[ReIDModel, int], dict[str, float]]
-Progress = Callable[[int, int, int, dict[str, float]], None]
-"""Called after every step with the epoch, steps done in it, steps in it, and running figures."""
-Report = Callable[[dict[str, float]], None]
-"""Called with every epoch's record."""
-
-
-class Loader(Protocol):
-    """Where batches come from (:mod:`reid_dhm.data.loading`)."""
-
-    def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
-        """One batch for every tensor of rows."""
-
-
-class Sampler(Protocol):
-    """Which pictures make a batch (:mod:`reid_dhm.data.samplers`)."""
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, epoch: int) -> list[Tensor]:
-        """Index batches of one epoch."""
 
 
 class Trainer:
@@ -93,6 +80,7 @@ class Trainer:
         self.accelerator = accelerator
         self.epoch = 0  # the next one to run
         self.best: dict[str, float] = {}
+        self.loss = math.nan  # of the last step
         if len(sampler) < settings.accumulate:
             raise InputError(
                 f"train.accumulate is {settings.accumulate}, but an epoch has {len(sampler)} "
@@ -175,10 +163,10 @@ class Trainer:
         while self.epoch < self.settings.epochs:
             record: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch(progress)}
             done = self.epoch + 1
-            if diagnose and done % (self.settings.diagnose_every or done + 1) == 0:
+            if diagnose and _due(done, self.settings.diagnose_every):
                 # on every process: triplets are mined across them
                 record |= diagnose(self.plain_model, self.epoch)
-            if done % self.settings.evaluate_every == 0 or done == self.settings.epochs:
+            if _due(done, self.settings.evaluate_every) or done == self.settings.epochs:
                 if main:
                     record |= self._evaluate(evaluate, select)
                 self.accelerator.wait_for_everyone()
@@ -216,7 +204,7 @@ class Trainer:
                 sums[name] += value
             pictures += len(batch.labels)
             if progress is not None:
-                progress(self.epoch, step + 1, steps, {"loss": float(terms["total"]), "lr": lr})
+                progress(self.epoch, step + 1, steps, {"loss": self.loss, "lr": lr})
         if not self._weights_are_finite():
             self._refuse("the weights are not finite after", batch, step)
         means = torch.stack(list(sums.values())) / steps
@@ -308,20 +296,6 @@ class Trainer:
         save_state(self.folder / "last", self._modules(), self.optimizer.optimizer, progress)
 
 
-def build_accelerator(settings: TrainConfig) -> Accelerator:
-    """Device, precision, accumulation and processes, from the settings and the launcher's."""
-    return Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision=settings.precision,
-        gradient_accumulation_steps=settings.accumulate,
-    )
-
-
-def freeze_batch_norm(model: nn.Module) -> None:
-    """Put every batch normalisation into eval mode: running statistics are used, not changed."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
-__all__ = ["Trainer", "build_accelerator", "freeze_batch_norm"]
+def _due(done: int, every: int) -> bool:
+    """Whether something that happens every so many epochs (0: never) does after ``done``."""
+    return every > 0 and done % every == 0

@@ -14,6 +14,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 import reid_dhm
+from reid_dhm.models.card import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,22 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions,
         "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         if cuda
         else [],
     }
+
+
+def record_environment(folder: Path, processes: int, resumed: bool) -> None:
+    """Write ``environment.json``; what a run was resumed under is listed in it as ``resumed``."""
+    path = folder / "environment.json"
+    now = {**environment(), "processes": processes, "command": sys.argv}
+    if resumed and path.is_file():
+        first = json.loads(path.read_text())
+        now = {**first, "resumed": [*first.get("resumed", []), now]}
+    write_atomically(path, json.dumps(now, indent=2) + "\n")
 
 
 class RunLog:

@@ -22,7 +22,8 @@ from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import BACKBONES
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.training.loop import Trainer, build_accelerator
+from reid_dhm.training.loop import Trainer
+from reid_dhm.training.parts import build_accelerator
 
 PEOPLE, SIZE = 8, (32, 16)
 P, K = 4, 2  # people and pictures of each in a batch: four batches an epoch

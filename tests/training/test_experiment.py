@@ -272,7 +272,7 @@ def test_several_sets_are_joined_and_measured_each(config_of, people, tmp_path, 
         ("model.branches=[]", "method dhm needs branches"),
         ("model.branches=[{after: nowhere}]", "no stage 'nowhere'"),
         ("data.name=market1502", "market1502"),
-        ("data.camera_regex=x", r"data\.camera_regex"),
+        ("data.options={camera_regex: x}", "camera_regex"),
         ("loss.metric=tripplet", "tripplet"),
         ("loss.head_weights=[1, 2]", "2 values for 3 heads"),
         ("data.root=/nowhere", "/nowhere"),
@@ -363,7 +363,8 @@ def digits(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("method", ["baseline", "dhm"])
 def test_digits_are_recognised(config_of, digits, tmp_path, method):
     overrides = (
-        *("task=classification", f"method={method}", f"data.root={digits}", "data.augment=false"),
+        *("task=classification", "data.name=folder", f"data.root={digits}"),
+        *(f"method={method}", "data.augment=false"),
         *("model.size=[16, 16]", "model.neck=none", "loss.smoothing=0", "train.batch_size=32"),
         *("train.epochs=6", "train.lr=0.01", "train.ema=null", "train.evaluate_every=3"),
     )

@@ -17,7 +17,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.experiment import run_experiment
 from reid_dhm.losses import Criterion, batch_hard_triplet
 from reid_dhm.training.diagnostics import gradient_agreement
-from reid_dhm.training.loop import Trainer, freeze_batch_norm
+from reid_dhm.training.loop import Trainer
+from reid_dhm.training.parts import freeze_batch_norm
 from reid_dhm.training.runlog import read_metrics
 
 LINE = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
