@@ -95,7 +95,7 @@ class TrainConfig:
     clip_norm: float | None = None
     ema: float | None = None  # decay per step, e.g. 0.999
     sync_bn: bool = False
-    freeze_bn: bool = False
+    freeze_bn: bool = False  # all statistics stay as loaded, those of fresh branches and necks too
     compile: bool = False
     evaluate_every: int = 10
     diagnose_every: int = 0  # epochs between measurements of gradient agreement; 0 is never
