@@ -44,5 +44,6 @@ def evaluate_dataset(
     """
     query = embed_samples(embedder, dataset.query)
     gallery = embed_samples(embedder, dataset.gallery)
-    device = embedder.device.partition(":")[0]
-    return evaluate(query, gallery, metric=metric, camera_rule=camera_rule, ap=ap, device=device)
+    return evaluate(
+        query, gallery, metric=metric, camera_rule=camera_rule, ap=ap, device=embedder.device
+    )

@@ -124,9 +124,8 @@ def evaluate(
     if save_embeddings is not None:
         _save(save_embeddings, sides)
 
-    kind = device.partition(":")[0]
     result = rank(
-        sides.query, sides.gallery, metric=metric, camera_rule=camera_rule, ap=ap, device=kind
+        sides.query, sides.gallery, metric=metric, camera_rule=camera_rule, ap=ap, device=device
     )
     _print(sides, result)
     if json is not None:

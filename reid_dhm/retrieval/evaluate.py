@@ -1,7 +1,7 @@
 """Evaluate a query set against a gallery: CMC, mAP, mINP and the top of every ranking list.
 
 Counting gives the figures and FAISS the lists; both rank by the same exact score and are checked
-against each other. Drawing the result is left to :mod:`reid_dhm.report`.
+against each other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def evaluate(
         metric, camera_rule, ap: see :class:`Protocol`.
         ranks: the k of CMC@k, each 1 or more; they may exceed the gallery.
         top_k: length of the lists.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: where to count: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. FAISS searches on the CPU
+            beside ``cpu``, else on every GPU that it sees, if it sees any.
 
     Raises:
         InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
@@ -62,7 +63,9 @@ def evaluate(
     if not first.any():
         raise InputError(_no_match(query, gallery, camera_rule))
 
-    index = GalleryIndex(gallery.embeddings, metric=metric, device=device)
+    # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
+    searcher = "cpu" if device == "cpu" else "auto"
+    index = GalleryIndex(gallery.embeddings, metric=metric, device=searcher)
     scores, indices = _lists(index, query, gallery, top_k, camera_rule)
     _check_agreement(first, indices, query, gallery)
     return RetrievalResult(
@@ -167,8 +170,8 @@ def _no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> 
     if camera_rule and shared:
         return (
             "no query has a correct gallery picture from another camera, usually because every "
-            "identity was seen by one camera only; turn the camera rule off (camera_rule=False) "
-            "or give pictures from more cameras"
+            "identity was seen by one camera only; turn the camera rule off (--no-camera-rule, or "
+            "test.camera_rule=false in training) or give pictures from more cameras"
         )
     return (
         "no query has a correct gallery picture because query and gallery share no person id; "
@@ -177,8 +180,14 @@ def _no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> 
 
 
 def _torch_device(device: str) -> torch.device:
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device is {device!r}; choose auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device is 'cuda' but torch sees no GPU; use auto or cpu")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = device.partition(":")
+    if device != "cpu" and (kind != "cuda" or (kind != device and not number.isdigit())):
+        raise InputError(f"device is {device!r}; choose auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device is {device!r} but torch sees {torch.cuda.device_count() or 'no'} GPU; "
+            "use auto or cpu"
+        )
+    return torch.device(device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -136,7 +138,9 @@ def test_a_case_worked_by_hand():
 def test_identities_of_one_camera_are_refused_with_the_switch_named():
     rng = np.random.default_rng(0)
     query, gallery = random_sets(rng, 4, 30, 4, people=3, cameras=1)
-    with pytest.raises(InputError, match=r"one camera only.*camera_rule=False"):
+    with pytest.raises(
+        InputError, match=r"one camera only.*--no-camera-rule.*test\.camera_rule=false"
+    ):
         evaluate(query, gallery)
     assert evaluate(query, gallery, camera_rule=False).valid.all()
 
@@ -197,8 +201,11 @@ def test_bad_arguments_are_refused():
         evaluate(query, gallery, ranks=(0, 1))
     with pytest.raises(InputError, match="top_k is 0"):
         evaluate(query, gallery, top_k=0)
-    with pytest.raises(InputError, match="device is 'tpu'"):
-        evaluate(query, gallery, device="tpu")
+    for unknown in ("tpu", "cpu:0", "cuda:", "cuda:x"):
+        with pytest.raises(InputError, match=f"device is '{unknown}'; choose"):
+            evaluate(query, gallery, device=unknown)
+    with pytest.raises(InputError, match="device is 'cuda:99' but torch sees"):
+        evaluate(query, gallery, device="cuda:99")
     with pytest.raises(InputError, match="metric is 'manhattan'"):
         Protocol(metric="manhattan")
     with pytest.raises(InputError, match="ap is 'voc'"):
@@ -210,6 +217,20 @@ def test_cuda_without_a_gpu_is_refused():
     query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
     with pytest.raises(InputError, match="torch sees no GPU"):
         evaluate(query, gallery, device="cuda")
+
+
+def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(monkeypatch):
+    query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
+    counted_on: list[str] = []
+
+    def count_on_cpu(device):  # stands for a GPU
+        counted_on.append(device)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "_torch_device", count_on_cpu)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    result = evaluate(query, gallery, device="cuda:1")
+    assert (counted_on, result.device) == (["cuda:1"], "cpu")
 
 
 @pytest.mark.gpu
