@@ -234,8 +234,9 @@ class Trainer:
             with self.accelerator.autocast():
                 outputs = self.model(inputs, forks)
             terms = self.objective(outputs, batch.labels, draws)
-            if not torch.isfinite(terms["total"]):
-                self._refuse(f"the loss is {terms['total'].item()} at", batch, step)
+            self.loss = terms["total"].item()
+            if not math.isfinite(self.loss):
+                self._refuse(f"the loss is {self.loss} at", batch, step)
             self.accelerator.backward(terms["total"])
             if self.settings.clip_norm is not None and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
