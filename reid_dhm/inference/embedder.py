@@ -48,6 +48,8 @@ class Embedder:
         normalize: return unit rows; otherwise embeddings as the model gives them.
         flip: average each embedding with its mirrored picture's, before normalising.
         batch_size: pictures at once; ``None`` for what suits the engine.
+        precision: ``auto`` (16 bits on CUDA, float32 on the CPU), or ``float32`` for embeddings
+            that differ between devices in rounding alone.
 
     Attributes:
         card: the model's card.
@@ -56,7 +58,7 @@ class Embedder:
         dim: length D of an embedding.
 
     Raises:
-        InputError: a checkpoint, engine or device that cannot be used.
+        InputError: a checkpoint, engine, device or precision that cannot be used.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Embedder:
         normalize: bool = True,
         flip: bool = False,
         batch_size: int | None = None,
+        precision: str = "auto",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: use 1 or more")
@@ -74,7 +77,7 @@ class Embedder:
             checkpoint = open_checkpoint(checkpoint)
         self.card = checkpoint[1]
         self._model = _test_model(*checkpoint)
-        self._engine = build_engine(engine, self._model, self.card, device)
+        self._engine = build_engine(engine, self._model, self.card, device, precision)
         self._normalize = normalize
         self._flip = flip
         self._batch_size = batch_size or self._engine.batch_size
@@ -92,9 +95,10 @@ class Embedder:
         normalize: bool = True,
         flip: bool = False,
         batch_size: int | None = None,
+        precision: str = "auto",
     ) -> Embedder:
         """An embedder of a copy of ``model`` as it is now; training may go on with the model."""
-        return cls((model, card), engine, device, normalize, flip, batch_size)
+        return cls((model, card), engine, device, normalize, flip, batch_size, precision)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -35,7 +35,9 @@ class Engine(Protocol):
         ...
 
 
-def build_engine(name: str, model: ReIDModel, card: ModelCard, device: str) -> Engine:
+def build_engine(
+    name: str, model: ReIDModel, card: ModelCard, device: str, precision: str = "auto"
+) -> Engine:
     """Make the engine ``name``; ``auto`` is the fastest there is.
 
     Args:
@@ -43,10 +45,11 @@ def build_engine(name: str, model: ReIDModel, card: ModelCard, device: str) -> E
         model: in eval mode; the engine may keep it, move it and change its memory layout.
         card: how the model is fed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``auto`` (the fastest that serves on the device) or ``float32``.
 
     Raises:
-        InputError: an unknown engine or device, or a device that is not there.
+        InputError: an unknown engine, device or precision, or a device that is not there.
     """
     if name not in ENGINES:
         raise InputError(f"engine {name!r} is unknown: use {' or '.join(ENGINES)}")
-    return TorchEngine(model, card, device)
+    return TorchEngine(model, card, device, precision)

@@ -11,6 +11,7 @@ from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 from reid_dhm.inference.embedder import _READERS, Embedder
+from reid_dhm.inference.torch_engine import TorchEngine, half_precision
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
 
@@ -232,11 +233,53 @@ def test_progress_ends_at_the_total(embedder):
         ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
         ({"device": "cuda:99"}, "device cuda:99 is not there"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"precision": "half"}, "precision 'half' is unknown: use auto or float32"),
     ],
 )
 def test_unusable_options_are_refused(model, options, message):
     with pytest.raises(InputError, match=message):
         Embedder.from_model(model, CARD, **options)
+
+
+def test_float32_is_not_rounded_to_tf32_and_what_was_asked_for_elsewhere_stays():
+    def asked_for() -> tuple[bool, str]:
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+    class Spy(torch.nn.Module):
+        def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+            self.seen = asked_for()
+            return pictures.mean((2, 3))
+
+    before, spy = asked_for(), Spy()
+    engine = TorchEngine(spy, CARD, "cpu", precision="float32")
+    torch.set_float32_matmul_precision("high")
+    try:
+        engine(noise(1, *SIZE))
+        assert spy.seen == (False, "highest")
+        assert asked_for() == (True, "high")
+    finally:
+        torch.set_float32_matmul_precision(before[1])
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+)
+def test_only_gpus_that_compute_in_bfloat16_are_given_it(monkeypatch, capability, expected):
+    asked: list[torch.device] = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability
+    )
+    assert half_precision(torch.device("cuda:1")) == expected
+    assert asked == [torch.device("cuda:1")]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_float32_on_the_gpu_is_the_cpus_but_for_rounding(model, embedder):
+    on_gpu = Embedder.from_model(model, CARD, device="cuda", precision="float32")
+    pictures = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
+    np.testing.assert_allclose(on_gpu(pictures), embedder(pictures), rtol=0, atol=1e-5)
 
 
 @pytest.mark.gpu
