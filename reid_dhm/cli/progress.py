@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -26,12 +28,23 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
 
+Update = Callable[[int, int], None]
+"""Called with what is done and the total."""
+
+
 @contextmanager
-def progress_bar(title: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str, shown: bool = True) -> Iterator[Update]:
     """A bar that is told (done, total) as work goes on; nothing where stderr is no terminal."""
+    with progress_bars(title, shown=shown) as (update,):
+        yield update
+
+
+@contextmanager
+def progress_bars(*titles: str, shown: bool = True) -> Iterator[list[Update]]:
+    """Bars that share one display, each on its own line from its first update to its last."""
     console = Console(stderr=True)
     columns = (
-        TextColumn(title),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
@@ -39,6 +52,10 @@ def progress_bar(title: str, shown: bool = True) -> Iterator[Callable[[int, int]
     )
     with Progress(
         *columns, console=console, disable=not (shown and console.is_terminal), transient=True
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    ) as display:
+        tasks = [display.add_task(title, total=None, visible=False) for title in titles]
+        yield [partial(_update, display, task) for task in tasks]
+
+
+def _update(display: Progress, task: TaskID, done: int, total: int) -> None:
+    display.update(task, completed=done, total=total, visible=done < total)

@@ -31,15 +31,12 @@ def train(
 
     settings = load_config(config, overrides or ())
 
-    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.cli.progress import progress_bars
     from reid_dhm.experiment import run_experiment
 
     first = os.environ.get("RANK", "0") == "0"
     epochs = settings.train.epochs
-    with (
-        progress_bar("Reading pictures", shown=first) as decoded,
-        progress_bar("Training", shown=first) as trained,
-    ):
+    with progress_bars("Reading pictures", "Training", shown=first) as (decoded, trained):
 
         def progress(epoch: int, step: int, steps: int, figures: dict[str, float]) -> None:
             trained(epoch * steps + step, epochs * steps)
