@@ -63,7 +63,7 @@ def train(
         else:
             from reid_dhm.data.datasets import load_dataset
 
-            samples = load_dataset(dataset, settings.data.root, required=["train"]).train
+            samples = load_dataset(dataset, settings.data.root, ["train"]).train
         pipelines = compare_pipelines(samples, size, device, workers, rounds, batch)
         rates = compare_training(samples, settings, steps, rounds, workers)
     _print(settings.model.backbone, pipelines, rates)

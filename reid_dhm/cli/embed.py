@@ -15,6 +15,7 @@ from reid_dhm.cli.options import (
     FlipOption,
     JsonOption,
     NeckOption,
+    PrecisionOption,
     SizeOption,
     write_json,
 )
@@ -32,6 +33,7 @@ def embed(
         Literal["auto", "torch"], typer.Option(help="What runs the network.")
     ] = "auto",
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     flip: FlipOption = False,
     on_error: Annotated[
         Literal["stop", "skip"],
@@ -55,7 +57,7 @@ def embed(
 
     paths = pictures_below(images)
     opened = open_checkpoint(checkpoint, backbone, size, neck)
-    embedder = Embedder(opened, engine=engine, device=device, flip=flip)
+    embedder = Embedder(opened, engine=engine, device=device, flip=flip, precision=precision)
     output.parent.mkdir(parents=True, exist_ok=True)
 
     skipped: dict[int, InputError] = {}

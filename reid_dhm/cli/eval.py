@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,13 +16,14 @@ from reid_dhm.cli.options import (
     FlipOption,
     JsonOption,
     NeckOption,
-    Size,
+    PrecisionOption,
     SizeOption,
     write_json,
 )
 
 if TYPE_CHECKING:
     from reid_dhm.data.samples import ReIDDataset
+    from reid_dhm.inference.embedder import Embedder
     from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
 
 MODEL = "A checkpoint on a dataset"
@@ -54,10 +56,12 @@ def evaluate(
         Path | None,
         typer.Option(rich_help_panel=MODEL, help="Where datasets lie.", show_default="datasets"),
     ] = None,
-    camera_regex: Annotated[
-        str | None,
+    dataset_option: Annotated[
+        list[str] | None,
         typer.Option(
-            rich_help_panel=MODEL, help="How a file name tells the camera, for --dataset folder."
+            rich_help_panel=MODEL,
+            metavar="KEY=VALUE",
+            help="One of its options in datasets/README.md, e.g. boxes=labeled; repeatable.",
         ),
     ] = None,
     embeddings: Annotated[
@@ -81,6 +85,7 @@ def evaluate(
     ] = "standard",
     flip: FlipOption = False,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     save_embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -104,8 +109,9 @@ def evaluate(
         "--checkpoint": checkpoint,
         "--dataset": dataset,
         "--data-root": data_root,
-        "--camera-regex": camera_regex,
+        "--dataset-option": dataset_option or None,
         "--flip": flip or None,
+        "--precision": precision if precision != "auto" else None,
         "--save-embeddings": save_embeddings,
         "--backbone": backbone,
         "--size": size,
@@ -116,9 +122,15 @@ def evaluate(
             raise typer.BadParameter(f"{given[0]} has no meaning beside --embeddings: drop one")
         sides = _read(embeddings)
     elif checkpoint is not None and dataset is not None:
-        options = {} if camera_regex is None else {"camera_regex": camera_regex}
+        from reid_dhm.inference.checkpoints import open_checkpoint
+        from reid_dhm.inference.embedder import Embedder
+
+        options = parse_dataset_options(dataset_option or ())
         loaded = _load(dataset, data_root or Path("datasets"), options)
-        sides = _embed((checkpoint, backbone, size, neck), loaded, device, flip)
+        opened = open_checkpoint(checkpoint, backbone, size, neck)
+        # Raw embeddings serve both metrics, and a saved file can be ranked under either.
+        embedder = Embedder(opened, device=device, normalize=False, flip=flip, precision=precision)
+        sides = _embed(embedder, loaded, str(checkpoint) + (", flip" if flip else ""))
     else:
         raise typer.BadParameter("give --checkpoint with --dataset, or --embeddings")
     if save_embeddings is not None:
@@ -139,32 +151,39 @@ def _read(path: Path) -> _Sides:
     return _Sides(str(path), query, gallery, num_dropped)
 
 
-def _load(name: str, root: Path, options: dict[str, str]) -> ReIDDataset:
+def parse_dataset_options(words: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` words as a mapping; values are YAML scalars, and text where they are not."""
+    import yaml
+
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"--dataset-option {word!r} is no KEY=VALUE")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:  # a regular expression may look like an unfinished list
+            value = text
+        options[key] = value if isinstance(value, str | bool | int | float) else text
+    return options
+
+
+def _load(name: str, root: Path, options: dict[str, Any]) -> ReIDDataset:
     from reid_dhm.data.datasets import load_dataset
 
-    return load_dataset(name, root, required=("query", "gallery"), **options)
+    return load_dataset(name, root, ("query", "gallery"), **options)
 
 
-def _embed(
-    checkpoint: tuple[Path, str | None, Size | None, str | None],
-    dataset: ReIDDataset,
-    device: str,
-    flip: bool,
-) -> _Sides:
+def _embed(embedder: Embedder, dataset: ReIDDataset, model: str) -> _Sides:
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.evaluation import embed_samples
-    from reid_dhm.inference.checkpoints import open_checkpoint
-    from reid_dhm.inference.embedder import Embedder
 
-    # Raw embeddings serve both metrics, and a saved file can be ranked under either.
-    embedder = Embedder(open_checkpoint(*checkpoint), device=device, normalize=False, flip=flip)
     start = time.perf_counter()
     with progress_bar("Embedding query") as progress:
         query = embed_samples(embedder, dataset.query, progress)
     with progress_bar("Embedding gallery") as progress:
         gallery = embed_samples(embedder, dataset.gallery, progress)
-    source = f"{dataset.name}, {checkpoint[0]}" + (", flip" if flip else "")
-    return _Sides(source, query, gallery, seconds=time.perf_counter() - start)
+    return _Sides(f"{dataset.name}, {model}", query, gallery, seconds=time.perf_counter() - start)
 
 
 def _save(path: Path, sides: _Sides) -> None:

@@ -44,6 +44,13 @@ NeckOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.")
 ]
+PrecisionOption = Annotated[
+    Literal["auto", "float32"],
+    typer.Option(
+        "--precision",
+        help="auto (16 bits on CUDA, float32 on the CPU), or float32 everywhere, without TF32.",
+    ),
+]
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="Average each embedding with the mirrored picture's.")
 ]

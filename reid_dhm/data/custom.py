@@ -113,7 +113,7 @@ def _people(folder: Path, required: bool) -> list[Path]:
 def _camera_pattern(camera_regex: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(camera_regex)
-    except re.error as error:
+    except (re.error, TypeError) as error:  # TypeError: YAML reads 1 as a number
         raise InputError(
             f"camera_regex={camera_regex!r} is no regular expression: {error}"
         ) from None

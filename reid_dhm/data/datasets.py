@@ -43,7 +43,7 @@ LOADERS: dict[str, Callable[..., Splits]] = {
 
 
 def load_dataset(
-    name: str, root: Path | str, *, required: Collection[Split] = SPLITS, **options: Any
+    name: str, root: Path | str, required: Collection[Split] = SPLITS, /, **options: Any
 ) -> ReIDDataset:
     """Load the dataset ``name`` of :data:`LOADERS` from a data root.
 

@@ -164,8 +164,10 @@ def load_msmt17(root: Path, required: Collection[Split], *, with_val: bool = Fal
 
     Raises:
         InputError: if it is not under ``root``, lacks a list file or picture folder of a required
-            split, or a list has a line that cannot be used.
+            split, or a list has a line that cannot be used; or for a ``with_val`` that is no bool.
     """
+    if not isinstance(with_val, bool):
+        raise InputError(f"with_val={with_val!r} is neither true nor false; give one of them")
     lists: dict[Split, tuple[str, ...]] = {
         "train": ("list_train.txt", "list_val.txt") if with_val else ("list_train.txt",),
         "query": ("list_query.txt",),

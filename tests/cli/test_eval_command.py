@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from reid_dhm.cli.eval import parse_dataset_options
 from reid_dhm.models.torchreid import torchreid_module
 
 TOOL = Path(__file__).parents[2] / "tools" / "eval.py"
@@ -107,6 +108,22 @@ def test_torchreid_weights_are_evaluated_with_what_they_do_not_say(run, market, 
     assert found["num_gallery"] == 9
 
 
+def test_dataset_options_reach_the_dataset_as_yaml_scalars(run, market, trained_run):
+    words = ["with_val=true", "boxes=labeled", "n=3", r"camera_regex=[a-z]+=(\d", "list=[a]"]
+    assert parse_dataset_options(words) == {
+        "with_val": True,
+        "boxes": "labeled",
+        "n": 3,
+        "camera_regex": r"[a-z]+=(\d",
+        "list": "[a]",
+    }
+    options = ("--checkpoint", trained_run, "--dataset", "market1501", "--data-root", market)
+    outcome = run("eval", *options, "--dataset-option", "boxes=labeled")
+    assert outcome.code == 1
+    assert "market1501 cannot be loaded" in outcome.err
+    assert "'boxes'" in outcome.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -115,6 +132,11 @@ def test_torchreid_weights_are_evaluated_with_what_they_do_not_say(run, market, 
         ("--dataset", "market1501"),
         ("--embeddings", "a.npz", "--checkpoint", "run"),
         ("--embeddings", "a.npz", "--flip"),
+        ("--embeddings", "a.npz", "--precision", "float32"),
+        ("--embeddings", "a.npz", "--dataset-option", "boxes=labeled"),
+        ("--checkpoint", "run", "--dataset-option", "boxes=labeled"),
+        ("--checkpoint", "run", "--dataset", "folder", "--dataset-option", "boxes"),
+        ("--checkpoint", "run", "--dataset", "folder", "--precision", "half"),
         ("--embeddings", "a.npz", "--size", "256x128"),
         ("--embeddings", "a.npz", "--metric", "manhattan"),
         ("--checkpoint", "a.pth", "--dataset", "market1501", "--size", "256"),

@@ -61,7 +61,7 @@ def test_folder_skips_hidden_and_other_files(tmp_path):
 @pytest.mark.parametrize("regex", [r"^[\d-]+_([a-z]+)_", r"^(\d+)-\d+-\d+_(?P<camid>[a-z]+)_"])
 def test_cameras_with_names_are_numbered_in_sorted_order(tmp_path, regex):
     names = ["train/a/2024-05-01_till_1.jpg", "train/a/2024-05-01_entrance_2.jpg"]
-    dataset = load_dataset("folder", write(tmp_path, names), required=["train"], camera_regex=regex)
+    dataset = load_dataset("folder", write(tmp_path, names), ["train"], camera_regex=regex)
     assert [sample.camid for sample in dataset.train] == [1, 2]
 
 
@@ -69,6 +69,7 @@ def test_cameras_with_names_are_numbered_in_sorted_order(tmp_path, regex):
     ("regex", "message"),
     [
         (r"c(\d", "is no regular expression"),
+        (1, "is no regular expression"),
         (r"c\d", "has no group"),
         (r"cam(\d+)", r"anna/c1_0001\.jpg names no camera"),
         (r"c\d(x)?", r"anna/c1_0001\.jpg names no camera"),
@@ -83,7 +84,7 @@ def test_folder_with_a_missing_or_empty_split_is_refused(tmp_path):
     write(tmp_path, SHOP[:4])
     with pytest.raises(InputError, match=r"gallery is not a folder; give it"):
         load_dataset("folder", tmp_path)
-    assert load_dataset("folder", tmp_path, required=["train", "query"]).gallery == ()
+    assert load_dataset("folder", tmp_path, ["train", "query"]).gallery == ()
     (tmp_path / "gallery/empty person").mkdir(parents=True)
     with pytest.raises(InputError, match="has no gallery pictures"):
         load_dataset("folder", tmp_path)
@@ -171,7 +172,7 @@ def test_csv_with_an_empty_split_is_refused_only_where_required(tmp_path):
     file = write_csv(tmp_path, "path,pid,camid,split\na.jpg,5,1,train\n")
     with pytest.raises(InputError, match=r"people\.csv has no query pictures"):
         load_dataset("csv", file)
-    assert len(load_dataset("csv", file, required=["train"]).train) == 1
+    assert len(load_dataset("csv", file, ["train"]).train) == 1
 
 
 def test_csv_that_is_not_utf8_is_refused(tmp_path):

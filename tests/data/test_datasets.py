@@ -126,6 +126,8 @@ def test_msmt17_lists_are_read_in_both_versions(tmp_path, folders):
     assert dataset.gallery[0].path.is_relative_to(home / folders[1])
     with_val = load_dataset("msmt17", tmp_path, with_val=True)
     assert labels(with_val.train) == [(0, 1, None), (0, 5, None)]
+    with pytest.raises(InputError, match="with_val='flase' is neither true nor false"):
+        load_dataset("msmt17", tmp_path, with_val="flase")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_msmt17_without_a_list_or_its_pictures_is_refused(tmp_path):
     (home / "list_query.txt").unlink()
     with pytest.raises(InputError, match=r"list_query\.txt does not exist; unpack"):
         load_dataset("msmt17", tmp_path)
-    assert load_dataset("msmt17", tmp_path, required=["train"]).query == ()
+    assert load_dataset("msmt17", tmp_path, ["train"]).query == ()
     (home / "train").rename(home / "pictures")
     with pytest.raises(InputError, match=r"MSMT17_V1 has no folder train or mask_train_v2"):
         load_dataset("msmt17", tmp_path)
@@ -219,12 +221,12 @@ def test_missing_and_empty_splits_are_refused_only_where_required(tmp_path):
     missing = write(tmp_path / "a", {k: v for k, v in MARKET.items() if k != "query"})
     with pytest.raises(InputError, match=r"has no folder query; unpack it again"):
         load_dataset("market1501", missing)
-    assert load_dataset("market1501", missing, required=["train"]).query == ()
+    assert load_dataset("market1501", missing, ["train"]).query == ()
 
     empty = write(tmp_path / "b", {**MARKET, "bounding_box_train": []})
     with pytest.raises(InputError, match=r"market1501 in .*b has no train pictures"):
         load_dataset("market1501", empty)
-    tested = load_dataset("market1501", empty, required=["query", "gallery"])
+    tested = load_dataset("market1501", empty, ["query", "gallery"])
     assert (len(tested.train), len(tested.query)) == (0, 1)
 
 
@@ -252,3 +254,9 @@ def test_unknown_name_and_option_are_refused(tmp_path):
     for name in LOADERS:
         with pytest.raises(InputError, match=rf"dataset {name} cannot be loaded: .*'colour'"):
             load_dataset(name, tmp_path, colour="red")
+
+
+@pytest.mark.parametrize("word", ["name", "root", "required"])
+def test_no_option_takes_the_place_of_an_argument(tmp_path, word):
+    with pytest.raises(InputError, match=f"market1501 cannot be loaded: .*'{word}'; leave it out"):
+        load_dataset("market1501", tmp_path, **{word: "x"})
