@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +175,7 @@ def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         ) from error
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
