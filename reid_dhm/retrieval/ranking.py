@@ -263,7 +263,7 @@ def _count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
         torch.ge(segments, low[place, :, None, None], out=above)
         torch.sum(above, 2, out=possible[place])
     p, b, segment = (certain != possible).nonzero(as_tuple=True)
-    values = segments[b, segment]
+    values = segments.flatten(0, 1).index_select(0, b * segments.shape[1] + segment)
     near = (values >= low[p, b, None]) & (values <= high[p, b, None])
     hit, offset = near.nonzero(as_tuple=True)
     return certain.sum(2).long(), p[hit], b[hit], segment[hit] * _SEGMENT + offset
