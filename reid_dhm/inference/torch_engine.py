@@ -92,4 +92,4 @@ def find_device(name: str) -> torch.device:
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(f"device {name} is not there: PyTorch sees {count} GPUs; use auto or cpu")
-    return torch.device(name)
+    return torch.device(name if kind == "cuda" else "cpu")  # there is one CPU, cpu:0 is it
