@@ -22,7 +22,7 @@ from reid_dhm.retrieval.parallel import parallel_map
 
 METRICS = ("cosine", "euclidean")
 
-_PAIRS = 256  # pairs scored at a time: two (256, 512) float64 blocks stay in the cache
+_PAIRS = 256  # rows made float64 at a time: two (256, 512) blocks stay in the cache
 _TASK = 4096  # pairs or rows that one thread takes at a time
 
 
@@ -59,7 +59,7 @@ class Space:
             raise InputError(f"metric is {metric!r}; choose one of {', '.join(METRICS)}")
         norms = _norms(metric, gallery, "gallery")
         parts = list(zip(gallery.split(_TASK), norms.split(_TASK), strict=True))
-        sums = parallel_map(lambda part: normalised(*part).sum(0), parts, gallery.device)
+        sums = parallel_map(lambda part: _sum(*part), parts, gallery.device)
         centre = torch.stack(sums).sum(0) / len(gallery)
         if metric == "cosine":
             return cls(metric, gallery, norms, centre, 1.0)
@@ -178,6 +178,11 @@ def _norms(metric: str, rows: Tensor, name: str) -> Tensor:
             "leave it out, or use the metric euclidean"
         )
     return norms
+
+
+def _sum(rows: Tensor, norms: Tensor) -> Tensor:
+    parts = zip(rows.split(_PAIRS), norms.split(_PAIRS), strict=True)
+    return torch.stack([normalised(*part).sum(0) for part in parts]).sum(0)
 
 
 def _lengths(rows: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from reid_dhm.retrieval.index import GalleryIndex
 from reid_dhm.retrieval.ranking import rank_positives, same_person_pairs
 from reid_dhm.retrieval.results import Protocol, RetrievalResult
 
-_QUERIES = 256  # queries whose lists are filtered at a time
+_QUERIES = 4096  # queries whose lists are filtered at a time
 
 
 def evaluate(

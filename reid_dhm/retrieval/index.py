@@ -15,9 +15,10 @@ from torch import Tensor
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.distances import Space, full_float32, normalised, relative_rounding
+from reid_dhm.retrieval.parallel import parallel_map
 
-_ROWS = 16384  # gallery rows handed to FAISS at a time
-_QUERIES = 1024  # queries searched at a time
+_ROWS = 2048  # gallery rows handed to FAISS at a time
+_QUERIES = 4096  # queries searched at a time; fewer and FAISS meets the gallery more often
 _SLACK = 16  # candidates beyond those asked for, so that rounding rarely decides at the end
 _GPU_MAX_K = 2048  # FAISS's own limit
 _GPU_KINDS = ("Flat", "IVF")  # what FAISS implements on the GPU begins so
@@ -125,7 +126,7 @@ class GalleryIndex:
         wanted = min(k + _SLACK, len(self))
         if self.device != "cpu":
             wanted = min(wanted, _GPU_MAX_K)
-        proposed, candidates = self.index.search(self._rows(rows, norms), wanted)
+        proposed, candidates = self._propose(self._rows(rows, norms), wanted)
         found = candidates >= 0
         query, place = np.nonzero(found)
         scores = np.full(candidates.shape, -np.inf)
@@ -141,10 +142,20 @@ class GalleryIndex:
             unsure = np.flatnonzero((wanted < k) | (scores[:, -1] <= last + margin))
             if len(unsure):
                 swept = self._sweep(rows[unsure], norms[unsure], k)
-                scores = np.pad(scores, ((0, 0), (0, k - scores.shape[1])))
-                candidates = np.pad(candidates, ((0, 0), (0, k - candidates.shape[1])))
+                lacking = ((0, 0), (0, k - len(scores[0])))
+                scores, candidates = np.pad(scores, lacking), np.pad(candidates, lacking)
                 scores[unsure], candidates[unsure] = swept
         return scores, candidates
+
+    def _propose(
+        self, rows: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """FAISS's own answer; on the CPU every thread asks for a share, as its BLAS may use one."""
+        if self.device != "cpu":
+            return self.index.search(rows, k)
+        shares = np.array_split(rows, min(torch.get_num_threads(), len(rows)))
+        found = parallel_map(lambda part: self.index.search(part, k), shares, torch.device("cpu"))
+        return np.concatenate([d for d, _ in found]), np.concatenate([i for _, i in found])
 
     def _sweep(
         self, queries: Tensor, norms: Tensor, k: int

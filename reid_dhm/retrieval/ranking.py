@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -201,15 +202,16 @@ def _count(space: Space, queries: Tensor, norms: Tensor, blocks: list[_Block]) -
     """
     device = queries.device
     width = _TILE[device.type][1]
-    starts = range(0, len(space.gallery), width)
+    lock = Lock()
 
-    def chunk(start: int) -> list[Tensor]:
-        return _count_chunk(space, queries, norms, blocks, start, start + width)
-
-    with full_float32(device):
-        for counts in parallel_map(chunk, starts, device):
+    def chunk(start: int) -> None:
+        counts = _count_chunk(space, queries, norms, blocks, start, start + width)
+        with lock:  # integers: the order in which chunks arrive does not matter
             for block, closer in zip(blocks, counts, strict=True):
                 block.closer += closer
+
+    with full_float32(device):
+        parallel_map(chunk, range(0, len(space.gallery), width), device)
 
 
 def _count_chunk(
@@ -253,15 +255,22 @@ def _count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
         values in [low, high], ends included.
     """
     segments = tile.view(len(tile), -1, _SEGMENT)
+    highest = tile.amax(dim=1)
     above = torch.empty_like(segments)
-    certain = tile.new_empty(len(low), *segments.shape[:2])
-    possible = torch.empty_like(certain)
+    certain = tile.new_zeros(len(low), *segments.shape[:2])
+    possible = torch.zeros_like(certain)
     # Comparisons that write floats are vectorised in torch; those that write bools are not.
     for place in range(len(low)):
-        torch.gt(segments, high[place, :, None, None], out=above)
-        torch.sum(above, 2, out=certain[place])
-        torch.ge(segments, low[place, :, None, None], out=above)
-        torch.sum(above, 2, out=possible[place])
+        rows: slice | Tensor = slice(None)
+        values = segments
+        met = (highest >= low[place]).nonzero()[:, 0]
+        if 2 * len(met) < len(tile):  # a good model has few rows with anything above
+            rows, values = met, segments.index_select(0, met)
+        out = above[: len(values)]
+        torch.gt(values, high[place, rows, None, None], out=out)
+        certain[place, rows] = torch.sum(out, 2)
+        torch.ge(values, low[place, rows, None, None], out=out)
+        possible[place, rows] = torch.sum(out, 2)
     p, b, segment = (certain != possible).nonzero(as_tuple=True)
     values = segments.flatten(0, 1).index_select(0, b * segments.shape[1] + segment)
     near = (values >= low[p, b, None]) & (values <= high[p, b, None])
