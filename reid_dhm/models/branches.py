@@ -80,7 +80,7 @@ def build_branch(
         )
     pathway = _pathway(backbone, spec.after)
     path = nn.Sequential(*(block.block for block in pathway))
-    embedding = _embedding(backbone, neck)
+    embedding = head_embedding(backbone, neck)
     if spec.init == "copy":
         for block in pathway:
             _copy(block, backbone.name, spec)
@@ -96,7 +96,8 @@ def _pathway(backbone: Backbone, after: str) -> list[PathBlock]:
     return (backbone.pathway or derived_pathway)(backbone, after)
 
 
-def _embedding(backbone: Backbone, neck: str) -> nn.Module | None:
+def head_embedding(backbone: Backbone, neck: str) -> nn.Module | None:
+    """The native embedding layer of a head without a neck, where the backbone has one."""
     if neck == "none" and backbone.native_embedding is not None:
         return backbone.native_embedding()
     return None

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import Backbone
-from reid_dhm.models.branches import Branch, BranchSpec, build_branch
+from reid_dhm.models.branches import Branch, BranchSpec, build_branch, head_embedding
 from reid_dhm.models.heads import Head, ReIDOutput
 
 
@@ -44,10 +44,8 @@ class ReIDModel(nn.Module):
         if fork not in ("fixed", "random"):
             raise InputError(f"model.fork is {fork!r}: use fixed or random")
         self.backbone = backbone
-        native = backbone.native_embedding if neck == "none" else None
-        self.head = Head(
-            backbone.channels, num_classes, pooling, neck, native() if native else None
-        )
+        native = head_embedding(backbone, neck)
+        self.head = Head(backbone.channels, num_classes, pooling, neck, native)
         self.branches = nn.ModuleList(
             build_branch(backbone, spec, num_classes, pooling, neck) for spec in branches
         )
