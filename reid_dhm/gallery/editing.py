@@ -60,19 +60,12 @@ def delete(gallery: Gallery, where: Where) -> int:
     Videos and cameras stay. What was deleted is overwritten in the file, and the cache emptied.
 
     Raises:
-        InputError: no condition at all, or a video that is still being indexed (going on with it
-            would bring them back).
+        InputError: no condition at all.
     """
     if not where:
         raise InputError("nothing says what to delete: name tracklets, a camera or a time")
     condition, values = gallery.condition(where)
     with _forgetting(gallery) as db:
-        unfinished = db.execute(queries.UNFINISHED.format(condition), values).fetchone()
-        if unfinished:
-            raise InputError(
-                f"{unfinished[0]} is indexed in part only, and going on would bring back what is "
-                "deleted now: index it to its end first, or delete the whole video"
-            )
         return int(db.execute(queries.DELETE.format(condition), values).rowcount)
 
 

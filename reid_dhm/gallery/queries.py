@@ -42,10 +42,6 @@ CROPS = """SELECT frame, time, x1, y1, x2, y2, quality, jpeg, embedding FROM cro
     WHERE tracklet = ? ORDER BY rank"""
 
 # To be completed by a condition.
-UNFINISHED = (
-    "SELECT source FROM videos WHERE resumable AND NOT complete AND id IN "
-    f"(SELECT t.video FROM {_JOINED} {{}}) LIMIT 1"
-)
 DELETE = f"DELETE FROM tracklets WHERE key IN (SELECT t.key FROM {_JOINED} {{}})"
 
 

@@ -141,7 +141,7 @@ class VideoWriter:
             ).rowcount
             if not moved:
                 raise self._conflict()
-            if len(progress.chunk.frames) and self.video.resumable:
+            if len(progress.chunk.frames):
                 db.execute(
                     "INSERT INTO chunks VALUES (?, ?, ?, ?)",
                     (
