@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -52,6 +52,26 @@ class SourceInfo:
     live: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which frames of a source are wanted.
+
+    Attributes:
+        first: number of the first.
+        stride: of every so many frames, one: those whose number it divides.
+        begin, end: seconds from the source's first frame; ``end`` itself is out.
+    """
+
+    first: int = 0
+    stride: int = 1
+    begin: float = 0.0
+    end: float = math.inf
+
+    def wants(self, number: int, time: float) -> bool:
+        """Whether a frame is one of them."""
+        return number >= self.first and number % self.stride == 0 and self.begin <= time < self.end
+
+
 class Source(Protocol):
     """Gives frames in order."""
 
@@ -60,8 +80,8 @@ class Source(Protocol):
         """What is known before the first frame."""
         ...
 
-    def frames(self, wanted: Callable[[int, float], bool]) -> Iterator[Frame]:
-        """Every frame whose number and time are wanted; others are decoded as little as can be."""
+    def frames(self, span: Span) -> Iterator[Frame]:
+        """Every frame that is wanted; others are decoded as little as can be."""
         ...
 
 

@@ -114,7 +114,7 @@ class Video(NewVideo):
         return None if self.start_time is None else self.start_time + timedelta(seconds=seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Crop:
     """One of the best pictures of a tracklet.
 
@@ -134,7 +134,7 @@ class Crop:
     embedding: NDArray[np.float16] = field(default_factory=lambda: np.empty(0, np.float16))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NewTracklet:
     """A finished track.
 

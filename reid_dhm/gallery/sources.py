@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
@@ -24,6 +24,7 @@ from reid_dhm.gallery.frames import (
     Frame,
     Source,
     SourceInfo,
+    Span,
     believable_rate,
     open_capture,
 )
@@ -95,7 +96,7 @@ class VideoFile:
             live=False,
         )
 
-    def frames(self, wanted: Callable[[int, float], bool]) -> Iterator[Frame]:
+    def frames(self, span: Span) -> Iterator[Frame]:
         """See :class:`Source`; warns when the file ends before its time."""
         step = 1 / self.info.fps
         number, origin, now = 0, 0.0, -step
@@ -106,7 +107,9 @@ class VideoFile:
                     origin = clock
                 told = clock - origin
                 now = told if now < told <= now + _LEAP else now + step
-                if wanted(number, now):
+                if now >= span.end:
+                    return
+                if span.wants(number, now):
                     decoded, image = capture.retrieve()
                     if decoded:
                         yield Frame(number, now, np.asarray(image, np.uint8))
@@ -134,10 +137,10 @@ class Pictures:
             content_hash(self._paths), name, fps, width, height, len(self._paths), live=False
         )
 
-    def frames(self, wanted: Callable[[int, float], bool]) -> Iterator[Frame]:
+    def frames(self, span: Span) -> Iterator[Frame]:
         """See :class:`Source`; warns of pictures that cannot be read and leaves them out."""
         for number, path in enumerate(self._paths):
-            if wanted(number, number / self.info.fps):
+            if span.wants(number, number / self.info.fps):
                 try:
                     picture = read_picture(path)
                 except InputError as error:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.frames import Frame, SourceInfo, believable_rate, open_capture
+from reid_dhm.gallery.frames import Frame, SourceInfo, Span, believable_rate, open_capture
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +46,15 @@ class Stream:
         """Let :meth:`frames` end soon, also while it waits for the stream to return."""
         self._stopped.set()
 
-    def frames(self, wanted: Callable[[int, float], bool]) -> Iterator[Frame]:
+    def frames(self, span: Span) -> Iterator[Frame]:
         """See :class:`Source`; ends when the stream stays away, or had an end."""
         number, received, begin = 0, 1, time.monotonic()
         image, self._first = self._first, None
         while image is not None and not self._stopped.is_set():
             now = time.monotonic() - begin
-            if wanted(number, now):
+            if now >= span.end:
+                break
+            if span.wants(number, now):
                 yield Frame(number, now, image)
             number += 1
             arrived, following = self._capture.read()
