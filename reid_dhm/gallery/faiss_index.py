@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, BinaryIO
 
-import faiss
+import faiss as _faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +21,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.index_rows import IndexRows
 from reid_dhm.gallery.records import EmbeddingPage
 from reid_dhm.gallery.vectors import Filter, Pages
+
+faiss: Any = _faiss  # the types that it ships leave out half of what it has
 
 # A gallery stores float16, so float16 loses nothing; it takes half the memory and half the time.
 _EXACT = "SQfp16"
@@ -54,6 +56,7 @@ class FaissIndex:
         self.exact = kind == "Flat"
         self.recall: float | None = None
         self._gpus = faiss.get_num_gpus() if device == "auto" else 0
+        self.device = ("cpu", "cuda")[self._gpus] if self._gpus < 2 else f"cuda x {self._gpus}"
         self._on_gpus: list[Any] | None = None
         self._rows = IndexRows.none()
         self._parts: list[Any] = []
@@ -64,11 +67,6 @@ class FaissIndex:
         self._graph = isinstance(core, faiss.IndexHNSW)
         self.candidates = 1 if _code_size(core) >= 2 * dim else _CODES_FACTOR
         self.name = type(core).__name__
-
-    @property
-    def device(self) -> str:
-        """``cpu``, ``cuda``, or ``cuda x N`` for N GPUs."""
-        return "cpu" if not self._gpus else "cuda" if self._gpus == 1 else f"cuda x {self._gpus}"
 
     def __len__(self) -> int:
         return len(self._rows.keys)
@@ -330,7 +328,7 @@ def _every(pages: Pages, step: int) -> Iterator[EmbeddingPage]:
     """Every step-th row of all pages."""
     offset = 0
     for page in pages():
-        yield EmbeddingPage(*(column[-offset % step :: step] for column in page))
+        yield EmbeddingPage._make(column[-offset % step :: step] for column in page)
         offset += len(page.keys)
 
 
