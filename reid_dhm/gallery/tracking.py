@@ -17,7 +17,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION
 
 TRACKERS = ("bytetrack", "sort")
-_LOST_SECONDS = 1.0  # how long somebody may be hidden
+_LOST_SECONDS = 0.5  # how long somebody may be hidden; longer, and people who meet are exchanged
 
 
 class Tracker:
@@ -28,12 +28,13 @@ class Tracker:
             boxes where a track is already; ``sort`` (Bewley et al. 2016) takes all alike.
         frame_rate: frames a second that it will see.
         activation: lowest score of a box that begins a track.
+        overlap: least intersection over union of a box and where its track was expected.
 
     Raises:
         InputError: an unknown name.
     """
 
-    def __init__(self, name: str, frame_rate: float, activation: float) -> None:
+    def __init__(self, name: str, frame_rate: float, activation: float, overlap: float) -> None:
         # Importing them takes seconds.
         from trackers import ByteTrackTracker, SORTTracker
 
@@ -42,6 +43,7 @@ class Tracker:
             "lost_track_buffer": math.ceil(30 * _LOST_SECONDS),  # counted at 30 frames a second
             "track_activation_threshold": activation,
             "minimum_consecutive_frames": 2,
+            "minimum_iou_threshold": overlap,
         }
         if name == "bytetrack":
             self._tracker: Any = ByteTrackTracker(**common, high_conf_det_threshold=activation)

@@ -28,6 +28,9 @@ class TrackSettings:
     Attributes:
         tracker: one of :data:`~reid_dhm.gallery.tracking.TRACKERS`.
         activation: lowest score of a box that begins a track.
+        track_overlap: least intersection over union of a box and where its track was expected. A
+            high one parts tracks where people meet, which search mends, instead of mixing them,
+            which nothing does.
         min_boxes: tracks with fewer boxes are dropped.
         max_seconds: a longer track goes on as a new one, so that who stays is found too.
         crops: how many pictures a tracklet keeps.
@@ -36,6 +39,7 @@ class TrackSettings:
 
     tracker: str = "bytetrack"
     activation: float = 0.5
+    track_overlap: float = 0.5
     min_boxes: int = 3
     max_seconds: float = 300.0
     crops: int = 4
@@ -91,7 +95,9 @@ class TrackletBuilder:
 
     def __init__(self, settings: TrackSettings, frame_rate: float) -> None:
         self._settings = settings
-        self._tracker = Tracker(settings.tracker, frame_rate, settings.activation)
+        self._tracker = Tracker(
+            settings.tracker, frame_rate, settings.activation, settings.track_overlap
+        )
         self._open: dict[int, Track] = {}  # by the tracker's own number
         self._count = 0
         self.changed: set[int] = set()
