@@ -65,10 +65,7 @@ def evaluate(
     if not first.any():
         raise InputError(no_match(query, gallery, camera_rule))
 
-    # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
-    searcher = "cpu" if device == "cpu" else "auto"
-    index = GalleryIndex(gallery.embeddings, metric=metric, device=searcher)
-    scores, indices = ranked_lists(index, query, gallery, top_k, camera_rule)
+    index, scores, indices = ranked_lists(query, gallery, protocol, top_k, device)
     _check_agreement(first, indices, query, gallery)
     return RetrievalResult(
         protocol=protocol,
@@ -101,9 +98,22 @@ def _rank(
 
 
 def ranked_lists(
-    index: GalleryIndex, query: EmbeddingSet, gallery: EmbeddingSet, k: int, camera_rule: bool
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(Q, k) scores and indices without the pictures that the camera rule leaves out."""
+    query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, k: int, device: str
+) -> tuple[GalleryIndex, NDArray[np.float64], NDArray[np.int64]]:
+    """The top of every query's list, from a FAISS index of the whole gallery.
+
+    Args:
+        query, gallery, device: as for :func:`evaluate`.
+        protocol: of which the metric and the camera rule count.
+        k: length of the lists.
+
+    Returns:
+        the index, and :attr:`RetrievalResult.topk_scores` and :attr:`RetrievalResult.topk_indices`.
+    """
+    camera_rule = protocol.camera_rule
+    # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
+    searcher = "cpu" if device == "cpu" else "auto"
+    index = GalleryIndex(gallery.embeddings, metric=protocol.metric, device=searcher)
     scores = np.full((len(query), k), -np.inf)
     indices = np.full((len(query), k), -1, dtype=np.int64)
     for start in range(0, len(query), _QUERIES):
@@ -127,7 +137,7 @@ def ranked_lists(
             kept, np.take_along_axis(wide_scores, order, axis=1), -np.inf
         )
         indices[rows, :width] = np.where(kept, np.take_along_axis(wide, order, axis=1), -1)
-    return scores, indices
+    return index, scores, indices
 
 
 def _check_agreement(
