@@ -227,7 +227,7 @@ def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(monkeyp
         counted_on.append(device)
         return torch.device("cpu")
 
-    monkeypatch.setattr(sys.modules[evaluate.__module__], "_torch_device", count_on_cpu)
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "torch_device", count_on_cpu)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
     result = evaluate(query, gallery, device="cuda:1")
     assert (counted_on, result.device) == (["cuda:1"], "cpu")
