@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.match_thresholds import check_thresholds
 from reid_dhm.gallery.records import Tracklet, TrackletId, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.vectors import Filter
-
-if TYPE_CHECKING:
-    from reid_dhm.retrieval.thresholds import Thresholds
+from reid_dhm.retrieval.thresholds import Thresholds
 
 # Rocchio 1971, with the weights that text retrieval settled on.
 _QUERY, _CONFIRMED, _REJECTED = 1.0, 0.75, 0.15
@@ -63,6 +61,9 @@ class Searcher:
         self.gallery = gallery
         self.index = LiveIndex(index) if isinstance(index, str) else index
         self._thresholds = thresholds
+        owner = gallery.fingerprint
+        if thresholds is not None and owner is not None:
+            check_thresholds(thresholds, owner)
 
     def search(
         self,
@@ -221,14 +222,15 @@ class Searcher:
             found &= similarities >= min_similarity
         similarity = dict(zip(keys[found].tolist(), similarities[found].tolist(), strict=True))
         return [
-            Hit(tracklet, similarity[tracklet.key], self._probability(similarity[tracklet.key]))
+            self._hit(tracklet, similarity[tracklet.key])
             for tracklet in self.gallery.tracklets_by_key(similarity)
         ]
 
-    def _probability(self, similarity: float) -> float | None:
-        if self._thresholds is None:
-            return None
-        return float(self._thresholds.calibration.probability(similarity))
+    def _hit(self, tracklet: Tracklet, similarity: float) -> Hit:
+        calibration = None if self._thresholds is None else self._thresholds.calibration
+        probability = None if calibration is None else float(calibration.probability(similarity))
+        # What is stored is a unit vector to float16's precision only.
+        return Hit(tracklet, min(1.0, max(-1.0, similarity)), probability)
 
 
 _BOUNDS = ("after", "before")
