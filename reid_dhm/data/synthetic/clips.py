@@ -216,12 +216,9 @@ def _draw(
     )
     figure, mask = render_person(person, camera, pose, room)
     left, top = round(column - room[1] / 2), round(feet - room[0] + (room[0] - tall) / 2)
-    rows = slice(max(0, top), min(height, top + room[0]))
-    columns = slice(max(0, left), min(width, left + room[1]))
-    own = (
-        slice(rows.start - top, max(rows.start, rows.stop) - top),
-        slice(columns.start - left, max(columns.start, columns.stop) - left),
-    )
+    rows, own_rows = _overlap(top, room[0], height)
+    columns, own_columns = _overlap(left, room[1], width)
+    own = own_rows, own_columns
     under = picture[rows, columns]
     cover = mask[own][..., None]
     under += cover * (figure[own] - under)
@@ -231,6 +228,13 @@ def _draw(
     down, across = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     corner = np.array([columns.start, rows.start, columns.start, rows.start])
     return corner + np.array([across[0], down[0], across[-1] + 1, down[-1] + 1], np.float64)
+
+
+def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
+    """What of a run that begins at ``start`` lies in 0 … limit: there, and within the run."""
+    first = min(max(0, start), limit)
+    last = max(first, min(limit, start + length))
+    return slice(first, last), slice(first - start, last - start)
 
 
 def _write_truth(
