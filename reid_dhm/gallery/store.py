@@ -202,6 +202,11 @@ class Gallery:
         with self.reading() as db:
             return int(db.execute(queries.COUNT + condition, values).fetchone()[0])
 
+    def counts(self) -> dict[int, int]:
+        """How many tracklets each video has, by its ``id``; those with none are left out."""
+        with self.reading() as db:
+            return dict(db.execute("SELECT video, count(*) FROM tracklets GROUP BY video"))
+
     def tracklets(
         self, where: Where | None = None, after: int = 0, limit: int = 1000
     ) -> list[Tracklet]:
