@@ -107,5 +107,5 @@ def print_table(rows: Sequence[Mapping[str, Any]], nothing: str) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console = Console()
-    width = console.measure(table).maximum
+    width = Console(width=10_000).measure(table).maximum
     Console(width=max(width, console.width)).print(table)

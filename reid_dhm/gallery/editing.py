@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery import queries
 from reid_dhm.gallery.records import TrackletId, Where
 from reid_dhm.gallery.store import Gallery
+
+logger = logging.getLogger(__name__)
 
 
 def label(gallery: Gallery, tracklets: Sequence[TrackletId], person: str | None) -> int:
@@ -107,4 +110,9 @@ def _forgetting(gallery: Gallery) -> Iterator[Any]:
     with gallery.writing(deleted=True) as db:
         yield db
     gallery.empty_cache()
-    gallery.empty_log()
+    if not gallery.empty_log():
+        logger.warning(
+            "%s is being read by another process, so traces of what was deleted stay in %s-wal "
+            "until reid-dhm gallery compact is run",
+            *(gallery.path, gallery.path),
+        )
