@@ -33,7 +33,8 @@ _ENOUGH_RECALL = 0.97
 _TRAINING_ROWS = 2**16
 _ROWS_PER_LIST = 64  # that k-means gets for every list of an inverted file
 _OUTGROWN = 4  # times as many as it was trained on
-_CODES_FACTOR = 10  # proposals per neighbour where codes are coarser than float16
+_DEPTHS = (1, 2, 4, 8, 16, 32)  # proposals per neighbour where codes are coarser than float16
+_LEAST_EFFORT = 16  # candidates on a walk through a graph
 _DENSE = 0.1  # share of a graph that must be wanted for walking it to pay
 _GPU_MAX_K = 2048  # FAISS's own limit
 
@@ -65,7 +66,8 @@ class FaissIndex:
         empty = self._new()
         core = _core(empty)  # is empty's, and goes with it
         self._graph = isinstance(core, faiss.IndexHNSW)
-        self.candidates = 1 if _code_size(core) >= 2 * dim else _CODES_FACTOR
+        self._depths = _DEPTHS if _code_size(core) < 2 * dim else _DEPTHS[:1]
+        self.candidates = 1
         self.name = type(core).__name__
 
     def __len__(self) -> int:
@@ -129,8 +131,8 @@ class FaissIndex:
         mask = None if wanted is None else self._rows.wanted(wanted)
         if mask is None or mask.all():
             if self._gpus and k <= _GPU_MAX_K:
-                return _best(self._search_gpus(queries, k), k)
-            found = self._over_parts(queries, k, self._parts, None, self._effort)
+                return _best(self._search_gpus(queries, k), len(queries), k)
+            found = self._over_parts(queries, k, self._parts, None, 1.0)
         elif self._graph and mask.mean() < _DENSE:
             found = [self._scan_graph(queries, k, mask)]
         else:
@@ -140,22 +142,35 @@ class FaissIndex:
                 for part, start, end in zip(self._parts, starts[:-1], starts[1:], strict=True)
                 if mask[start:end].any()
             ]
-            # As many of those wanted are looked at as there would be without a filter.
-            effort = math.ceil(self._effort * len(mask) / max(1, mask.sum()))
             selector = _selector(self._rows.keys[mask])
-            found = self._over_parts(queries, k, parts, selector, effort)
-        return _best(found, k)
+            found = self._over_parts(queries, k, parts, selector, len(mask) / max(1, mask.sum()))
+        return _best(found, len(queries), k)
 
     def _over_parts(
-        self, queries: NDArray[np.float32], k: int, parts: list[Any], selector: Any, effort: int
+        self, queries: NDArray[np.float32], k: int, parts: list[Any], selector: Any, among: float
     ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """What each part finds; one vector of every ``among`` is wanted."""
+
         def search(part: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            parameters = _parameters(_core(part), selector, effort)
+            parameters = self._parameters(_core(part), k, selector, among)
             return part.search(queries, min(k, part.ntotal), params=parameters)
 
         if len(parts) <= 1:  # FAISS's own threads share the work
             return [search(part) for part in parts if part.ntotal]
         return list(self._pool.map(search, parts))
+
+    def _parameters(self, core: Any, k: int, selector: Any, among: float) -> Any:
+        """How to search: as many of those wanted are looked at as there would be without a filter.
+
+        That keeps the recall, at the price of looking at others as well.
+        """
+        if isinstance(core, faiss.IndexIVF):
+            lists = min(math.ceil(self._effort * among), core.nlist)
+            return faiss.SearchParametersIVF(sel=selector, nprobe=lists)
+        if isinstance(core, faiss.IndexHNSW):
+            kept = min(math.ceil(max(self._effort, k) * among), core.ntotal)
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=kept)
+        return None if selector is None else faiss.SearchParameters(sel=selector)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -226,12 +241,18 @@ class FaissIndex:
         queries, nearest = sample.astype(np.float32), _nearest(sample, pages)
         self._check_filters(queries[:1], nearest[0, 0])
         most = _most_effort(_core(self._parts[0]), len(self))
-        self._effort = 1
+        self._effort = _LEAST_EFFORT if self._graph else 1
         while True:
-            _, found = self.search(queries, self.candidates * (_NEIGHBOURS + 1))
-            hits = (found[:, :, None] == nearest[:, None, :]).any(1) & (nearest >= 0)
-            self.recall = float(hits.sum() / (nearest >= 0).sum())
-            if self.recall >= _ENOUGH_RECALL or self._effort >= most:
+            # Each finds itself beside its neighbours.
+            _, found = self.search(queries, self._depths[-1] * (_NEIGHBOURS + 1))
+            match = found[:, :, None] == nearest[:, None, :]
+            place = np.where(match.any(1), match.argmax(1), found.shape[1])[nearest >= 0]
+            for depth in self._depths:
+                self.candidates = depth
+                self.recall = float(np.mean(place < depth * (_NEIGHBOURS + 1)))
+                if self.recall >= _ENOUGH_RECALL:
+                    return
+            if self._effort >= most:
                 return
             self._effort = min(most, 2 * self._effort)
 
@@ -254,6 +275,7 @@ class FaissIndex:
         facts = {
             "parts": len(self._parts),
             "effort": self._effort,
+            "candidates": self.candidates,
             "recall": self.recall,
             "trained_on": self._trained_on,
         }
@@ -269,7 +291,8 @@ class FaissIndex:
         self._parts = [
             faiss.read_index(faiss.PyCallbackIOReader(file.read)) for _ in range(facts["parts"])
         ]
-        self._effort, self.recall = facts["effort"], facts["recall"]
+        self._effort, self.candidates = facts["effort"], facts["candidates"]
+        self.recall = facts["recall"]
         self._trained_on, self._on_gpus = facts["trained_on"], None
 
 
@@ -293,15 +316,6 @@ def _most_effort(core: Any, count: int) -> int:
     return min(count, 1024) if isinstance(core, faiss.IndexHNSW) else 1
 
 
-def _parameters(core: Any, selector: Any, effort: int) -> Any:
-    """How to search: among whom, and how hard."""
-    if isinstance(core, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=min(effort, core.nlist))
-    if isinstance(core, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=max(16, min(effort, core.ntotal)))
-    return None if selector is None else faiss.SearchParameters(sel=selector)
-
-
 def _selector(keys: NDArray[np.int64]) -> Any:
     """Tells FAISS which keys are wanted, one bit a key."""
     mask = np.zeros(int(keys[-1]) + 1 if len(keys) else 1, bool)
@@ -310,11 +324,12 @@ def _selector(keys: NDArray[np.int64]) -> Any:
 
 
 def _best(
-    found: list[tuple[NDArray[np.float32], NDArray[np.int64]]], k: int
+    found: list[tuple[NDArray[np.float32], NDArray[np.int64]]], num_queries: int, k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The k best of what several parts found; equal ones by key."""
-    scores = np.concatenate([s for s, _ in found], axis=1)
-    keys = np.concatenate([i for _, i in found], axis=1)
+    none = np.empty((num_queries, 0), np.float32), np.empty((num_queries, 0), np.int64)
+    scores = np.concatenate([s for s, _ in [none, *found]], axis=1)
+    keys = np.concatenate([i for _, i in [none, *found]], axis=1)
     scores = np.where(keys >= 0, scores, np.float32(-np.inf))
     order = np.lexsort((keys, -scores), axis=1)[:, :k]
     lacking = ((0, 0), (0, k - order.shape[1]))

@@ -93,17 +93,13 @@ class LiveIndex:
 
     def _follow(self, gallery: Gallery) -> VectorIndex:
         """The index up to date: as it is, with what is new, without what is gone, or made anew."""
-        state = gallery.state()
-        if self._index is not None and self._state == state:
-            return self._index
-        dim = gallery.dim
+        index, known = self._index, self._state
+        if index is not None and known is not None and known.generation == _generation(gallery):
+            return index
+        state, dim = gallery.state(), gallery.dim
         if dim is None or not state.tracklets:
             self._index = self._state = None
-            raise InputError(
-                f"{gallery.folder} holds nobody yet: index a video into it first "
-                f"(reid-dhm index-video --gallery {gallery.folder})"
-            )
-        index, known = self._index, self._state
+            raise nobody_yet(gallery)
         if index is None:
             index = self._make(dim, self.kind)
             known = index_cache.load(gallery, index)
@@ -118,6 +114,20 @@ class LiveIndex:
             index_cache.save(gallery, index, state)
             self._saved = len(index)
         return index
+
+
+def nobody_yet(gallery: Gallery) -> InputError:
+    """What to say of a gallery in which nothing can be searched."""
+    return InputError(
+        f"{gallery.folder} holds nobody yet: index a video into it first "
+        f"(reid-dhm index-video --gallery {gallery.folder})"
+    )
+
+
+def _generation(gallery: Gallery) -> int:
+    """That of :meth:`Gallery.state`, without counting a million tracklets before every search."""
+    with gallery.reading() as db:
+        return int(db.execute("SELECT generation FROM gallery").fetchone()[0])
 
 
 def _removed(gallery: Gallery, index: VectorIndex, known: State, state: State) -> bool:

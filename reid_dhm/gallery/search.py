@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.live_index import LiveIndex, nobody_yet
 from reid_dhm.gallery.match_thresholds import check_thresholds
 from reid_dhm.gallery.records import Tracklet, TrackletId, Where
 from reid_dhm.gallery.store import Gallery
@@ -177,11 +177,8 @@ class Searcher:
 
     def _dim(self) -> int:
         dim = self.gallery.dim
-        if dim is None or not self.gallery.state().tracklets:
-            raise InputError(
-                f"{self.gallery.folder} holds nobody yet: index a video into it first "
-                f"(reid-dhm index-video --gallery {self.gallery.folder})"
-            )
+        if dim is None:
+            raise nobody_yet(self.gallery)
         return dim
 
     def _fused(self, queries: NDArray[np.floating]) -> NDArray[np.float32]:
