@@ -38,7 +38,7 @@ def keep() -> Keep:
         start_time: datetime | None = None,
     ) -> None:
         gallery.claim_model(MODEL, embeddings.shape[1], "made up")
-        number = len(gallery.videos())
+        number = max((int(video.hash, 16) + 1 for video in gallery.videos()), default=0)
         video = NewVideo(f"{number:016x}", f"{camera}-{number}.avi", 10.0, 64, 48, start_time)
         writer = VideoWriter.open(gallery, camera, video)
         tracklets = []
