@@ -43,12 +43,16 @@ def problems(gallery: Gallery, progress: Callable[[int, int], None] | None = Non
         progress: told the tracklets done and those in all.
     """
     with gallery.reading() as db:
-        for (line,) in db.execute("PRAGMA integrity_check").fetchall():
-            if line != "ok":
-                yield f"the file is damaged: {line}"
-        for table, row, parent, _ in db.execute("PRAGMA foreign_key_check").fetchall():
-            yield f"row {row} of {table} belongs to nothing in {parent}"
+        lines = [line for (line,) in db.execute("PRAGMA integrity_check").fetchall()]
+    if lines != ["ok"]:
+        yield from (f"the file is damaged: {line}" for line in lines)
+        return
+    with gallery.reading() as db:
         faults = [
+            f"row {row} of {table} belongs to nothing in {parent}"
+            for table, row, parent, _ in db.execute("PRAGMA foreign_key_check").fetchall()
+        ]
+        faults += [
             meaning.format(found)
             for meaning, query in _FAULTS.items()
             for (found,) in db.execute(query).fetchall()
