@@ -108,6 +108,27 @@ class Searcher:
                 return hits[:top_k]
             count *= 4
 
+    def above(
+        self, queries: NDArray[np.floating], min_similarity: float, where: Where | None = None
+    ) -> list[Hit]:
+        """Every tracklet that is at least so similar, best first: what may be about to be deleted.
+
+        Complete with an exact index only.
+
+        Args:
+            queries, where: as for :meth:`search`.
+            min_similarity: the bar, -1 to 1.
+
+        Raises:
+            InputError: as :meth:`search`.
+        """
+        top_k = 64
+        while True:
+            hits = self.search(queries, top_k, where, min_similarity=min_similarity)
+            if len(hits) < top_k:
+                return hits
+            top_k *= 4
+
     def like(
         self,
         tracklets: Sequence[TrackletId],
