@@ -15,6 +15,8 @@ from reid_dhm.gallery.frames import Frame
 
 _WORKING_WIDTH = 480  # pixels; noise averages out, and nothing finer is needed
 _FOREGROUND = 255  # MOG2 marks shadows with 127
+_MEMORY = 40.0  # seconds in which the background is learned anew
+_BACKGROUND = 0.8  # share of that time that is background; who stands still vanishes after the rest
 _SMALLEST = 0.06  # of the frame's height
 _LARGEST = 0.95
 _SHAPES = (0.9, 6.0)  # height over width
@@ -31,9 +33,9 @@ class MotionDetector:
     remembers = True
 
     def __init__(self) -> None:
-        self._background = cv2.createBackgroundSubtractorMOG2(
-            history=300, varThreshold=20, detectShadows=True
-        )
+        self._background = cv2.createBackgroundSubtractorMOG2(varThreshold=20, detectShadows=True)
+        self._background.setBackgroundRatio(_BACKGROUND)
+        self._seen, self._last = 0, 0.0
         self.settings: Settings = {"detector": "motion"}
 
     def detect(self, frame: Frame) -> sv.Detections:
@@ -42,7 +44,11 @@ class MotionDetector:
         scale = min(1.0, _WORKING_WIDTH / width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-        mask = np.asarray(self._background.apply(cv2.GaussianBlur(small, (3, 3), 0)))
+        # Fast at first, so that who stood in the first frame leaves no ghost for long.
+        share = max((frame.time - self._last) / _MEMORY, 0.5 / max(self._seen, 1))
+        self._seen, self._last = self._seen + 1, frame.time
+        smooth = cv2.GaussianBlur(small, (3, 3), 0)
+        mask = np.asarray(self._background.apply(smooth, learningRate=min(share, 1.0)))
         boxes = _bodies((mask == _FOREGROUND).astype(np.uint8))
         scores = np.ones(len(boxes), np.float32)
         return people(boxes / scale, scores, (height, width))
