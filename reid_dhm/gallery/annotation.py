@@ -103,11 +103,33 @@ def annotate(
                 if progress is not None:
                     progress(number + 1 - first, max(number + 1 - first, total))
         if not count:
-            raise InputError(f"{video.source} has no frame {first}: it was longer when indexed")
+            raise _no_frame(video, first)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def still(
+    video: Video, drawn: Iterable[Drawn], number: int, moment: float, width: int | None = None
+) -> Image:
+    """A frame with boxes and labels, (H, W, 3) uint8 BGR.
+
+    Args:
+        video, drawn, width: as for :func:`annotate`.
+        number, moment: of the frame.
+
+    Raises:
+        InputError: the footage cannot be read, or has no such frame.
+    """
+    tracks = [(tracklet, _Track(tracklet.boxes, video.fps)) for tracklet in drawn]
+    for _, image in frames_of(video, number, number, moment):
+        return _resized(_draw(image, tracks, number), _size(video, width))
+    raise _no_frame(video, number)
+
+
+def _no_frame(video: Video, number: int) -> InputError:
+    return InputError(f"{video.source} has no frame {number}: it was longer when indexed")
 
 
 class _Track:
@@ -154,18 +176,27 @@ def _writer(
 ) -> Iterator[Callable[[Image], None]]:
     """Writes frames of a video, one after the other."""
     encoder, options = _ENCODERS[path.suffix.lower()]
-    scale = min(1.0, (width or video.width) / video.width)
-    # Encoders want even sizes.
-    size = max(2, int(video.width * scale) // 2 * 2), max(2, int(video.height * scale) // 2 * 2)
+    size = _size(video, width)
     rate = Fraction(video.fps / step).limit_denominator(1001)
     with av.open(str(path), "w", format=path.suffix[1:].lower()) as container:
         stream = container.add_stream(encoder, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
 
         def write(image: Image) -> None:
-            if image.shape[1::-1] != size:
-                image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            frame = av.VideoFrame.from_ndarray(_resized(image, size), format="bgr24")
+            container.mux(stream.encode(frame))
 
         yield write
         container.mux(stream.encode())
+
+
+def _size(video: Video, width: int | None) -> tuple[int, int]:
+    """Width and height to write, both even, as encoders want them."""
+    scale = min(1.0, (width or video.width) / video.width)
+    return max(2, int(video.width * scale) // 2 * 2), max(2, int(video.height * scale) // 2 * 2)
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

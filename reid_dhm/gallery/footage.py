@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from glob import has_magic
 from pathlib import Path
 
 import cv2
@@ -57,10 +58,11 @@ def check_reachable(video: Video) -> None:
     """
     if not video.resumable or re.match(r"[a-z][a-z0-9+.-]*://", video.source, re.IGNORECASE):
         raise InputError(f"{video.source} was a live stream: its frames were not kept")
-    folder = Path(re.split(r"[*?\[]", video.source, maxsplit=1)[0])
-    if not Path(video.source).exists() and (
-        str(folder) == video.source or not folder.parent.is_dir()
-    ):
+    path = Path(video.source)
+    if has_magic(video.source):
+        # The folder that the pattern begins in; files come and go.
+        path = Path(re.split(r"[*?\[]", video.source, maxsplit=1)[0] + "_").parent
+    if not (path.exists() or Path(video.source).exists()):
         raise InputError(
             f"{video.source} is no longer where it was indexed: put it back to see its frames"
         )

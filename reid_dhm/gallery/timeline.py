@@ -1,4 +1,4 @@
-"""Where on a time axis hits lie: a lane for each camera, bars and ticks in per cent."""
+"""Where on a time axis hits lie: lanes of bars for each camera, and ticks, in per cent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ _STEPS = (
     *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 365)),
 )
 _MOST_TICKS = 8
+_LEAST = 6.0  # per cent that a bar is given, so that its number can be read on a phone
+
+_Span = tuple[int, float, float]  # rank, begin, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,19 @@ class Timeline:
 
     Attributes:
         title: what the axis counts.
-        lanes: bars by name, in order of names.
+        lanes: by name, in order of names; each as many rows of bars as lie over one another.
         ticks: from left to right.
     """
 
     title: str
-    lanes: dict[str, list[Bar]]
+    lanes: dict[str, list[list[Bar]]]
     ticks: list[Tick]
 
 
 def timelines(hits: Sequence[Hit]) -> list[Timeline]:
     """By the clock for hits that have wall-clock times, and by each video's seconds for others."""
-    clocked: dict[str, list[tuple[int, float, float]]] = {}
-    counted: dict[str, list[tuple[int, float, float]]] = {}
+    clocked: dict[str, list[_Span]] = {}
+    counted: dict[str, list[_Span]] = {}
     origin: datetime | None = None
     for rank, hit in enumerate(hits, 1):
         found = hit.tracklet
@@ -74,9 +77,7 @@ def timelines(hits: Sequence[Hit]) -> list[Timeline]:
     return made
 
 
-def _timeline(
-    title: str, spans: dict[str, list[tuple[int, float, float]]], origin: datetime | None
-) -> Timeline:
+def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None) -> Timeline:
     low = min(begin for lane in spans.values() for _, begin, _ in lane)
     high = max(end for lane in spans.values() for _, _, end in lane)
     # Ticks fall on round local times, which are round seconds only where the offset is.
@@ -91,11 +92,24 @@ def _timeline(
         return 100 * (moment - first) / width
 
     lanes = {
-        name: [Bar(rank, place(begin), place(end) - place(begin)) for rank, begin, end in lane]
+        name: _rows([Bar(rank, place(b), place(e) - place(b)) for rank, b, e in lane])
         for name, lane in sorted(spans.items())
     }
     moments = [first + n * step for n in range(count + 1)]
     return Timeline(title, lanes, [Tick(place(m), _label(m, step, origin, first)) for m in moments])
+
+
+def _rows(bars: list[Bar]) -> list[list[Bar]]:
+    """Bars from left to right, each in the first row where it hides no other."""
+    rows: list[list[Bar]] = []
+    for bar in sorted(bars, key=lambda bar: bar.left):
+        for row in rows:
+            if row[-1].left + max(row[-1].width, _LEAST) <= min(bar.left, 100 - _LEAST):
+                row.append(bar)
+                break
+        else:
+            rows.append([bar])
+    return rows
 
 
 def _label(moment: float, step: float, origin: datetime | None, first: float) -> str:
