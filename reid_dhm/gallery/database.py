@@ -117,10 +117,7 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
     """
     path = folder / FILE
     if not create and not path.is_file():
-        raise InputError(
-            f"{folder} holds no gallery: index a video into it first (reid-dhm index-video "
-            f"--gallery {folder})"
-        )
+        raise _nothing_there(folder)
     if create:
         folder.mkdir(parents=True, exist_ok=True)
     with explained(path):
@@ -139,8 +136,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != _APPLICATION and (tables or not create):
+    if application != _APPLICATION and tables:
         raise InputError(f"{path} is no gallery: name another folder")
+    if application != _APPLICATION and not create:  # made by a process that was killed at once
+        raise _nothing_there(path.parent)
     if version > _VERSION:
         raise InputError(
             f"{path} was written by a newer release (schema {version}, this one knows "
@@ -160,6 +159,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+
+def _nothing_there(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} holds no gallery: index a video into it first (reid-dhm index-video --gallery "
+        f"{folder})"
+    )
 
 
 @contextmanager

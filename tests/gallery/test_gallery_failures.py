@@ -51,6 +51,14 @@ def test_no_gallery_there(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_gallery_whose_making_was_killed_can_be_made_again(tmp_path):
+    sqlite3.connect(tmp_path / database.FILE).execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(InputError, match="holds no gallery: index a video into it first"):
+        Gallery(tmp_path)
+    with Gallery(tmp_path, create=True) as gallery:
+        assert gallery.count() == 0
+
+
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / database.FILE).write_bytes(b"a photograph" * 1000)
     with pytest.raises(InputError, match="it is no gallery, or damaged"):

@@ -12,7 +12,7 @@ from reid_dhm.gallery.detection import build_detector
 from reid_dhm.gallery.ingest import Options, Summary, ingest
 from reid_dhm.gallery.sources import open_source
 from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.tracklets import TrackSettings
+from reid_dhm.gallery.tracklets import Embed, TrackSettings
 
 MODEL = "c0ffee" * 10
 STRIPES = 6
@@ -29,6 +29,12 @@ def stripes(pictures: Sequence[np.ndarray]) -> np.ndarray:
     ]
     flat = np.array(rows, np.float32).reshape(len(pictures), DIM)
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="session")
+def embed() -> Embed:
+    """:func:`stripes`."""
+    return stripes
 
 
 @pytest.fixture(scope="session")
