@@ -16,6 +16,7 @@ from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
 
 MODEL = "c0ffee" * 10
+_PICTURE = encode(np.full((40, 16, 3), 128, np.uint8))
 
 Keep = Callable[..., None]
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -54,7 +55,7 @@ def keep() -> Keep:
             boxes["frame"] = boxes["time"] * 10
             boxes["box"] = (10, 10, 20, 40)
             crop = Crop(int(boxes["frame"][0]), float(boxes["time"][0]), (10, 10, 20, 40), 1.0,
-                        b"picture", mean)  # fmt: skip
+                        _PICTURE, mean)  # fmt: skip
             tracklets.append(NewTracklet(row + 1, boxes, [crop], mean))
         writer.add(tracklets)
         writer.finish()

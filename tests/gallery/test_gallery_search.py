@@ -121,6 +121,14 @@ class TestSearch:
         bar = sorted(scores.values())[-4] - 1e-9
         assert len(Searcher(shared).search(query, 60, min_similarity=bar)) == 4
 
+    def test_all_above_a_similarity_are_found_however_many(self, empty, keep):
+        keep(empty, vectors(1000))
+        query = vectors(1, 5)
+        order = best(similarities(empty, query[0]), 1000)
+        bar = similarities(empty, query[0])[order[299]]
+        assert ids(Searcher(empty).above(query, bar - 1e-9)) == order[:300]
+        assert Searcher(empty).above(query, 1.0) == []
+
     def test_a_person_can_stand_once_with_the_best_tracklet(self, site):
         query = vectors(1, 8)
         order = best(similarities(site, query[0]), 60)
