@@ -174,7 +174,7 @@ class TestLike:
             return row / np.linalg.norm(row)
 
         expected = unit(
-            unit(query[0]) + 0.75 * unit(page[:2].mean(0)) - 0.15 * unit(page[3:6].mean(0))
+            unit(query[0]) + 1.5 * unit(page[:2].mean(0)) - 0.3 * unit(page[3:6].mean(0))
         )
         found = Searcher(shared).refined(query, right, wrong)
         assert found == pytest.approx(expected[None], abs=1e-3)  # means are unit to float16 only
