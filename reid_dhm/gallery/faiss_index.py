@@ -25,6 +25,7 @@ from reid_dhm.gallery.faiss_kinds import (
     make_index,
     search_parameters,
     selector_of,
+    to_gpus,
     train,
 )
 from reid_dhm.gallery.index_recall import NEIGHBOURS, recall_by_depth, sample_searches
@@ -142,7 +143,10 @@ class FaissIndex:
         self._check_filters(queries[:1], nearest[0, 0])
         for effort in efforts(core_of(self._parts[0])):
             self._effort = effort
-            _, found = self.search(queries, self._depths[-1] * (NEIGHBOURS + 1))
+            depth = self._depths[-1] * (NEIGHBOURS + 1)
+            # On the CPU, where the effort can be changed.
+            parts = self._search_parts(queries, depth, self._parts, None, 1.0)
+            _, found = _best(parts, len(queries), depth)
             recalls = recall_by_depth(found, nearest, self._depths)
             enough = [recall >= _ENOUGH_RECALL for recall in recalls]
             place = enough.index(True) if any(enough) else -1
@@ -169,9 +173,8 @@ class FaissIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         mask = None if wanted is None else self._rows.wanted(wanted)
         if mask is None or mask.all():
-            if self._gpus and k <= _GPU_MAX_K:
-                found = self._search_gpus(queries, k)
-            else:
+            found = self._search_gpus(queries, k) if self._gpus and k <= _GPU_MAX_K else None
+            if found is None:
                 found = self._search_parts(queries, k, self._parts, None, 1.0)
         elif not mask.any():
             found = []
@@ -224,16 +227,16 @@ class FaissIndex:
         scores, rows = storage.search(queries, min(k, len(mask)), params=parameters)
         return scores, np.where(rows >= 0, self._rows.keys[rows], -1)
 
-    def _search_gpus(self, queries: NDArray[np.float32], k: int) -> list[Found]:
-        if self._on_gpus is None:
-            options = faiss.GpuMultipleClonerOptions()
-            options.useFloat16 = True
-            try:
-                self._on_gpus = [faiss.index_cpu_to_all_gpus(p, options) for p in self._parts]
-            except RuntimeError:  # a kind that FAISS has no GPU version of
-                self._gpus, self.device = 0, "cpu"
-                return self._search_parts(queries, k, self._parts, None, 1.0)
-        return [part.search(queries, min(k, part.ntotal)) for part in self._on_gpus if part.ntotal]
+    def _search_gpus(self, queries: NDArray[np.float32], k: int) -> list[Found] | None:
+        """What GPUs find; None where FAISS cannot do this there."""
+        try:
+            if self._on_gpus is None:
+                self._on_gpus = [to_gpus(part, self._effort) for part in self._parts]
+            parts = (part for part in self._on_gpus if part.ntotal)
+            return [part.search(queries, min(k, part.ntotal)) for part in parts]
+        except RuntimeError:
+            self._gpus, self.device, self._on_gpus = 0, "cpu", None
+            return None
 
     # Keeping it
 

@@ -118,6 +118,20 @@ def search_parameters(core: Any, effort: int, k: int, selector: Any, among: floa
     return None if selector is None else faiss.SearchParameters(sel=selector)
 
 
+def to_gpus(index: Any, effort: int) -> Any:
+    """A copy on every GPU, in float16, which is searched with this effort.
+
+    Raises:
+        RuntimeError: FAISS has no GPU version of it.
+    """
+    core = core_of(index)
+    if isinstance(core, faiss.IndexIVF):
+        core.nprobe = effort  # the copy takes it over, and no other where there are several GPUs
+    options = faiss.GpuMultipleClonerOptions()
+    options.useFloat16 = True
+    return faiss.index_cpu_to_all_gpus(index, options)
+
+
 def selector_of(ids: NDArray[np.int64]) -> Any:
     """Tells FAISS which ids are wanted, one bit an id up to the highest.
 

@@ -22,11 +22,11 @@ from reid_dhm.gallery.queries import page as page_of
 from reid_dhm.gallery.records import EmbeddingPage, State
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.vectors import Filter, MakeIndex, VectorIndex
-from reid_dhm.retrieval.distances import relative_rounding
 
 _PAGE = 65536
 _SLACK = 16  # proposals beyond those asked for, so that rounding rarely decides at the end
 _WORTH_SAVING = 0.05  # share of an index that must be new
+_ROUNDING = 1e-5  # of a float32 inner product of unit vectors, with room to spare
 
 
 class LiveIndex:
@@ -81,12 +81,15 @@ class LiveIndex:
         while True:
             with self._lock:
                 index = self._follow(gallery)
-                asked = min(max(asked, index.candidates * k), len(index))
+                asked = max(1, min(max(asked, index.candidates * k), len(index)))
                 proposed, candidates = index.search(queries, asked, wanted)
-                exact, complete = index.exact, asked >= len(index)
-            similarities, keys = _scored(gallery, queries, candidates)
-            if complete or not exact or _sure(proposed, similarities, k, queries.shape[1]):
-                return _padded(similarities, keys, k)
+                decided = asked >= len(index) or not index.exact
+            scores = _scores(gallery, queries, candidates)
+            order = np.lexsort((candidates, -scores), axis=1)
+            best = np.take_along_axis(scores, order, 1)
+            if decided or _sure(proposed, scores, best, k):
+                kept = np.where(np.isneginf(scores), -1, candidates)
+                return _padded(best, np.take_along_axis(kept, order, 1), k)
             asked *= 4  # many are equal, or were deleted meanwhile
 
     # Following the gallery
@@ -96,17 +99,19 @@ class LiveIndex:
         index, known = self._index, self._state
         if index is not None and known is not None and known.generation == _generation(gallery):
             return index
+        # Whatever happens from here, a half-changed one is never used.
+        self._index = self._state = None
         state, dim = gallery.state(), gallery.dim
         if dim is None or not state.tracklets:
-            self._index = self._state = None
             raise nobody_yet(gallery)
         if index is None:
             index = self._make(dim, self.kind)
             known = index_cache.load(gallery, index)
-            self._saved = len(index) if known is not None else 0
+            self._saved = len(index)
+        if known is None or known.deletions != state.deletions:
+            self._saved = 0  # there is none, or deletions have emptied the cache
         usable = known is not None and _removed(gallery, index, known, state)
         if not (usable and _added(gallery, index) and len(index) >= state.tracklets):
-            self._index = self._state = None  # whatever happens now, never use a half-made one
             index.fill(lambda: _pages(gallery), state.tracklets)
             self._saved = 0
         self._index, self._state = index, state
@@ -152,23 +157,22 @@ def _pages(gallery: Gallery, after: int = 0) -> Iterator[EmbeddingPage]:
 # Scoring
 
 
-def _scored(
+def _scores(
     gallery: Gallery, queries: NDArray[np.float32], candidates: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(Q, C) exact scores of candidates, best first, equal ones by key; what is gone goes last.
+) -> NDArray[np.float64]:
+    """(Q, C) float64 inner products with the float16 vectors that the gallery holds.
 
-    A score is the float64 inner product with the float16 vector that the gallery holds.
+    -inf for -1, and for what is gone.
     """
     keys, embeddings = _embeddings(gallery, np.unique(candidates[candidates >= 0]))
-    places = np.minimum(np.searchsorted(keys, candidates), max(0, len(keys) - 1))
-    there = keys[places] == candidates if len(keys) else np.zeros(candidates.shape, bool)
     scores = np.full(candidates.shape, -np.inf)
-    query, place = np.nonzero(there)
-    left, right = queries[query].astype(np.float64), embeddings[places[there]].astype(np.float64)
-    scores[query, place] = np.einsum("nd,nd->n", left, right)
-    kept = np.where(there, candidates, -1)
-    order = np.lexsort((kept, -scores), axis=1)
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(kept, order, 1)
+    if len(keys):
+        places = np.minimum(np.searchsorted(keys, candidates), len(keys) - 1)
+        query, place = np.nonzero(keys[places] == candidates)
+        left = queries[query].astype(np.float64)
+        right = embeddings[places[query, place]].astype(np.float64)
+        scores[query, place] = np.einsum("nd,nd->n", left, right)
+    return scores
 
 
 def _embeddings(
@@ -182,11 +186,17 @@ def _embeddings(
 
 
 def _sure(
-    proposed: NDArray[np.float32], similarities: NDArray[np.float64], k: int, dim: int
+    proposed: NDArray[np.float32], scores: NDArray[np.float64], best: NDArray[np.float64], k: int
 ) -> bool:
-    """Whether nothing that was not proposed can be among the k best."""
-    last = proposed[:, -1].astype(np.float64)
-    return bool((similarities[:, k - 1] > last + relative_rounding(dim)).all())
+    """Whether nothing that was not proposed can be among the k best.
+
+    Nothing else scores above the last proposal by more than proposals err.
+    """
+    last = proposed[:, -1].astype(np.float64)  # -inf where everything wanted was proposed
+    error = np.zeros(scores.shape)
+    np.subtract(proposed, scores, where=np.isfinite(scores), out=error)
+    margin = max(2 * np.abs(error).max(), _ROUNDING)
+    return bool((best[:, k - 1] > last + margin).all())
 
 
 def _padded(

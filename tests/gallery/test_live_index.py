@@ -217,6 +217,14 @@ class TestCache:
             assert_as_brute_force(LiveIndex(), empty)
         assert "cannot be kept" in caplog.text
 
+    def test_after_a_deletion_it_is_written_again(self, empty, keep):
+        keep(empty, vectors(200))
+        live = LiveIndex()
+        live.search(empty, unit_queries(1), 1)
+        editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
+        live.search(empty, unit_queries(1), 1)
+        assert_as_brute_force(LiveIndex("Flat", NeverFilled), empty)
+
     def test_a_few_additions_are_not_worth_writing_it_again(self, empty, keep):
         keep(empty, vectors(200))
         live = LiveIndex()
