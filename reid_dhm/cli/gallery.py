@@ -223,7 +223,11 @@ def verify(folder: GalleryOption) -> None:
     for line in found:
         typer.echo(line)
     if found:
-        raise InputError(f"{folder} has {len(found)} problems: restore it from a copy")
+        things = "thing" if len(found) == 1 else "things"
+        raise InputError(
+            f"{folder} is not whole ({len(found)} {things} wrong): restore it from a copy, or index "
+            "the videos anew"
+        )
     typer.echo(f"{folder} is whole: {count} tracklets")
 
 

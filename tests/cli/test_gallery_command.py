@@ -1,0 +1,246 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where, wall_clock
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.writing import VideoWriter
+
+TOOL = Path(__file__).parents[2] / "tools" / "gallery.py"
+GATE, DOOR = f"{1:016x}", f"{2:016x}"
+UNIT = np.array([0.6, 0.8], np.float16)
+
+
+def tracklet(track: int, start: float) -> NewTracklet:
+    boxes = np.zeros(2, DETECTION)
+    boxes["time"] = start, start + 1
+    boxes["frame"] = boxes["time"] * 10
+    boxes["box"] = (1, 2, 3.5, 4)
+    jpeg = cv2.imencode(".jpg", np.full((8, 4, 3), 20 * track, np.uint8))[1].tobytes()
+    crop = Crop(int(boxes["frame"][0]), start, (1, 2, 3.5, 4), 0.5, jpeg, UNIT)
+    return NewTracklet(track, boxes, [crop], UNIT)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Tracklets 1, 2 and 3 at the gate from 8 o'clock, one every ten seconds; one at the door."""
+    path = tmp_path / "gallery"
+    with Gallery(path, create=True) as gallery:
+        gallery.claim_model("a" * 64, 2, "model")
+        start = wall_clock("2026-03-01T08:00:00Z")
+        for camera, hash, begin, count in (("gate", GATE, start, 3), ("door", DOOR, None, 1)):
+            video = NewVideo(hash, f"/footage/{camera}.avi", 10.0, 64, 48, begin)
+            writer = VideoWriter.open(gallery, camera, video)
+            writer.add([tracklet(number, 10.0 * number) for number in range(1, count + 1)])
+            writer.finish()
+    return path
+
+
+def ids(folder: Path) -> list[str]:
+    with Gallery(folder) as gallery:
+        return [str(found.id) for found in gallery.tracklets()]
+
+
+def test_tool_lists_videos(folder):
+    done = subprocess.run(
+        [sys.executable, TOOL, "list", "--gallery", folder], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in (GATE, DOOR, "gate", "door", "2026-03-01T08:00:00+00:00", "/footage/gate.avi"):
+        assert word in done.stdout  # whole, however narrow the terminal
+
+
+def test_lists_can_be_narrowed_down_and_read_by_machines(run, folder, tmp_path):
+    figures = tmp_path / "list.json"
+    options = ("gallery", "list", "tracklets", "--gallery", folder, "--json", figures)
+    for conditions, expected in (
+        ((), [f"{GATE}-1", f"{GATE}-2", f"{GATE}-3", f"{DOOR}-1"]),
+        (("--camera", "door"), [f"{DOOR}-1"]),
+        (("--video", GATE), [f"{GATE}-1", f"{GATE}-2", f"{GATE}-3"]),
+        (("--after", "25"), [f"{GATE}-3"]),
+        (("--before", "2026-03-01T08:00:15Z"), [f"{GATE}-1"]),
+    ):
+        assert run(*options, *conditions).code == 0
+        assert [row["tracklet"] for row in json.loads(figures.read_text())] == expected
+    outcome = run(*options, "--limit", "2")
+    assert "the first 2 of 4" in outcome.err
+    assert len(json.loads(figures.read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("cameras", [{"camera": "door", "videos": 1, "tracklets": 1},
+                     {"camera": "gate", "videos": 1, "tracklets": 3}]),
+        ("people", [{"person": "Anna", "tracklets": 2}]),
+    ],
+)  # fmt: skip
+def test_other_lists(run, folder, tmp_path, what, expected):
+    run("gallery", "merge", f"{GATE}-1", f"{DOOR}-1", "--gallery", folder, "--person", "Anna")
+    figures = tmp_path / "list.json"
+    assert run("gallery", "list", what, "--gallery", folder, "--json", figures).code == 0
+    assert json.loads(figures.read_text()) == expected
+
+
+def test_an_empty_list_is_said(run, folder):
+    assert "has no people" in run("gallery", "list", "people", "--gallery", folder).out
+
+
+def test_show_tells_all_and_writes_the_pictures(run, folder, tmp_path):
+    pictures, figures = tmp_path / "pictures", tmp_path / "facts.json"
+    outcome = run(
+        *("gallery", "show", f"{GATE}-2", "--gallery", folder),
+        *("--crops", pictures, "--json", figures),
+    )
+    assert outcome.code == 0
+    assert "2026-03-01T08:00:20+00:00" in outcome.out
+    facts = json.loads(figures.read_text())
+    assert (facts["tracklet"], facts["start"], facts["end"]) == (f"{GATE}-2", 20, 21)
+    assert facts["crops"][0]["box"] == [1, 2, 3.5, 4]
+    assert cv2.imread(str(pictures / f"{GATE}-2_0.jpg")).shape == (8, 4, 3)
+
+
+def test_merge_names_people_and_takes_names_away(run, folder):
+    run("gallery", "merge", f"{GATE}-1", f"{GATE}-2", "--gallery", folder, "--person", "Anna")
+    with Gallery(folder) as gallery:
+        assert gallery.count(Where(person="Anna")) == 2
+    assert "1 of 1" in run("gallery", "merge", f"{GATE}-1", "--gallery", folder).out
+    with Gallery(folder) as gallery:
+        assert gallery.count(Where(person="Anna")) == 1
+        assert [entry.action for entry in audit.entries(gallery)] == ["merge", "merge"]
+
+
+def test_export_to_csv(run, folder, tmp_path):
+    path = tmp_path / "new" / "all.csv"
+    assert run("gallery", "export", "--gallery", folder, "--output", path).code == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["tracklet"] for row in rows] == ids(folder)
+    assert rows[0]["start_time"] == "2026-03-01T08:00:10+00:00"
+    assert (rows[3]["camera"], rows[3]["start_time"], rows[3]["x2"]) == ("door", "", "3.5")
+
+
+def test_export_to_parquet_holds_the_embeddings(run, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "gate.parquet"
+    options = ("--gallery", folder, "--output", path, "--camera", "gate")
+    assert run("gallery", "export", *options).code == 0
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["tracklet"] for row in rows] == [f"{GATE}-{n}" for n in (1, 2, 3)]
+    np.testing.assert_array_equal(rows[0]["embedding"], UNIT.astype(np.float32))
+    assert rows[0]["person"] is None
+
+
+def test_export_without_pyarrow_names_the_mend(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = tmp_path / "all.parquet"
+    outcome = run("gallery", "export", "--gallery", folder, "--output", path)
+    assert outcome.code == 1
+    assert "Parquet needs pyarrow, which is not installed: pip install" in outcome.err
+    assert list(tmp_path.glob("all*")) == []
+
+
+def test_export_to_another_kind_is_refused(run, folder, tmp_path):
+    outcome = run("gallery", "export", "--gallery", folder, "--output", tmp_path / "all.xls")
+    assert (outcome.code, "neither .csv nor .parquet" in outcome.err) == (1, True)
+
+
+def test_delete_shows_what_goes_and_needs_a_yes(run, folder):
+    options = ("gallery", "delete", "--gallery", folder, "--tracklet", f"{GATE}-2")
+    outcome = run(*options)
+    assert outcome.code == 1
+    assert f"{GATE}-2" in outcome.out
+    assert "Delete 1 tracklets for good? Nobody is here to answer: pass --yes" in outcome.err
+    assert len(ids(folder)) == 4
+    assert run(*options, "--yes").code == 0
+    assert ids(folder) == [f"{GATE}-1", f"{GATE}-3", f"{DOOR}-1"]
+    with Gallery(folder) as gallery:
+        (entry,) = audit.entries(gallery)
+    assert (entry.action, entry.detail) == (
+        "delete",
+        {"tracklets": [f"{GATE}-2"], "deleted": 1},
+    )
+
+
+@pytest.mark.parametrize(("answer", "left"), [(True, 1), (False, 4)])
+def test_delete_asks_where_somebody_is_there(run, folder, monkeypatch, answer, left):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question: asked.append(question) or answer)
+    outcome = run("gallery", "delete", "--gallery", folder, "--camera", "gate")
+    assert asked == ["Delete 3 tracklets, and with them camera gate and its videos, for good?"]
+    assert (outcome.code, len(ids(folder))) == (0 if answer else 1, left)
+
+
+def test_a_camera_alone_goes_whole_and_with_a_time_only_tracklets_go(run, folder):
+    options = ("gallery", "delete", "--gallery", folder, "--yes", "--camera", "gate")
+    assert run(*options, "--before", "2026-03-01T08:00:15Z").code == 0
+    assert ids(folder) == [f"{GATE}-2", f"{GATE}-3", f"{DOOR}-1"]
+    with Gallery(folder) as gallery:
+        assert [camera.name for camera in gallery.cameras()] == ["door", "gate"]
+    assert run(*options).code == 0
+    with Gallery(folder) as gallery:
+        assert [camera.name for camera in gallery.cameras()] == ["door"]
+
+
+def test_a_video_alone_goes_whole(run, folder):
+    assert run("gallery", "delete", "--gallery", folder, "--yes", "--video", GATE).code == 0
+    with Gallery(folder) as gallery:
+        assert [video.hash for video in gallery.videos()] == [DOOR]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "nothing says what to delete"),
+        (("--tracklet", f"{GATE}-9"), f"has no tracklet {GATE}-9"),
+        (("--tracklet", "nine"), "'nine' is no tracklet"),
+        (("--camera", "roof"), "has no camera 'roof': it has door, gate"),
+        (("--video", "ffff"), "has no video 'ffff'"),
+        (("--after", "noon"), "'noon' is no ISO 8601 time"),
+    ],
+)
+def test_what_cannot_be_deleted_is_named(run, folder, options, message):
+    outcome = run("gallery", "delete", "--gallery", folder, "--yes", *options)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert len(ids(folder)) == 4
+
+
+def test_nothing_to_delete_is_said(run, folder):
+    outcome = run("gallery", "delete", "--gallery", folder, "--yes", "--after", "1000")
+    assert (outcome.code, "no tracklets satisfy all that" in outcome.out) == (0, True)
+    with Gallery(folder) as gallery:
+        assert audit.entries(gallery) == []
+
+
+def test_verify_says_what_is_wrong(run, folder):
+    outcome = run("gallery", "verify", "--gallery", folder)
+    assert (outcome.code, outcome.out) == (0, f"{folder} is whole: 4 tracklets\n")
+    with Gallery(folder) as gallery, gallery.reading() as db:
+        db.execute("DELETE FROM embeddings WHERE tracklet = 2")
+    outcome = run("gallery", "verify", "--gallery", folder)
+    assert outcome.code == 1
+    assert outcome.out == "the tracklet with key 2 has no embedding\n"
+    assert "is not whole (1 thing wrong)" in outcome.err
+
+
+def test_compact_says_what_it_gained(run, folder):
+    outcome = run("gallery", "compact", "--gallery", folder)
+    assert outcome.code == 0
+    assert " MB before, " in outcome.out
+
+
+def test_a_gallery_that_is_not_there_is_named(run, tmp_path):
+    for command in ("list", "verify", "compact"):
+        outcome = run("gallery", command, "--gallery", tmp_path / "nowhere")
+        assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+        assert "nowhere holds no gallery" in outcome.err

@@ -1,0 +1,148 @@
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.data.synthetic.clips import write_clips
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+from reid_dhm.inference.embedder import Embedder
+
+TOOL = Path(__file__).parents[2] / "tools" / "index_video.py"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    return write_clips(folder, num_people=1, num_cameras=1, size=(96, 160), pause=1.0)[0]
+
+
+def test_tool_indexes_with_nothing_but_a_video(clip, tmp_path):
+    done = subprocess.run(
+        [sys.executable, TOOL, "--gallery", tmp_path / "g", "--camera", "gate", clip.path],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for stage in ("decode", "detect", "track and crop", "embed", "store"):
+        assert stage in done.stdout
+    assert "end to end" in done.stdout
+    with Gallery(tmp_path / "g") as gallery:
+        assert gallery.count() >= 1
+        assert gallery.fingerprint == Embedder(DEFAULT_CHECKPOINT).fingerprint
+        assert gallery.dim == 1280
+        (entry,) = audit.entries(gallery)
+        assert (entry.action, entry.detail["camera"]) == ("index", "gate")
+
+
+def test_figures_options_and_a_second_time(run, clip, tmp_path):
+    figures = tmp_path / "figures.json"
+    options = (
+        *("--gallery", tmp_path / "g", "--camera", "gate", clip.path, "--json", figures),
+        *("--start", "2026-03-01T08:00:00+01:00", "--detector", f"mot:{clip.truth}"),
+        *("--stride", "2", "--to", "6"),
+    )
+    assert run("index-video", *options).code == 0
+    found = json.loads(figures.read_text())
+    assert found["frames"] == 30
+    assert found["known"] is False
+    assert found["stages"][0]["name"] == "decode"
+    assert found["seconds"] > 0
+    with Gallery(tmp_path / "g") as gallery:
+        assert gallery.count() == found["tracklets"] >= 1
+        assert found["videos"] == [gallery.videos()[0].hash]
+        assert gallery.videos()[0].start_time.isoformat() == "2026-03-01T08:00:00+01:00"
+    again = run("index-video", *options)
+    assert (again.code, "nothing to do" in again.out) == (0, True)
+    assert json.loads(figures.read_text())["known"] is True
+
+
+def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
+    (tmp_path / "det.txt").write_text("")
+    outcome = run(
+        *("index-video", "--gallery", tmp_path / "g", "--camera", "gate", clip.path),
+        *("--detector", f"mot:{tmp_path / 'det.txt'}"),
+    )
+    assert outcome.code == 0
+    assert outcome.err.startswith(f"no persons found in {clip.path}")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("gone.mp4",), "gone.mp4 is not there"),
+        (("{clip}", "--start", "noon"), "'noon' is no ISO 8601 time"),
+        (("{clip}", "--detector", "hog"), "detector 'hog' is unknown"),
+        (("{clip}", "--detector", "yolox:{clip}"), "cannot be read as an ONNX network"),
+        (("{clip}", "--checkpoint", "gone"), "checkpoint gone does not exist"),
+        (("{clip}", "--from", "5", "--to", "2"), "the span from 5 s to 2.0 s holds nothing"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_gallery(run, clip, tmp_path, options, message):
+    options = [option.format(clip=clip.path) for option in options]
+    outcome = run("index-video", "--gallery", tmp_path / "g", "--camera", "gate", *options)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error: ")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "g").exists()
+
+
+def test_another_model_is_refused(run, clip, tmp_path, trained_run):
+    options = ("--gallery", tmp_path / "g", "--camera", "gate", "--to", "1")
+    assert run("index-video", *options, clip.path).code == 0
+    outcome = run("index-video", *options, clip.path, "--checkpoint", trained_run)
+    assert outcome.code == 1
+    assert "holds embeddings of another model (default" in outcome.err
+
+
+def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
+    """Ctrl-C, once some frames of a webcam were seen."""
+    seen = threading.Event()
+
+    class Webcam:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def read(self):
+            self.count += 1
+            if self.count == 20 and not seen.is_set():
+                seen.set()
+                os.kill(os.getpid(), signal.SIGINT)
+            return True, np.full((48, 64, 3), 90, np.uint8)
+
+        def get(self, key: int) -> float:
+            return 20.0 if key == cv2.CAP_PROP_FPS else 0.0
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr("reid_dhm.gallery.streams.open_capture", lambda address: Webcam())
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    outcome = run("index-video", "--gallery", "g", "--camera", "desk", "7")
+    assert outcome.code == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    with Gallery(tmp_path / "g") as gallery:
+        (video,) = gallery.videos()
+        assert (video.source, video.complete, video.resumable) == ("webcam 7", True, False)
+        assert video.start_time is not None
+
+
+def test_a_files_interrupt_is_left_to_stop_the_run(clip):
+    from reid_dhm.gallery.sources import open_source
+
+    command = importlib.import_module("reid_dhm.cli.index_video")
+    before = signal.getsignal(signal.SIGINT)
+    with command.stopped_by_interrupt(open_source(str(clip.path))):
+        assert signal.getsignal(signal.SIGINT) is before
