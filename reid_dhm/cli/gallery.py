@@ -225,8 +225,8 @@ def verify(folder: GalleryOption) -> None:
     if found:
         things = "thing" if len(found) == 1 else "things"
         raise InputError(
-            f"{folder} is not whole ({len(found)} {things} wrong): restore it from a copy, or index "
-            "the videos anew"
+            f"{folder} is not whole ({len(found)} {things} wrong): restore it from a copy, or "
+            "index the videos anew"
         )
     typer.echo(f"{folder} is whole: {count} tracklets")
 
