@@ -184,7 +184,7 @@ class FaissIndex:
             starts = np.cumsum([0, *(part.ntotal for part in self._parts[:-1])])
             some = np.logical_or.reduceat(mask, starts)
             parts = [part for part, any_of_it in zip(self._parts, some, strict=True) if any_of_it]
-            selector = selector_of(self._rows.keys[mask])
+            selector = selector_of(self._rows.keys, mask)
             found = self._search_parts(queries, k, parts, selector, len(mask) / mask.sum())
         return _best(found, len(queries), k)
 
@@ -223,7 +223,7 @@ class FaissIndex:
     def _scan_graph(self, queries: NDArray[np.float32], k: int, mask: NDArray[np.bool_]) -> Found:
         """All vectors below a graph that are wanted: a walk would meet too few of them."""
         storage = faiss.downcast_index(core_of(self._parts[0]).storage)
-        parameters = faiss.SearchParameters(sel=selector_of(np.flatnonzero(mask)))
+        parameters = faiss.SearchParameters(sel=selector_of(np.arange(len(mask)), mask))
         scores, rows = storage.search(queries, min(k, len(mask)), params=parameters)
         return scores, np.where(rows >= 0, self._rows.keys[rows], -1)
 

@@ -132,12 +132,17 @@ def to_gpus(index: Any, effort: int) -> Any:
     return faiss.index_cpu_to_all_gpus(index, options)
 
 
-def selector_of(ids: NDArray[np.int64]) -> Any:
+def selector_of(ids: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Any:
     """Tells FAISS which ids are wanted, one bit an id up to the highest.
 
     Args:
-        ids: ascending, at least one.
+        ids: (N,) ascending, at least one.
+        wanted: (N,) which of them.
     """
-    mask = np.zeros(int(ids[-1]) + 1, bool)
-    mask[ids] = True
+    first, last = int(ids[0]), int(ids[-1])
+    mask = np.zeros(last + 1, bool)
+    if last - first + 1 == len(ids):
+        mask[first:] = wanted
+    else:
+        mask[ids] = wanted
     return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
