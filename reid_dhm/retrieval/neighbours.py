@@ -20,7 +20,7 @@ from reid_dhm.retrieval.distances import Space, full_float32
 from reid_dhm.retrieval.index import GalleryIndex
 from reid_dhm.retrieval.parallel import parallel_map
 
-_TILE = {"cpu": 1024, "cuda": 8192}  # pictures on a side
+TILE = {"cpu": 1024, "cuda": 8192}  # pictures on a side
 _SEGMENT = 16  # entries of a tile whose highest is looked at before they are
 _SLACK = 8  # candidates beyond those asked for, so that rounding rarely decides at the end
 _TASK = 4096  # rows or pairs that one thread takes at a time
@@ -110,7 +110,7 @@ def neighbourhoods(pictures: Pictures, k: int) -> Neighbourhoods:
     k = min(k, total)
     kept = min(k + _SLACK, total)
     device = pictures.rows.device
-    side = min(_TILE[device.type], -(-total // _SEGMENT) * _SEGMENT)
+    side = min(TILE[device.type], -(-total // _SEGMENT) * _SEGMENT)
     lacking = -total % side
     rows = pad(pictures.rows, (0, 0, 0, lacking)).split(side)
     half = pad(pictures.half, (0, lacking), value=torch.inf).split(side)

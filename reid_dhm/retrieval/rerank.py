@@ -21,7 +21,7 @@ from reid_dhm.retrieval.distances import full_float32
 from reid_dhm.retrieval.neighbours import Neighbourhoods, Pictures, neighbourhoods
 from reid_dhm.retrieval.parallel import parallel_map
 
-_ROWS = {"cpu": 64, "cuda": 1024}  # queries that one thread, or the GPU, answers at a time
+_ROWS = {"cpu": 128, "cuda": 1024}  # queries that one thread, or the GPU, answers at a time
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def made_otherwise(tile, segment, slack, height, threads):
     torch.set_num_threads(threads)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(neighbours, "_TILE", {"cpu": tile})
+            patch.setattr(neighbours, "TILE", {"cpu": tile})
             patch.setattr(neighbours, "_SEGMENT", segment)
             patch.setattr(neighbours, "_SLACK", slack)
             patch.setattr(neighbours, "_TASK", 7)
