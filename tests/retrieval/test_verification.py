@@ -165,7 +165,8 @@ def test_the_roc_lies_on_the_curve_and_is_even_on_a_log_axis():
     assert len(false) > 40
     curve = {((different >= edge).mean(), (same >= edge).mean()) for edge in scores.edges}
     assert set(zip(false, true, strict=True)) <= curve
-    area = np.trapezoid(true, false) + false[0] * true[0] / 2
+    steps = np.diff(false, prepend=0)
+    area = (steps * (true + np.r_[0, true[:-1]]) / 2).sum()
     labels = np.r_[np.ones(4000), np.zeros(300_000)]
     assert area == pytest.approx(roc_auc_score(labels, np.r_[same, different]), abs=2e-3)
 
