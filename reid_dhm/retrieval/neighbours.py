@@ -23,7 +23,7 @@ from reid_dhm.retrieval.parallel import parallel_map
 TILE = {"cpu": 1024, "cuda": 8192}  # pictures on a side
 _SEGMENT = 16  # entries of a tile whose highest is looked at before they are
 _SLACK = 8  # candidates beyond those asked for, so that rounding rarely decides at the end
-_TASK = 4096  # rows or pairs that one thread takes at a time
+_TASK = 1024  # rows or pairs that one thread takes at a time
 _PAIRS = 256  # pairs subtracted at a time: they stay in the cache
 _LOWEST = torch.finfo(torch.float32).min
 
