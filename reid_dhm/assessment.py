@@ -157,8 +157,9 @@ def assess(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> As
     seconds: dict[str, float] = {}
     if settings.multi_query:
         query = pool_queries(query, settings.multi_query, settings.metric)
-    with _timed(seconds, "expand"):
-        query, gallery = _expanded(query, gallery, settings)
+    if settings.query_expansion or settings.database_augmentation:
+        with _timed(seconds, "expand"):
+            query, gallery = _expanded(query, gallery, settings)
     result = _ranked(query, gallery, settings)
     seconds |= result.seconds
     estimates = intervals(result, query.pids, seed=settings.seed)
@@ -214,7 +215,11 @@ def _expanded(
     query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
     """Gallery first, so that queries are expanded by what they will be compared with."""
-    options: dict[str, Any] = {"alpha": settings.alpha, "metric": settings.metric, "device": settings.device}
+    options: dict[str, Any] = {
+        "alpha": settings.alpha,
+        "metric": settings.metric,
+        "device": settings.device,
+    }
     if settings.database_augmentation:
         gallery = augment_gallery(gallery, k=settings.database_augmentation, **options)
     if settings.query_expansion:

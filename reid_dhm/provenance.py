@@ -20,16 +20,15 @@ Facts = dict[str, str]
 
 def protocol_facts(settings: Settings) -> Facts:
     """How the ranking was defined."""
-    rule = "left out" if settings.camera_rule else "ranked as correct"
+    rule = "own person, own camera left out" if settings.camera_rule else "every camera counts"
     facts = {
         "metric": settings.metric,
-        "own person from the query's own camera": rule,
+        "camera rule": rule,
         "average precision": settings.ap,
-        "gallery": "every picture",
     }
     if settings.single_shot:
         draws = f"{settings.single_shot} draws, seed {settings.seed}"
-        facts["gallery"] = f"one picture of each person, {draws} (CUHK03 classic)"
+        facts["single shot"] = f"one gallery picture of each person, {draws} (CUHK03 classic)"
     if settings.multi_query:
         facts["multi-query"] = f"{settings.multi_query} over each person and camera"
     if settings.database_augmentation:
@@ -45,7 +44,7 @@ def protocol_facts(settings: Settings) -> Facts:
         facts["re-ranking"] = (
             f"k-reciprocal, k1 {chosen.k1}, k2 {chosen.k2}, lambda {chosen.weight:g}"
         )
-    facts["intervals"] = f"95 %, people resampled, seed {settings.seed}"
+    facts["intervals"] = "95 %, people resampled"
     return facts
 
 

@@ -39,7 +39,9 @@ def figures_of(sides: Sides, assessment: Assessment) -> dict[str, Any]:
 
 def stage_seconds(sides: Sides, assessment: Assessment) -> dict[str, float | None]:
     """Seconds of every stage, None where it was not run."""
-    return {"embed": sides.seconds, "rank": None, "rerank": None, **assessment.seconds}
+    seconds = assessment.seconds
+    contract = {name: seconds.get(name) for name in ("rank", "search", "rerank")}
+    return {"embed": sides.seconds, **contract, **seconds}
 
 
 def print_results(
@@ -56,7 +58,8 @@ def print_results(
     for name, value in protocol_facts(assessment.settings).items():
         table.add_row(name, value)
     valid, total = int(result.valid.sum()), len(result.valid)
-    table.add_row("queries", f"{total} ({valid} with a correct gallery picture)")
+    unanswerable = f" ({total - valid} without a correct picture)" if valid < total else ""
+    table.add_row("queries", f"{total}{unanswerable}")
     dropped = f" ({sides.num_dropped} junk dropped)" if sides.num_dropped else ""
     table.add_row("gallery", f"{result.num_gallery}{dropped}", end_section=True)
     if assessment.reranked is not None:
@@ -64,11 +67,11 @@ def print_results(
         _add_figures(table, result, assessment.intervals)
         table.add_row("after re-ranking", "", style="italic")
     _add_figures(table, final, assessment.final_intervals)
-    for point in points or ():
+    for number, point in enumerate(points or (), start=1):
         table.add_row(
-            f"threshold at FPR {point.asked:.2%}",
-            f"{point.threshold:.4f} (TPR {point.true_positive_rate:.1%})",
-            end_section=points is not None and point is points[-1],
+            f"threshold, FPR {point.asked:.2%}",
+            f"{point.threshold:.4f}, TPR {point.true_positive_rate:.1%}",
+            end_section=number == len(points or ()),
         )
     table.add_row("index", f"{result.index} on {result.device}")
     spent = stage_seconds(sides, assessment).items()

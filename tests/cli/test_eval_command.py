@@ -62,7 +62,7 @@ def test_tool_evaluates_a_file_of_embeddings(npz, tmp_path):
     assert seconds.keys() >= {"embed", "rank", "search", "rerank"}
     assert seconds["embed"] is seconds["rerank"] is None
     assert min(seconds["rank"], seconds["search"]) > 0
-    for shown in ("cosine", "left out", "standard", "1 junk dropped", "58.33%", index):
+    for shown in ("cosine", "own camera left out", "1 junk dropped", "58.33%", index):
         assert shown in done.stdout
 
 
