@@ -76,11 +76,8 @@ def augment_gallery(
     _check(k, alpha, metric)
     index = _index(gallery, device)
     scores, neighbours = index.search(gallery.embeddings, min(k + 1, len(gallery)))
-    # The picture is among its neighbours unless many others have the same embedding: it goes last.
-    own = neighbours == np.arange(len(gallery))[:, None]
-    others = np.argsort(own, axis=1, kind="stable")[:, : min(k, len(gallery) - 1)]
-    scores = np.take_along_axis(scores, others, axis=1)
-    neighbours = np.take_along_axis(neighbours, others, axis=1)
+    # The first is the picture itself, or one of the same direction: it makes no difference.
+    scores, neighbours = scores[:, 1:], neighbours[:, 1:]
     units = _units(gallery.embeddings, index.space.norms)
     return _replaced(gallery, units + _weighted(scores, neighbours, alpha, units))
 
@@ -116,9 +113,8 @@ def _weighted(
     """(N, D) sum of each row's ``neighbours`` (N, k) by their ``scores``."""
     count, k = neighbours.shape
     weights = np.where(scores > 0, np.maximum(scores, 0) ** alpha, 0).astype(np.float32)
-    starts = np.arange(0, count * k + 1, k) if k else np.zeros(count + 1, dtype=np.int64)
-    shape = (count, len(units))
-    return csr_array((weights.ravel(), neighbours.ravel(), starts), shape=shape) @ units
+    rows = weights.ravel(), neighbours.ravel(), np.arange(count + 1) * k
+    return csr_array(rows, shape=(count, len(units))) @ units
 
 
 def _replaced(embeddings: EmbeddingSet, sums: NDArray[np.float32]) -> EmbeddingSet:

@@ -100,7 +100,7 @@ def neighbourhoods(pictures: Pictures, k: int) -> Neighbourhoods:
     """Find the k nearest pictures of each picture, and how far its farthest is.
 
     The neighbours rank by :meth:`Space.exact`; they do not depend on tiles, threads or device.
-    Apart from the result, memory holds a tile per thread.
+    Memory holds some more than k candidates for each picture, and a tile for each thread.
 
     Args:
         pictures: where their rows lie is where the work is done.
@@ -120,8 +120,6 @@ def neighbourhoods(pictures: Pictures, k: int) -> Neighbourhoods:
         i, j = tile
         # Minus half the squared distance; -inf in what was padded.
         values = torch.mm(rows[i], rows[j].T).sub_(half[j]).sub_(half[i][:, None])
-        if i == j:
-            values.fill_diagonal_(torch.inf)  # even where others have the same embedding
         blocks[i].meet(_by_row(values), blocks[j].start)
         within = values[: total - i * side, : total - j * side]
         blocks[i].reach(within.amin(1))

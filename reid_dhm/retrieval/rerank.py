@@ -132,6 +132,7 @@ class RerankedDistances:
             last = min(first + height, stop)
             out = distances[first - start : last - start]
             torch.add(self._original(first, last), self._jaccard(first, last), out=out)
+            out.clamp_(min=0)  # rounding leaves equal pictures at about nothing
 
         height = _ROWS[device.type]
         with full_float32(device):
@@ -143,7 +144,7 @@ class RerankedDistances:
         num_query = self.shape[0]
         rows, half = self.pictures.rows, self.pictures.half
         values = torch.mm(rows[start:stop], rows[num_query:].T)
-        values.sub_(half[num_query:]).sub_(half[start:stop, None]).clamp_(max=0)
+        values.sub_(half[num_query:]).sub_(half[start:stop, None])
         return values.mul_(-2 * self.weight / self.farthest[start:stop, None]).cpu()
 
     def _jaccard(self, start: int, stop: int) -> Tensor:
@@ -194,8 +195,6 @@ def _memberships(pictures: Pictures, found: Neighbourhoods, settings: Reranking)
     distances = pictures.squared_distances(of, member) / found.farthest[of]
     members.data = torch.exp(-distances).cpu().numpy()
     members.data /= np.repeat(members.sum(axis=1), np.diff(members.indptr))
-    if settings.k2 == 1:
-        return members
     neighbours = _relation(nearest[:, : settings.k2])
     neighbours.data /= min(settings.k2, len(pictures))
     return neighbours @ members
@@ -205,7 +204,7 @@ def _relation(lists: NDArray[np.int64]) -> csr_array:
     """(N, N) float32, 1 from each row to the k of its list (N, k)."""
     count, k = lists.shape
     ones = np.ones(count * k, dtype=np.float32)
-    return csr_array((ones, lists.ravel(), np.arange(0, count * k + 1, k)), shape=(count, count))
+    return csr_array((ones, lists.ravel(), np.arange(count + 1) * k), shape=(count, count))
 
 
 def _reciprocal(lists: NDArray[np.int64]) -> csr_array:

@@ -172,6 +172,7 @@ def test_equals_the_definition_on_cases_full_of_duplicates_and_ties(
     with made_otherwise(tile, 4, slack, 3, threads=1):
         found = final(query, gallery, metric, how)
     np.testing.assert_allclose(found, expected, atol=2e-6, rtol=0)
+    assert found.min() >= 0
 
 
 @settings(max_examples=40, deadline=None)
