@@ -69,6 +69,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.single_shot and self.rerank:
             raise InputError("re-ranking needs the whole gallery: leave single-shot out")
+        if self.single_shot and self.ap != "standard":
+            raise InputError(
+                f"ap is {self.ap}, but single-shot has one correct picture: leave one of them out"
+            )
 
     @property
     def scores_as_search(self) -> bool:

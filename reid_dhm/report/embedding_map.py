@@ -35,7 +35,7 @@ def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawin
         raise InputError(f"a map of {len(vectors)} pictures says nothing; name more people")
     places = TSNE(
         metric=evaluation.result.protocol.metric,
-        init="random" if len(vectors) < 10 else "pca",
+        init="pca" if vectors.shape[1] > 1 else "random",
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
         random_state=seed,
     ).fit_transform(vectors)

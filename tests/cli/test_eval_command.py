@@ -162,6 +162,13 @@ def test_expansion_pooling_and_single_shot_reach_the_ranking(run, crowd, tmp_pat
     assert pooled["num_queries"] == plain["num_queries"]  # a person has one query a camera here
 
 
+@pytest.mark.parametrize("other", [("--rerank",), ("--ap", "trapezoid")])
+def test_single_shot_refuses_what_it_has_no_meaning_with(run, crowd, other):
+    outcome = run("eval", "--embeddings", crowd, "--single-shot", *other)
+    assert outcome.code == 1
+    assert "single-shot" in outcome.err
+
+
 def test_run_folders_get_thresholds_and_files_where_they_are_asked_for(
     run, market, trained_run, crowd, tmp_path
 ):
