@@ -19,19 +19,6 @@ with warnings.catch_warnings():
     from torchreid.reid.metrics.rank import eval_cuhk03
 
 
-def sets(rng, num_query, num_gallery, dim, people, cameras, values=None, first_pid=0):
-    def some(number, first):
-        shape = (number, dim)
-        rows = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
-        return EmbeddingSet(
-            rows.astype(np.float32),
-            rng.integers(first, people + 1, number),
-            rng.integers(0, cameras, number),
-        )
-
-    return some(num_query, 1), some(num_gallery, first_pid)
-
-
 @pytest.fixture(scope="module")
 def both():
     """30 people with 1 to 4 gallery pictures each, from two cameras, some own-camera ones."""
@@ -73,9 +60,18 @@ def own_rows(query, gallery):
     repeats=st.integers(1, 3),
 )
 def test_ranks_equal_the_definition_on_the_same_draws(
-    answers, seed, num_query, num_gallery, people, cameras, metric, camera_rule, repeats
+    random_sets,
+    answers,
+    seed,
+    num_query,
+    num_gallery,
+    people,
+    cameras,
+    metric,
+    camera_rule,
+    repeats,
 ):
-    query, gallery = sets(
+    query, gallery = random_sets(
         np.random.default_rng(seed), num_query, num_gallery, 3, people, cameras, values=[-1, 1]
     )
     options = {"metric": metric, "camera_rule": camera_rule, "repeats": repeats, "seed": seed}
@@ -103,9 +99,11 @@ def test_ranks_equal_the_definition_on_the_same_draws(
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), camera_rule=st.booleans(), person_zero=st.booleans())
-def test_a_draw_has_one_picture_of_each_person_and_all_of_nobody(seed, camera_rule, person_zero):
+def test_a_draw_has_one_picture_of_each_person_and_all_of_nobody(
+    random_sets, seed, camera_rule, person_zero
+):
     rng = np.random.default_rng(seed)
-    query, gallery = sets(rng, 8, 40, 2, people=5, cameras=3)
+    query, gallery = random_sets(rng, 8, 40, 2, people=5, cameras=3)
     if person_zero:
         query.pids[0] = 0
     own, shown = draw_gallery(rng, query, gallery, camera_rule)
@@ -173,9 +171,9 @@ def test_agrees_with_torchreid(both):
     assert (difference < 5 * spread + 0.01).all()
 
 
-def test_one_picture_a_person_leaves_nothing_to_draw():
+def test_one_picture_a_person_leaves_nothing_to_draw(random_sets):
     rng = np.random.default_rng(2)
-    query, _ = sets(rng, 30, 1, 5, people=20, cameras=2)
+    query, _ = random_sets(rng, 30, 1, 5, people=20, cameras=2)
     gallery = EmbeddingSet(rng.standard_normal((40, 5)), np.r_[1:21, [0] * 20], np.full(40, 9))
     drawn = evaluate_single_shot(query, gallery, repeats=3, ranks=(1, 2, 5))
     plain = evaluate(query, gallery, ranks=(1, 2, 5))
@@ -215,8 +213,8 @@ def test_hits_are_shares_of_the_draws(both):
     np.testing.assert_array_equal(plain.hits(1)[plain.valid], plain.first_rank[plain.valid] == 1)
 
 
-def test_blocks_do_not_change_the_ranks(monkeypatch):
-    query, gallery = sets(np.random.default_rng(5), 90, 700, 16, people=150, cameras=3)
+def test_blocks_do_not_change_the_ranks(random_sets, monkeypatch):
+    query, gallery = random_sets(np.random.default_rng(5), 90, 700, 16, people=150, cameras=3)
     gallery.embeddings[::7] = gallery.embeddings[0]
     whole = evaluate_single_shot(query, gallery, repeats=2, device="cpu")
     monkeypatch.setattr(single_shot, "_TILE", {"cpu": (16, 32)})
@@ -248,8 +246,8 @@ def test_bad_arguments_are_refused_by_name(both):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_a_gpu_gives_the_same_ranks(metric):
-    query, gallery = sets(np.random.default_rng(6), 400, 9000, 128, people=3000, cameras=4)
+def test_a_gpu_gives_the_same_ranks(random_sets, metric):
+    query, gallery = random_sets(np.random.default_rng(6), 400, 9000, 128, people=3000, cameras=4)
     gallery.embeddings[::5] = gallery.embeddings[0]
     cpu, gpu = (
         evaluate_single_shot(query, gallery, metric=metric, device=device)

@@ -14,19 +14,6 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval import EmbeddingSet, PairScores, pair_scores, pairs
 
 
-def random_sets(rng, num_query, num_gallery, dim, people, cameras, values=None):
-    def some(number, first_pid):
-        shape = (number, dim)
-        embeddings = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
-        return EmbeddingSet(
-            embeddings.astype(np.float32),
-            rng.integers(first_pid, people + 1, number),
-            rng.integers(0, cameras, number),
-        )
-
-    return some(num_query, 1), some(num_gallery, 0)
-
-
 def all_scores(query, gallery, metric):
     """(Q, G) float64 from the definition."""
     left, right = query.embeddings.astype(np.float64), gallery.embeddings.astype(np.float64)
@@ -58,7 +45,7 @@ def on_a_grid(same, different, size=1001) -> PairScores:
     values=st.sampled_from([None, [-1, 1], [1, 2, 3]]),
 )
 def test_every_pair_of_the_protocol_is_counted_where_its_score_lies(
-    seed, num_query, num_gallery, dim, people, cameras, metric, camera_rule, values
+    random_sets, seed, num_query, num_gallery, dim, people, cameras, metric, camera_rule, values
 ):
     query, gallery = random_sets(
         np.random.default_rng(seed), num_query, num_gallery, dim, people, cameras, values
@@ -86,7 +73,9 @@ def test_every_pair_of_the_protocol_is_counted_where_its_score_lies(
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_counts_do_not_depend_on_blocks_nor_on_what_rounding_leaves_open(metric, monkeypatch):
+def test_counts_do_not_depend_on_blocks_nor_on_what_rounding_leaves_open(
+    random_sets, metric, monkeypatch
+):
     query, gallery = random_sets(np.random.default_rng(0), 70, 300, 64, people=9, cameras=3)
     gallery.embeddings[50:60] = query.embeddings[:10]
     whole = pair_scores(query, gallery, metric=metric, device="cpu")
@@ -97,6 +86,14 @@ def test_counts_do_not_depend_on_blocks_nor_on_what_rounding_leaves_open(metric,
     np.testing.assert_array_equal(open_to_all.edges, whole.edges)
     np.testing.assert_array_equal(open_to_all.same, whole.same)
     np.testing.assert_array_equal(open_to_all.different, whole.different)
+
+
+def test_a_score_on_an_edge_belongs_to_the_step_above():
+    for grid in (pairs.Grid.of(-1.0, 1.0), pairs.Grid.of(-3.7, 0.0)):
+        steps = grid.step(torch.from_numpy(grid.edges[:-1]))
+        assert steps.tolist() == list(range(grid.size))
+        below = grid.step(torch.from_numpy(np.nextafter(grid.edges[1:], -np.inf)))
+        assert below.tolist() == list(range(grid.size))
 
 
 def test_equal_pictures_have_the_highest_score():
@@ -248,7 +245,7 @@ def test_the_calibration_error_is_the_mean_distance_between_said_and_found():
     assert scores.calibration_error(boast) == pytest.approx(1 / 2)
 
 
-def test_bad_arguments_are_refused_by_name():
+def test_bad_arguments_are_refused_by_name(random_sets):
     query, gallery = random_sets(np.random.default_rng(6), 5, 40, 4, people=3, cameras=3)
     scores = pair_scores(query, gallery)
     for rate in (0, 1, -0.1):
@@ -267,7 +264,7 @@ def test_bad_arguments_are_refused_by_name():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_a_gpu_counts_the_same(metric):
+def test_a_gpu_counts_the_same(random_sets, metric):
     query, gallery = random_sets(np.random.default_rng(7), 500, 9000, 256, people=70, cameras=4)
     gallery.embeddings[:500] = query.embeddings
     cpu = pair_scores(query, gallery, metric=metric, device="cpu")
