@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,3 +131,16 @@ def test_bad_arguments_are_refused():
         augment_gallery(zero, k=3)
     with pytest.raises(InputError, match="queries have 4 dimensions and the gallery 8"):
         expand_queries(some(rng, 2, dim=4), gallery, k=3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not faiss.get_num_gpus(), reason="FAISS sees no GPU")
+def test_a_gpu_finds_the_same_neighbours():
+    rng = np.random.default_rng(4)
+    query, gallery = some(rng, 300, dim=64), some(rng, 5000, dim=64)
+    for work in (
+        lambda device: expand_queries(query, gallery, k=10, device=device),
+        lambda device: augment_gallery(gallery, k=10, device=device),
+    ):
+        found, expected = work("cuda").embeddings, work("cpu").embeddings
+        np.testing.assert_allclose(found, expected, atol=1e-6)
