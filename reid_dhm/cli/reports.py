@@ -39,7 +39,8 @@ def write_evaluation_report(
         assert opened is not None
         return list(activation_maps(*opened, paths, device))
 
-    evaluation = _evaluation(sides, assessment, measured, activation if opened else None)
+    title = sides.name if sides.opened is None else f"{sides.name} on {sides.data}"
+    evaluation = _evaluation(title, sides, assessment, measured, activation if opened else None)
     with progress_bar("Writing the report") as progress:
         faults = write_report(
             folder,
@@ -58,7 +59,8 @@ def write_comparison_report(
 ) -> None:
     """Write the report of several models; the first is what the others are held against."""
     evaluations = [
-        _evaluation(sides, assessment, assessment.measure()) for sides, assessment in models
+        _evaluation(sides.name, sides, assessment, assessment.measure())
+        for sides, assessment in models
     ]
     with progress_bar("Writing the report") as progress:
         faults = write_comparison(folder, evaluations, differences, on_progress=progress)
@@ -66,6 +68,7 @@ def write_comparison_report(
 
 
 def _evaluation(
+    name: str,
     sides: Sides,
     assessment: Assessment,
     measured: Measured,
@@ -83,7 +86,7 @@ def _evaluation(
         "Configuration": sides.configuration,
     }
     return Evaluation(
-        name=sides.name,
+        name=name,
         query=query,
         gallery=gallery,
         result=result,
