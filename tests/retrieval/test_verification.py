@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, PairScores, pair_scores, pairs
+from reid_dhm.retrieval import EmbeddingSet, PairScores, pair_scores, pairs, verification
 
 
 def all_scores(query, gallery, metric):
@@ -234,6 +235,16 @@ def test_calibration_of_scores_that_a_threshold_separates_stays_finite():
     assert probability[2] > 1 - 1e-3
     alike = on_a_grid([0.5], [0.5] * 9).calibrate(prior=0.3)
     assert alike.probability(0.5) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_the_penalty_decides_where_a_threshold_separates_two_scores():
+    scores = on_a_grid([0.7], [0.3])
+    high, low = scores.centres[scores.same > 0].item(), scores.centres[scores.different > 0].item()
+    # At ±1 spread, the loss log(1 + exp(-a)) + p a² / 2 is least where 1 / (1 + exp(a)) = p a.
+    root = brentq(lambda a: 1 / (1 + np.exp(a)) - verification._PENALTY * a, 1, 100)
+    found = scores.calibrate()
+    assert found.slope * (high - low) / 2 == pytest.approx(root, rel=1e-3)
+    assert found.probability((high + low) / 2) == pytest.approx(0.5)
 
 
 def test_the_calibration_error_is_the_mean_distance_between_said_and_found():
