@@ -32,7 +32,7 @@ class Evaluation:
     Attributes:
         name: of the model or run, shown on every page.
         query, gallery: as ranked; without ``paths`` the report shows row numbers for pictures.
-        result: before re-ranking; its lists are what the report shows of every query.
+        result: before re-ranking; its lists are shown of every query, and its ``ranks`` hold 1.
         intervals: of ``result``.
         pairs: scores of pairs of one person and of two.
         cameras: figures of every pair of cameras.

@@ -64,14 +64,13 @@ def _stages(evaluation: Evaluation) -> list[Stage]:
 
 
 def _stage(title: str, result: RetrievalResult, intervals: Intervals) -> Stage:
-    figures_of = {"mAP": result.mAP, "rank-1": result.cmc.get(1), "mINP": result.mINP}
+    figures_of = {"mAP": result.mAP, "rank-1": result.cmc[1], "mINP": result.mINP}
     keys = {"rank-1": "rank1"}
     return Stage(
         title,
         [
             (label, value, intervals.get(keys.get(label, label)))
             for label, value in figures_of.items()
-            if value is not None
         ],
         [(k, value) for k, value in result.cmc.items() if k != 1],
     )

@@ -36,13 +36,13 @@ def environment() -> jinja2.Environment:
 
 def percent(share: float, digits: int = 1) -> Markup:
     """A share of 1 as per cent, with the exact value for machines."""
-    return Markup('<data value="{}">{}%</data>').format(repr(share), f"{share * 100:.{digits}f}")
+    return Markup('<data value="{}">{}%</data>').format(float(share), f"{share * 100:.{digits}f}")
 
 
 def points(difference: float) -> Markup:
     """A difference of shares in percentage points, signed."""
     text = f"{difference * 100:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return Markup('<data value="{}">{}</data>').format(repr(difference), text)
+    return Markup('<data value="{}">{}</data>').format(float(difference), text)
 
 
 def one_in(rate: float) -> str:
@@ -118,7 +118,8 @@ class Pages:
     def _write(self, page: str, template: str, **content: Any) -> None:
         # Compiled once: the environment keeps templates.
         text = self.environment.get_template(template).render(name=self.name, **content)
-        (self.folder / page).write_text(text, encoding="utf-8")
+        # Names of files need not be text; what is not becomes a question mark.
+        (self.folder / page).write_text(text, encoding="utf-8", errors="replace")
 
 
 def _search_data(

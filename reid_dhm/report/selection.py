@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.errors import InputError
 from reid_dhm.report.content import Evaluation
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
 from reid_dhm.retrieval.cameras import CameraPairs
@@ -157,9 +158,15 @@ def disagreement(evaluations: Sequence[Evaluation], model: int, reference: int) 
 def map_people(
     evaluation: Evaluation, wanted: Sequence[int] | int, confused: Sequence[Confusion], seed: int
 ) -> list[int]:
-    """Pids to draw a map of: those wanted, or so many, the most confused people first."""
+    """Pids to draw a map of: those wanted, or so many, the most confused people first.
+
+    Raises:
+        InputError: if fewer than one is wanted.
+    """
     if not isinstance(wanted, int):
         return list(dict.fromkeys(int(pid) for pid in wanted))
+    if wanted < 1:
+        raise InputError(f"a map of {wanted} people was asked for; ask for 1 or more")
     people = list(dict.fromkeys(pid for pair in confused for pid in pair.people))[:wanted]
     others = np.setdiff1d(evaluation.query.pids[evaluation.final.valid], people)
     missing = min(wanted - len(people), len(others))

@@ -95,7 +95,7 @@ def write_per_query(path: Path, rankings: Sequence[Ranking]) -> None:
     }
     for ranking in rankings:
         columns |= {ranking.key + name: values for name, values in _answers(ranking).items()}
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

@@ -6,7 +6,9 @@ import ast
 import csv
 import html
 import json
+import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -302,9 +304,10 @@ def test_progress_ends_at_its_total(make, tmp_path):
     assert len({total for _, total in told}) == 1
 
 
-def test_an_impossible_map_writes_nothing(make, tmp_path):
-    with pytest.raises(InputError, match="person 404"):
-        write_report(tmp_path / "report", make(), map_people=[404])
+@pytest.mark.parametrize(("people", "fault"), [([404], "person 404"), (0, "a map of 0 people")])
+def test_an_impossible_map_writes_nothing(make, tmp_path, people, fault):
+    with pytest.raises(InputError, match=fault):
+        write_report(tmp_path / "report", make(), map_people=people)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -324,14 +327,14 @@ def test_a_threshold_that_nothing_wrong_passes_lets_nothing_through(make, tmp_pa
     assert "1 in 100,000 ≥ 0.900 25.0% 0" in text_of(block)
 
 
+MACROS = pages.environment().get_template("macros.html").module
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
 
 
 @settings(deadline=None)
 @given(names, names)
 def test_names_are_shown_as_they_are_and_never_as_markup(name, file):
-    template = pages.environment().get_template("macros.html").module
-    shown = str(template.facts({name: {file: name}}))
+    shown = str(MACROS.facts({name: {file: name}}))
     assert html.unescape(re.search(r"<h3>(.*?)</h3>", shown, re.DOTALL)[1]) == name
     assert html.unescape(re.search(r"<dt>(.*?)</dt>", shown, re.DOTALL)[1]) == file
     assert html.unescape(re.search(r"<dd>(.*?)</dd>", shown, re.DOTALL)[1]) == name
@@ -349,6 +352,18 @@ def test_the_model_and_its_pictures_may_be_called_anything(make, tmp_path):
     content = json.loads(data.removeprefix("var reportQueries=").rstrip(";\n"))
     assert content["names"] == [Path(path).name for path in evaluation.query.paths]
     assert content["pids"] == evaluation.query.pids.tolist()
+
+
+def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(make, tmp_path):
+    evaluation = make()
+    odd = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    shutil.copyfile(evaluation.query.paths[0], odd)
+    paths = (str(odd), *evaluation.query.paths[1:])
+    evaluation = replace(evaluation, query=replace(evaluation.query, paths=paths))
+    assert write_report(tmp_path / "report", evaluation) == []
+    page = (tmp_path / "report" / "queries" / "0000.html").read_text(encoding="utf-8")
+    assert "caf?.jpg" in page
+    assert rows_of(tmp_path / "report")[0]["path"].endswith("caf?.jpg")
 
 
 def test_reports_know_nothing_of_models():
