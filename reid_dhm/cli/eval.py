@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,14 +46,18 @@ from reid_dhm.cli.options import (
 from reid_dhm.cli.results import figures_of, print_results, save_thresholds
 from reid_dhm.cli.sides import (
     ModelOptions,
+    Sides,
     embed_sides,
     load_sides_dataset,
     read_sides,
     save_sides,
 )
+from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
-    from reid_dhm.assessment import Settings
+    from reid_dhm.assessment import Assessment, Measured
+
+logger = logging.getLogger(__name__)
 
 FILE = "Embeddings in a file"
 
@@ -199,10 +204,13 @@ def evaluate(
     from reid_dhm.assessment import assess
 
     assessment = assess(sides.query, sides.gallery, settings)
-    file = thresholds or _thresholds_of_run(checkpoint, settings)
-    measured = assessment.measure() if file is not None or report is not None else None
-    if file is not None and measured is not None:
-        save_thresholds(file, sides, measured)
+    measured = None
+    if thresholds is not None or report is not None:
+        measured = assessment.measure()
+        if thresholds is not None:
+            save_thresholds(thresholds, sides, measured)
+    if checkpoint is not None and checkpoint.is_dir() and settings.scores_as_search:
+        measured = _keep_thresholds(checkpoint, sides, assessment, measured)
     if report is not None and measured is not None:
         from reid_dhm.cli.reports import write_evaluation_report
 
@@ -220,11 +228,16 @@ def _refuse(beside: str, options: dict[str, Any]) -> None:
         raise typer.BadParameter(f"{given[0]} has no meaning beside {beside}: drop one")
 
 
-def _thresholds_of_run(checkpoint: Path | None, settings: Settings) -> Path | None:
-    """A run folder keeps the thresholds that its model needs in a search."""
-    if checkpoint is None or not checkpoint.is_dir() or not settings.scores_as_search:
-        return None
-    return checkpoint / "thresholds.json"
+def _keep_thresholds(
+    run: Path, sides: Sides, assessment: Assessment, measured: Measured | None
+) -> Measured | None:
+    """Leave in a run folder the thresholds that its model needs in a search, where that can be."""
+    try:
+        measured = measured or assessment.measure()
+        save_thresholds(run / "thresholds.json", sides, measured)
+    except (InputError, OSError) as error:  # nobody asked for them
+        logger.warning("%s gets no thresholds.json: %s", run, error)
+    return measured
 
 
 def parse_people(text: str) -> tuple[int, ...] | int:

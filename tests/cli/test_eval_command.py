@@ -184,6 +184,22 @@ def test_run_folders_get_thresholds_and_files_where_they_are_asked_for(
     assert read_thresholds(tmp_path / "t.json").model is None
 
 
+def test_a_run_folder_that_cannot_take_thresholds_is_evaluated_all_the_same(
+    run, market, trained_run, tmp_path
+):
+    stored = trained_run / "thresholds.json"
+    stored.unlink(missing_ok=True)
+    stored.mkdir()
+    try:
+        options = ("--checkpoint", trained_run, "--dataset", "market1501", "--data-root", market)
+        outcome = run("eval", *options)
+    finally:
+        stored.rmdir()
+    assert outcome.code == 0
+    assert "gets no thresholds.json" in outcome.err
+    assert "mAP" in outcome.out
+
+
 def test_report_says_what_json_says(run, market, trained_run, tmp_path):
     figures = evaluate(
         *(run, tmp_path, "--checkpoint", trained_run, "--dataset", "market1501"),
