@@ -256,9 +256,9 @@ def _differences(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> dict
         pair = ours[start : start + _ROWS], theirs[start : start + _ROWS]
         between = np.abs(pair[0] - pair[1])
         largest = max(largest, float(between.max()))
-        beyond += np.count_nonzero(between > _SAME)
+        beyond += int(np.count_nonzero(between > _SAME))
         lists = [np.argsort(side, axis=1, kind="stable")[:, :10] for side in pair]
-        lists_differ += np.count_nonzero((lists[0] != lists[1]).any(axis=1))
+        lists_differ += int(np.count_nonzero((lists[0] != lists[1]).any(axis=1)))
     return {
         "largest_difference": largest,
         "distances_differ": beyond,

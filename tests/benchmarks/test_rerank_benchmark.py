@@ -39,3 +39,4 @@ def test_differences_are_counted():
     theirs[2, [0, 1]] = theirs[2, [1, 0]]
     found = _differences(ours, theirs)
     assert found == {"largest_difference": 1.0, "distances_differ": 3, "lists_differ": 1}
+    assert all(type(value) in (int, float) for value in found.values())  # for JSON
