@@ -24,6 +24,7 @@ def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawin
         InputError: if a person has no query, or the people have too few pictures for a map.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     query, gallery = evaluation.query, evaluation.gallery
     for pid in people:
@@ -33,12 +34,15 @@ def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawin
     vectors = np.concatenate([query.embeddings[in_query], gallery.embeddings[in_gallery]])
     if len(vectors) < 4:
         raise InputError(f"a map of {len(vectors)} pictures says nothing; name more people")
-    places = TSNE(
+    layout = TSNE(
         metric=evaluation.result.protocol.metric,
         init="pca" if vectors.shape[1] > 1 else "random",
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
         random_state=seed,
-    ).fit_transform(vectors)
+    )
+    # On several threads the places depend on how many there are, and so few points gain nothing.
+    with threadpool_limits(1):
+        places = layout.fit_transform(vectors)
     pids = np.concatenate([query.pids[in_query], gallery.pids[in_gallery]])
     return _draw(places, pids, np.arange(len(pids)) < in_query.sum())
 
