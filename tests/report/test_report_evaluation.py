@@ -245,11 +245,13 @@ def test_before_and_after_reranking_stand_side_by_side(reranked, tmp_path):
     assert (results["mAP"], results["before_rerank"]["mAP"]) == (after.mAP, before.mAP)
 
     lists = (tmp_path / "report" / "queries" / "0003.html").read_text()
-    assert [text_of(title) for title in re.findall(r"<strong>.*?</strong>", lists)] == [
+    assert [
+        text_of(title) for title in re.findall(r"standing\"><strong>(.*?)</strong>", lists)
+    ] == [
         "before re-ranking",
         "after re-ranking",
     ]
-    scores = [float(score) for score in re.findall(r'class="score">([^<]+)<', lists)]
+    scores = [float(score) for score in re.findall(r"</b><strong>([^<]+)<", lists)]
     assert scores[:10] == [round(score, 3) for score in before.topk_scores[3]]
     assert scores[10:] == [round(-score, 3) for score in after.topk_scores[3]]
     row = rows_of(tmp_path / "report")[3]
