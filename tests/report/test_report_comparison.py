@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -82,7 +83,7 @@ def test_thresholds_of_every_model_are_given(written, models):
         found = [point.true_positive_rate for point in model.points]
         assert exact(row) == [pytest.approx(1 - model.result.cmc[1]), *found]
         for point in model.points:
-            assert f"≥ {point.threshold:.3f}" in text_of(row)
+            assert f"≥ {math.ceil(point.threshold * 10**4) / 10**4:.4f}" in text_of(row)
 
 
 def test_every_pair_of_models_shows_what_it_parts_over(written, models):
