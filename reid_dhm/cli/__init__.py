@@ -18,6 +18,7 @@ from reid_dhm.cli.benchmark import benchmark
 from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
+from reid_dhm.cli.export import export
 from reid_dhm.cli.train import train
 from reid_dhm.errors import InputError
 
@@ -33,6 +34,7 @@ app.command("demo")(demo)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("embed")(embed)
+app.command("export")(export)
 app.add_typer(benchmark, name="benchmark")
 
 
