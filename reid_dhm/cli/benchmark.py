@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reid_dhm.cli import benchmark_embed
 from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 benchmark = typer.Typer(
     help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
 )
+
+benchmark.command("embed")(benchmark_embed.embed)
+benchmark.command("memory")(benchmark_embed.memory)
+benchmark.command("precision")(benchmark_embed.precision)
 
 
 @benchmark.command("train")

@@ -21,8 +21,8 @@ class OpenVINOEngine:
     """Runs a graph on the CPU; see :class:`~reid_dhm.inference.engines.Engine`.
 
     Args:
-        graph: serialised ONNX, or a file (``.onnx``, ``.xml``), with the input and outputs of
-            :func:`~reid_dhm.inference.network.onnx_graph`.
+        graph: serialised ONNX, a file (``.onnx``, ``.xml``) or an ``openvino.Model``, with the
+            input and outputs of :func:`~reid_dhm.inference.network.onnx_graph`.
         precision: ``float32`` or ``bf16``; of an int8 graph, what its other layers compute in.
 
     Raises:
@@ -33,7 +33,7 @@ class OpenVINOEngine:
     device = "cpu"
     batch_size = 8  # what a core works on stays in its cache
 
-    def __init__(self, graph: bytes | Path, precision: str = "float32") -> None:
+    def __init__(self, graph: Any, precision: str = "float32") -> None:
         core = openvino().Core()
         threads = torch.get_num_threads()
         compiled = core.compile_model(
@@ -78,8 +78,8 @@ def has_bf16() -> bool:
     return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def read_graph(graph: bytes | Path) -> Any:
-    """An ``openvino.Model`` of a serialised graph or a file.
+def read_graph(graph: Any) -> Any:
+    """An ``openvino.Model`` of a serialised graph, of a file, or as it is.
 
     Raises:
         InputError: a file that OpenVINO cannot read.
@@ -87,6 +87,8 @@ def read_graph(graph: bytes | Path) -> Any:
     core = openvino().Core()
     if isinstance(graph, bytes):
         return core.read_model(graph)
+    if not isinstance(graph, Path):
+        return graph
     try:
         return core.read_model(str(graph))
     except RuntimeError as error:
