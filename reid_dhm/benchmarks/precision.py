@@ -18,6 +18,7 @@ from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines import cosines
 from reid_dhm.inference.export import export_model
+from reid_dhm.inference.openvino_engine import has_bf16
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def compare_precisions(
     calibration: Sequence[str],
     rounds: int = 3,
 ) -> list[PrecisionFigures]:
-    """Evaluate a checkpoint at every precision, and measure the rates in turns.
+    """Evaluate a checkpoint at every precision that the CPU computes in, and measure the rates in turns.
 
     int8 is quantised here, as ``reid-dhm export`` does; layers that it leaves in float32 run so.
 
@@ -71,10 +72,10 @@ def compare_precisions(
         quantised = Path(folder) / "int8.xml"
         export_model(model, card, "openvino", quantised, calibration=chosen)
         embedders = {
-            "float32": Embedder((model, card), "openvino", "cpu", precision="float32"),
-            "bf16": Embedder((model, card), "openvino", "cpu", precision="bf16"),
-            "int8": Embedder(quantised, "openvino", "cpu", precision="float32"),
+            precision: Embedder((model, card), "openvino", "cpu", precision=precision)
+            for precision in (["float32", "bf16"] if has_bf16() else ["float32"])
         }
+        embedders["int8"] = Embedder(quantised, "openvino", "cpu", precision="float32")
         cosine = {name: cosines(embed(compared), expected) for name, embed in embedders.items()}
         rates = [
             {name: _rate(embed, timed) for name, embed in embedders.items()} for _ in range(rounds)

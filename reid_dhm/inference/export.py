@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -204,11 +205,12 @@ def _write_torchscript(
     model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
 ) -> Run:
     network = _UnitRows(DeployedNetwork(model, card)).eval()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch would rather have its newer format asked for
         traced = torch.jit.trace(network, example_pictures(card), check_trace=False)
         frozen = torch.jit.freeze(traced)
-    torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
-    written = torch.jit.load(str(path))
+        torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
+        written = torch.jit.load(str(path))
 
     def run(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

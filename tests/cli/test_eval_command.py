@@ -140,7 +140,7 @@ def test_dataset_options_reach_the_dataset_as_yaml_scalars(run, market, trained_
         ("--embeddings", "a.npz", "--size", "256x128"),
         ("--embeddings", "a.npz", "--metric", "manhattan"),
         ("--checkpoint", "a.pth", "--dataset", "market1501", "--size", "256"),
-        ("--checkpoint", "a.pth", "--dataset", "market1501", "--neck", "bnneck"),
+        ("--checkpoint", "a.pth", "--dataset", "market1501", "--neck", "gem"),
     ],
     ids=" ".join,
 )

@@ -231,11 +231,11 @@ def test_a_stream_gives_the_rows_of_a_call(embedder):
 def test_a_stream_hands_out_everything_before_the_picture_that_stops_it(tmp_path, embedder):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
-    rows: list[int] = []
+    stream = embedder.stream([*noise(6, 8, 8), bad, *noise(3, 8, 8)])
+    handed_out = [next(stream).rows.tolist() for _ in range(2)]
+    assert handed_out == [[0, 1, 2, 3], [4, 5]]
     with pytest.raises(InputError, match=r"bad\.jpg"):
-        for batch in embedder.stream([*noise(6, 8, 8), bad, *noise(3, 8, 8)]):
-            rows += batch.rows.tolist()
-    assert rows == list(range(6))
+        next(stream)
 
 
 def test_a_stream_reports_what_it_skips_in_its_place(tmp_path, embedder):
@@ -243,8 +243,12 @@ def test_a_stream_reports_what_it_skips_in_its_place(tmp_path, embedder):
     bad.touch()
     happened: list[object] = []
     pictures = [*noise(5, 8, 8), bad, *noise(1, 8, 8), bad, *noise(2, 8, 8)]
-    for batch in embedder.stream(pictures, lambda row, _: happened.append(-row)):
-        happened += batch.rows.tolist()
+
+    def skipped(row: int, error: InputError) -> None:
+        happened.append(-row)
+
+    for batch in embedder.stream(pictures, skipped):
+        happened.extend(batch.rows.tolist())
     assert happened == [0, 1, 2, 3, 4, -5, 6, -7, 8, 9]
 
 
