@@ -53,7 +53,7 @@ def compare_precisions(
     calibration: Sequence[str],
     rounds: int = 3,
 ) -> list[PrecisionFigures]:
-    """Evaluate a checkpoint at every precision that the CPU computes in, and measure the rates in turns.
+    """Evaluate a checkpoint at every precision of the CPU, and measure the rates in turns.
 
     int8 is quantised here, as ``reid-dhm export`` does; layers that it leaves in float32 run so.
 
