@@ -15,6 +15,7 @@ import typer
 
 from reid_dhm import __version__
 from reid_dhm.cli.benchmark import benchmark
+from reid_dhm.cli.compare import compare
 from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("embed")(embed)
 app.command("export")(export)
 app.add_typer(benchmark, name="benchmark")

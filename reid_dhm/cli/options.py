@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from reid_dhm.assessment import Settings
 
 Size: TypeAlias = tuple[int, int]
 
@@ -20,6 +23,7 @@ def parse_size(text: str) -> Size:
     return int(found[1]), int(found[2])
 
 
+MODEL = "A checkpoint on a dataset"
 OTHERS = "Checkpoints without a card"
 
 BackboneOption = Annotated[
@@ -57,9 +61,156 @@ PrecisionOption = Annotated[
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="Average each embedding with the mirrored picture's.")
 ]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", rich_help_panel=MODEL, help="Its name, e.g. market1501."),
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root", rich_help_panel=MODEL, help="Where datasets lie.", show_default="datasets"
+    ),
+]
+DatasetOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset-option",
+        rich_help_panel=MODEL,
+        metavar="KEY=VALUE",
+        help="One of its options in datasets/README.md, e.g. boxes=labeled; repeatable.",
+    ),
+]
+
+PROTOCOL = "Protocol"
+SINGLE_SHOT_DRAWS = 10
+
+MetricOption = Annotated[
+    Literal["cosine", "euclidean"],
+    typer.Option(
+        "--metric",
+        rich_help_panel=PROTOCOL,
+        help="euclidean takes embeddings as they are, not normalised.",
+    ),
+]
+CameraRuleOption = Annotated[
+    bool,
+    typer.Option(
+        "--camera-rule/--no-camera-rule",
+        rich_help_panel=PROTOCOL,
+        help="Leave out the query's own person from the query's own camera.",
+    ),
+]
+ApOption = Annotated[
+    Literal["standard", "trapezoid"],
+    typer.Option(
+        "--ap",
+        rich_help_panel=PROTOCOL,
+        help="Average precision; trapezoid is the original Market-1501 code's.",
+    ),
+]
+SingleShotOption = Annotated[
+    bool,
+    typer.Option(
+        "--single-shot",
+        rich_help_panel=PROTOCOL,
+        help="One random gallery picture of each person, mean of ten draws (CUHK03 classic).",
+    ),
+]
+MultiQueryOption = Annotated[
+    Literal["mean", "max"] | None,
+    typer.Option(
+        "--multi-query",
+        rich_help_panel=PROTOCOL,
+        help="Pool the query pictures of one person and camera into one query.",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed", rich_help_panel=PROTOCOL, help="Of intervals, draws and random examples."
+    ),
+]
+
+RANKING = "After the search"
+
+RerankOption = Annotated[
+    bool,
+    typer.Option("--rerank", rich_help_panel=RANKING, help="k-reciprocal re-ranking."),
+]
+K1Option = Annotated[
+    int, typer.Option("--k1", rich_help_panel=RANKING, help="Re-ranking: neighbours.")
+]
+K2Option = Annotated[
+    int, typer.Option("--k2", rich_help_panel=RANKING, help="Re-ranking: neighbours averaged.")
+]
+LambdaOption = Annotated[
+    float,
+    typer.Option(
+        "--lambda", rich_help_panel=RANKING, help="Re-ranking: weight of the first distance."
+    ),
+]
+QueryExpansionOption = Annotated[
+    int,
+    typer.Option(
+        "--query-expansion",
+        rich_help_panel=RANKING,
+        min=0,
+        metavar="K",
+        help="Average every query with its K neighbours.",
+    ),
+]
+DatabaseAugmentationOption = Annotated[
+    int,
+    typer.Option(
+        "--database-augmentation",
+        rich_help_panel=RANKING,
+        min=0,
+        metavar="K",
+        help="Average every gallery picture with its K neighbours.",
+    ),
+]
+AlphaOption = Annotated[
+    float,
+    typer.Option(
+        "--alpha", rich_help_panel=RANKING, min=0, help="Neighbours weigh similarity^alpha."
+    ),
+]
+
+REPORT = "Report"
+
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", rich_help_panel=REPORT, metavar="DIR", help="Write a report for a browser."
+    ),
+]
+TopKOption = Annotated[
+    int,
+    typer.Option("--top-k", rich_help_panel=REPORT, min=1, help="Answers shown for a query."),
+]
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here as well.")
 ]
+
+
+def build_settings(reranking: tuple[int, int, float] | None, **given: Any) -> Settings:
+    """The settings of a ranking from the words of a command.
+
+    Args:
+        reranking: k1, k2 and lambda, or None.
+        given: the other fields of :class:`~reid_dhm.assessment.Settings`.
+    """
+    from reid_dhm.assessment import Settings
+    from reid_dhm.retrieval.rerank import Reranking
+
+    return Settings(**given, rerank=None if reranking is None else Reranking(*reranking))
+
+
+def check_report_folder(folder: Path) -> None:
+    """Refuse a folder that a report must not replace, before the work and not after it."""
+    from reid_dhm.report import check_folder
+
+    check_folder(folder)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from reid_dhm.data.custom import load_csv, load_folder
 from reid_dhm.data.layouts import (
     DUKEMTMCREID,
-    MARKET1501,
     OCCLUDEDDUKE,
     SPLITS,
     SYNTHETIC,
@@ -27,11 +26,12 @@ from reid_dhm.data.layouts import (
     load_layout,
     load_msmt17,
 )
+from reid_dhm.data.market1501 import load_market1501
 from reid_dhm.data.samples import ReIDDataset, Sample
 from reid_dhm.errors import InputError
 
 LOADERS: dict[str, Callable[..., Splits]] = {
-    "market1501": partial(load_layout, MARKET1501),
+    "market1501": load_market1501,
     "dukemtmcreid": partial(load_layout, DUKEMTMCREID),
     "msmt17": load_msmt17,
     "cuhk03np": load_cuhk03np,
@@ -55,8 +55,8 @@ def load_dataset(
         root: for a published set the folder that holds the set's own folder, or that folder, or a
             torchreid data root; for ``folder`` and ``csv`` see ``datasets/README.md``.
         required: the splits that must be there; another one may be missing and is then empty.
-        options: the loader's own: ``boxes`` (cuhk03np), ``with_val`` (msmt17), ``camera_regex``
-            (folder).
+        options: the loader's own: ``queries`` (market1501), ``boxes`` (cuhk03np), ``with_val``
+            (msmt17), ``camera_regex`` (folder).
 
     Raises:
         InputError: if the name or an option is unknown, the dataset is not found, a required split

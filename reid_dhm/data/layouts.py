@@ -134,7 +134,7 @@ def load_layout(layout: Layout, root: Path, required: Collection[Split]) -> Spli
     for split, name in FOLDERS.items():
         folder = home / name
         if folder.is_dir():
-            samples = (_sample_of_name(path, split, layout) for path in list_pictures(folder))
+            samples = (sample_of_name(path, split, layout) for path in list_pictures(folder))
             splits[split] = [sample for sample in samples if sample.pid >= 0]
         elif split in required:
             raise InputError(f"{home} has no folder {name}; unpack it again, see {README}")
@@ -235,7 +235,12 @@ def label_fault(pid: int, split: Split) -> str | None:
     return None
 
 
-def _sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
+def sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
+    """Read a picture's labels off its file name.
+
+    Raises:
+        InputError: if it is not named as ``layout`` says, or has no place in ``split``.
+    """
     match = re.match(layout.pattern + r"(\.\w+)+$", path.name, re.ASCII)
     if match is None:
         raise InputError(

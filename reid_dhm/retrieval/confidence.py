@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval.results import RetrievalResult
+
+_BATCH = 2**20  # people drawn at a time
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -22,3 +30,140 @@ class Estimate:
     low: float
     high: float
     level: float = 0.95
+
+
+def intervals(
+    result: RetrievalResult,
+    pids: NDArray[np.int64],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Intervals of ``mAP``, ``mINP`` and ``rank1`` over people like those of the queries.
+
+    As many people as there are are drawn with replacement, each with all valid queries, and the
+    figure is the mean over the queries drawn (cluster bootstrap; Davison and Hinkley 1997, section
+    3.8). The interval is the percentile one: over simulated people the bias-corrected one (BCa)
+    covered the true value about as often, it is undefined where every query is right, and its cost
+    grows with the square of the number of people. Both are somewhat narrow for few people: with 20,
+    intervals for 95 % covered about 92 %.
+
+    One person alone says nothing of others: the interval is then the whole range from 0 to 1.
+
+    Args:
+        result: of Q queries.
+        pids: (Q,) person ids of the queries.
+        level: between 0 and 1.
+        resamples: number of drawings, 1 or more.
+        seed: of the drawings; the same seed gives the same interval.
+
+    Raises:
+        InputError: if ``pids`` has another length, or ``level`` or ``resamples`` is out of range.
+    """
+    return _intervals(_figures(result), result.valid, pids, level, resamples, seed, (0.0, 1.0))
+
+
+def paired_differences(
+    first: RetrievalResult,
+    second: RetrievalResult,
+    pids: NDArray[np.int64],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Intervals of ``mAP``, ``mINP`` and ``rank1`` of ``first`` minus those of ``second``.
+
+    Both answered the same queries, so the same people are drawn on both sides: what is hard for
+    both cancels out, and the interval is narrower than those of the two figures. Where it does not
+    hold 0, the runs differ by more than the choice of people explains. Otherwise as
+    :func:`intervals`; with one person it is the whole range from -1 to 1.
+
+    Raises:
+        InputError: as :func:`intervals`, or if the results differ in the number of queries, in
+            which of them are valid, or in what is counted (camera rule, AP, gallery).
+    """
+    if len(first.valid) != len(second.valid):
+        raise InputError(
+            f"the first result has {len(first.valid)} queries and the second "
+            f"{len(second.valid)}; compare runs on the same queries"
+        )
+    if (first.valid != second.valid).any():
+        row = int(np.argmax(first.valid != second.valid))
+        raise InputError(
+            f"query {row} has a correct gallery picture in one result and none in the other; "
+            "compare runs on the same gallery"
+        )
+    for name in ("camera_rule", "ap", "gallery"):
+        left, right = (getattr(result.protocol, name) for result in (first, second))
+        if left != right:
+            raise InputError(
+                f"the first result has {name} {left!r} and the second {right!r}; evaluate both "
+                "alike before comparing them"
+            )
+    differences = _figures(first) - _figures(second)
+    return _intervals(differences, first.valid, pids, level, resamples, seed, (-1.0, 1.0))
+
+
+def _figures(result: RetrievalResult) -> NDArray[np.float64]:
+    """(3, Q) what each query adds to mAP, mINP and rank-1."""
+    return np.stack([result.average_precision, result.inverse_negative_penalty, result.hits(1)])
+
+
+def _intervals(
+    figures: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    pids: NDArray[np.int64],
+    level: float,
+    resamples: int,
+    seed: int,
+    whole: tuple[float, float],
+) -> dict[str, Estimate]:
+    if len(pids) != len(valid):
+        raise InputError(f"{len(pids)} pids were given for {len(valid)} queries; give one for each")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; give a probability between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise InputError(f"resamples is {resamples}; draw once or more")
+    _, person = np.unique(pids[valid], return_inverse=True)
+    count = np.bincount(person)
+    sums = np.array([np.bincount(person, weights=row) for row in figures[:, valid]], np.float64)
+    values = sums.sum(axis=1) / count.sum()
+    if len(count) == 1:
+        lows, highs = (np.full(len(values), end) for end in whole)
+    else:
+        ends = _bootstrap(sums, count, level, resamples, seed)
+        lows, highs = np.minimum(ends[0], values), np.maximum(ends[1], values)
+    return {
+        name: Estimate(float(value), float(low), float(high), level)
+        for name, value, low, high in zip(
+            ("mAP", "mINP", "rank1"), values, lows, highs, strict=True
+        )
+    }
+
+
+def _bootstrap(
+    sums: NDArray[np.float64], count: NDArray[np.int64], level: float, resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the interval of ``sums.sum(1) / count.sum()`` over the people drawn, (3,) each."""
+    from scipy import stats  # takes half a second to import
+
+    def mean(
+        drawn: NDArray[np.float64], queries: NDArray[np.int64], axis: int
+    ) -> NDArray[np.float64]:
+        return drawn.sum(axis) / queries.sum(axis)
+
+    found = stats.bootstrap(
+        (sums, count[None]),
+        mean,
+        paired=True,
+        vectorized=True,
+        axis=-1,
+        n_resamples=resamples,
+        batch=max(1, _BATCH // len(count)),
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    return found.confidence_interval.low, found.confidence_interval.high

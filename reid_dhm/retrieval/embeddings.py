@@ -6,7 +6,6 @@ of this package.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+from reid_dhm.retrieval.files import replacing
 
 _SIDES = ("query", "gallery")
 _ARRAYS = ("embeddings", "pids", "camids")
@@ -71,6 +71,8 @@ class EmbeddingSet:
 def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, int]:
     """Read ``query_*`` and ``gallery_*`` arrays (``embeddings``, ``pids``, ``camids``).
 
+    ``query_paths`` and ``gallery_paths``, one text per embedding, are read where they are there.
+
     Returns:
         query, gallery, and the number of gallery rows dropped because their pid is negative
         (junk pictures).
@@ -79,7 +81,8 @@ def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, i
         InputError: if the file or one of its arrays cannot be used; the message names the file.
     """
     path = Path(path)
-    arrays = _read_arrays(path, [f"{side}_{name}" for side in _SIDES for name in _ARRAYS])
+    names = [f"{side}_{name}" for side in _SIDES for name in _ARRAYS]
+    arrays = _read_arrays(path, names, optional=[f"{side}_paths" for side in _SIDES])
     query, gallery = (_side(path, arrays, side) for side in _SIDES)
     if query.dim != gallery.dim:
         raise InputError(
@@ -103,11 +106,12 @@ def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, i
 
 def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: EmbeddingSet) -> None:
     """Write what :func:`read_evaluation_npz` reads; the file appears whole or not at all."""
-    sets = {"query": query, "gallery": gallery}
-    _write_arrays(
-        Path(path),
-        {f"{side}_{name}": getattr(sets[side], name) for side in _SIDES for name in _ARRAYS},
-    )
+    arrays: dict[str, Any] = {}
+    for side, rows in (("query", query), ("gallery", gallery)):
+        arrays |= {f"{side}_{name}": getattr(rows, name) for name in _ARRAYS}
+        if rows.paths is not None:
+            arrays[f"{side}_paths"] = np.array(rows.paths, dtype=np.str_)
+    _write_arrays(Path(path), arrays)
 
 
 def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -120,16 +124,11 @@ def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, .
     arrays = _read_arrays(path, ["embeddings", "paths"])
     try:
         embeddings = _as_embeddings(arrays["embeddings"])
-        paths = arrays["paths"]
-        if paths.ndim != 1 or paths.dtype.kind != "U":
-            raise InputError(
-                f"paths is {_describe(paths)}, not one text per embedding; write it as an array "
-                "of str"
-            )
+        paths = _as_paths(arrays["paths"])
         _check_length("paths", len(paths), len(embeddings))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return embeddings, tuple(paths.tolist())
+    return embeddings, paths
 
 
 def write_embeddings(
@@ -144,12 +143,15 @@ def write_embeddings(
 def _side(path: Path, arrays: Mapping[str, NDArray], side: str) -> EmbeddingSet:
     try:
         embeddings, pids, camids = (arrays[f"{side}_{name}"] for name in _ARRAYS)
-        return EmbeddingSet(embeddings, pids, camids)
+        paths = arrays.get(f"{side}_paths")
+        return EmbeddingSet(embeddings, pids, camids, None if paths is None else _as_paths(paths))
     except InputError as error:
         raise InputError(f"{path}, {side}: {error}") from error
 
 
-def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
+def _read_arrays(
+    path: Path, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an existing .npz")
     if not zipfile.is_zipfile(path):
@@ -165,7 +167,8 @@ def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
                     f"{path}: has no array {', '.join(missing)} (it holds "
                     f"{', '.join(archive.files) or 'nothing'}); write {', '.join(names)}"
                 )
-            return {name: archive[name] for name in names}
+            there = [name for name in optional if name in archive.files]
+            return {name: archive[name] for name in (*names, *there)}
     except InputError:
         raise
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -176,17 +179,8 @@ def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose a writable folder with room"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def _as_embeddings(array: NDArray) -> NDArray[np.float32]:
@@ -217,6 +211,14 @@ def _as_ids(array: NDArray, name: str) -> NDArray[np.int64]:
     if (ids != array).any():
         raise InputError(f"{name} holds a value above the range of int64; number from 0 upwards")
     return ids
+
+
+def _as_paths(array: NDArray) -> tuple[str, ...]:
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise InputError(
+            f"paths is {_describe(array)}, not one text per embedding; write it as an array of str"
+        )
+    return tuple(array.tolist())
 
 
 def _check_length(name: str, length: int, expected: int) -> None:

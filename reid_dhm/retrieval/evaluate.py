@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval import metrics
+from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match, torch_device
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.index import GalleryIndex
@@ -53,20 +54,18 @@ def evaluate(
         RuntimeError: if counting and FAISS disagree, which would be a defect of this package.
     """
     protocol = Protocol(metric, camera_rule, ap)
-    _check(query, gallery, ranks, top_k)
+    check_sets(query, gallery)
+    check_lengths(ranks, top_k)
     started = time.perf_counter()
-    positive, rank = _rank(query, gallery, protocol, _torch_device(device))
+    positive, rank = _rank(query, gallery, protocol, torch_device(device))
     first = metrics.first_rank(positive, rank, len(query))
     precision = metrics.average_precision(positive, rank, len(query), ap)
     penalty = metrics.inverse_negative_penalty(positive, rank, len(query))
     ranked = time.perf_counter()
     if not first.any():
-        raise InputError(_no_match(query, gallery, camera_rule))
+        raise InputError(no_match(query, gallery, camera_rule))
 
-    # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
-    searcher = "cpu" if device == "cpu" else "auto"
-    index = GalleryIndex(gallery.embeddings, metric=metric, device=searcher)
-    scores, indices = _lists(index, query, gallery, top_k, camera_rule)
+    index, scores, indices = ranked_lists(query, gallery, protocol, top_k, device)
     _check_agreement(first, indices, query, gallery)
     return RetrievalResult(
         protocol=protocol,
@@ -98,10 +97,23 @@ def _rank(
     return np.concatenate([r.query for r in ranks]), np.concatenate([r.rank for r in ranks])
 
 
-def _lists(
-    index: GalleryIndex, query: EmbeddingSet, gallery: EmbeddingSet, k: int, camera_rule: bool
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(Q, k) scores and indices without the pictures that the camera rule leaves out."""
+def ranked_lists(
+    query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, k: int, device: str
+) -> tuple[GalleryIndex, NDArray[np.float64], NDArray[np.int64]]:
+    """The top of every query's list, from a FAISS index of the whole gallery.
+
+    Args:
+        query, gallery, device: as for :func:`evaluate`.
+        protocol: of which the metric and the camera rule count.
+        k: length of the lists.
+
+    Returns:
+        the index, and :attr:`RetrievalResult.topk_scores` and :attr:`RetrievalResult.topk_indices`.
+    """
+    camera_rule = protocol.camera_rule
+    # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
+    searcher = "cpu" if device == "cpu" else "auto"
+    index = GalleryIndex(gallery.embeddings, metric=protocol.metric, device=searcher)
     scores = np.full((len(query), k), -np.inf)
     indices = np.full((len(query), k), -1, dtype=np.int64)
     for start in range(0, len(query), _QUERIES):
@@ -125,7 +137,7 @@ def _lists(
             kept, np.take_along_axis(wide_scores, order, axis=1), -np.inf
         )
         indices[rows, :width] = np.where(kept, np.take_along_axis(wide, order, axis=1), -1)
-    return scores, indices
+    return index, scores, indices
 
 
 def _check_agreement(
@@ -144,50 +156,3 @@ def _check_agreement(
             f"query {row}: the first correct picture ranks {first[row]} by counting and "
             f"{listed[row]} in the FAISS list; please report this"
         )
-
-
-def _check(query: EmbeddingSet, gallery: EmbeddingSet, ranks: Sequence[int], top_k: int) -> None:
-    if query.dim != gallery.dim:
-        raise InputError(
-            f"query embeddings have {query.dim} dimensions and gallery embeddings {gallery.dim}; "
-            "make both with the same model"
-        )
-    for side, embeddings in (("query", query), ("gallery", gallery)):
-        if (embeddings.pids < 0).any():
-            row = int(np.argmax(embeddings.pids < 0))
-            raise InputError(
-                f"{side} pid in row {row} is {embeddings.pids[row]}; drop junk pictures (negative "
-                "pids) before evaluating"
-            )
-    if not ranks or min(ranks) < 1:
-        raise InputError(f"ranks is {tuple(ranks)}; give one or more k, each 1 or above")
-    if top_k < 1:
-        raise InputError(f"top_k is {top_k}; ask for 1 picture or more")
-
-
-def _no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> str:
-    shared = bool(np.isin(query.pids, gallery.pids).any())
-    if camera_rule and shared:
-        return (
-            "no query has a correct gallery picture from another camera, usually because every "
-            "identity was seen by one camera only; turn the camera rule off (--no-camera-rule, or "
-            "test.camera_rule=false in training) or give pictures from more cameras"
-        )
-    return (
-        "no query has a correct gallery picture because query and gallery share no person id; "
-        "check that both number their people alike"
-    )
-
-
-def _torch_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    if device != "cpu" and (kind != "cuda" or (kind != device and not number.isdigit())):
-        raise InputError(f"device is {device!r}; choose auto, cpu, cuda or cuda:N")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device is {device!r} but torch sees {torch.cuda.device_count() or 'no'} GPU; "
-            "use auto or cpu"
-        )
-    return torch.device(device)

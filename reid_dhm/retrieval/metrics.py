@@ -64,7 +64,8 @@ def cumulative_match(first: NDArray[np.int64], ranks: Sequence[int]) -> dict[int
     """CMC: the share of queries whose first correct picture ranks k or better, for each k.
 
     Args:
-        first: (Q,) from :func:`first_rank`; queries without a correct picture are not counted.
+        first: (Q,) from :func:`first_rank`, or (R, Q) for R draws of the gallery, whose mean it is;
+            queries without a correct picture are not counted.
         ranks: the k asked for; they may exceed the gallery.
     """
     counted = first[first > 0]

@@ -11,6 +11,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval import metrics
 from reid_dhm.retrieval.distances import METRICS
 
+GALLERIES = ("all", "single-shot")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -21,20 +23,33 @@ class Protocol:
         camera_rule: leave out gallery pictures of the query's own person from its own camera
             (Market-1501 and its successors); False ranks them as correct answers.
         ap: ``standard`` or ``trapezoid``, see :func:`.metrics.average_precision`.
+        gallery: ``all`` ranks every picture; ``single-shot`` one drawn picture of each person, see
+            :func:`.single_shot.evaluate_single_shot`.
+        repeats, seed: of the draws under ``single-shot``; None under ``all``.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, or draws that are too few or of no use.
     """
 
     metric: str = "cosine"
     camera_rule: bool = True
     ap: str = "standard"
+    gallery: str = "all"
+    repeats: int | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("metric", METRICS), ("ap", metrics.AP_KINDS)):
+        known_names = {"metric": METRICS, "ap": metrics.AP_KINDS, "gallery": GALLERIES}
+        for name, known in known_names.items():
             value = getattr(self, name)
             if value not in known:
                 raise InputError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+        for name, least in (("repeats", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if self.gallery == "all" and value is not None:
+                raise InputError(f"{name} is {value!r} but nothing is drawn; leave it out")
+            if self.gallery == "single-shot" and (value is None or value < least):
+                raise InputError(f"{name} is {value!r}; give {least} or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +59,20 @@ class RetrievalResult:
     Attributes:
         protocol: the definitions behind the figures.
         num_gallery: G.
-        average_precision: (Q,) float64 in (0, 1]; NaN where not ``valid``.
-        inverse_negative_penalty: (Q,) float64 in (0, 1]; NaN where not ``valid``.
-        first_rank: (Q,) int64, 1-based rank of the first correct picture; 0 where not ``valid``.
-        topk_indices: (Q, k) int64 gallery rows, best first, without the pictures that the camera
-            rule leaves out; -1 where fewer than k remain.
-        topk_scores: (Q, k) float64, cosine similarity or minus the Euclidean distance (higher is
-            closer); -inf where fewer than k remain.
+        average_precision: (Q,) float64 in (0, 1], the mean over draws where the gallery is drawn;
+            NaN where not ``valid``.
+        inverse_negative_penalty: (Q,) float64 likewise.
+        first_rank: (Q,) int64, or (R, Q) for R draws of the gallery: 1-based rank of the first
+            correct picture; 0 where not ``valid``.
+        topk_indices: (Q, k) int64 rows of the whole gallery, best first, without the pictures that
+            the camera rule leaves out; -1 where fewer than k remain.
+        topk_scores: (Q, k) float64, cosine similarity, or minus the Euclidean or any given distance
+            (higher is closer); -inf where fewer than k remain.
         ranks: the k for which :attr:`cmc` is given.
-        index: the FAISS index that made the lists.
+        index: what made the lists: a FAISS index, or what gave the distances.
         device: where it served.
         seconds: ``rank`` (arrays to CMC, AP and mINP, matrix product included) and ``search``
-            (index and lists).
+            (index and lists), or ``rerank`` where the distances were given.
 
     Raises:
         ValueError: if lengths disagree.
@@ -74,16 +91,26 @@ class RetrievalResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("inverse_negative_penalty", "first_rank", "topk_indices", "topk_scores"):
+        for name in ("inverse_negative_penalty", "topk_indices", "topk_scores"):
             if len(getattr(self, name)) != len(self.average_precision):
                 raise ValueError(f"{name} and average_precision differ in length")
+        if self.first_rank.shape[-1] != len(self.average_precision):
+            raise ValueError("first_rank and average_precision differ in length")
         if self.topk_indices.shape != self.topk_scores.shape:
             raise ValueError("topk_indices and topk_scores differ in shape")
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """(Q,) queries that have a correct gallery picture; the others are not counted."""
-        return self.first_rank > 0
+        return np.atleast_2d(self.first_rank)[0] > 0
+
+    def hits(self, k: int) -> NDArray[np.float64]:
+        """(Q,) share of the draws in which a query is answered within rank k: 0 or 1 without draws.
+
+        NaN where not ``valid``.
+        """
+        share = (np.atleast_2d(self.first_rank) <= k).mean(axis=0)
+        return np.where(self.valid, share, np.nan)
 
     @property
     def cmc(self) -> dict[int, float]:
@@ -106,7 +133,7 @@ class RetrievalResult:
             "mAP": self.mAP,
             "mINP": self.mINP,
             "cmc": {str(k): value for k, value in self.cmc.items()},
-            "num_queries": len(self.first_rank),
+            "num_queries": len(self.average_precision),
             "num_valid_queries": int(self.valid.sum()),
             "num_gallery": self.num_gallery,
             "index": self.index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from reid_dhm.benchmarks.embedding import (
     memory_over,
 )
 from reid_dhm.benchmarks.pipeline import write_pictures
-from reid_dhm.cli import benchmark_embed
 from reid_dhm.cli.benchmark import benchmark
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard
@@ -79,7 +79,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return EmbeddingRates(backbone, 100.0, 32, (ours,), ("openvino", "bf16"), 1.01)
 
     monkeypatch.setattr(embedding, "compare_embedding", compare)
-    monkeypatch.setattr(benchmark_embed, "_pictures", lambda *_: [])
+    command = importlib.import_module("reid_dhm.cli.benchmark.embed")
+    monkeypatch.setattr(command, "_pictures", lambda *_: [])
     return asked
 
 

@@ -73,6 +73,8 @@ def test_what_is_written_is_read_back(tmp_path, arrays):
         np.testing.assert_array_equal(given.pids, read.pids)
         np.testing.assert_array_equal(given.camids, read.camids)
 
+        assert read.paths is None
+
     write_embeddings(
         tmp_path / "b.npz", gallery.embeddings, [f"pictures/ö {i}.jpg" for i in "1234567"]
     )
@@ -195,3 +197,15 @@ def test_select_keeps_rows_and_paths_together():
     assert part.pids.tolist() == [2, 0]
     assert part.paths == ("c", "a")
     assert part.embeddings.tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_picture_paths_are_carried_along_and_checked(tmp_path, arrays):
+    paths = np.array([f"gallery/ö {i}.jpg" for i in range(5)])
+    np.savez(tmp_path / "a.npz", **arrays, gallery_paths=paths)
+    query, gallery, _ = read_evaluation_npz(tmp_path / "a.npz")
+    assert query.paths is None
+    assert gallery.paths == ("gallery/ö 0.jpg", "gallery/ö 2.jpg", "gallery/ö 3.jpg")  # no junk
+    write_evaluation_npz(tmp_path / "b.npz", query, gallery)
+    assert read_evaluation_npz(tmp_path / "b.npz")[1].paths == gallery.paths
+    refused(tmp_path, {**arrays, "gallery_paths": paths[:4]}, "gallery: paths has 4 entries")
+    refused(tmp_path, {**arrays, "query_paths": np.arange(3)}, "query: paths is an array of shape")

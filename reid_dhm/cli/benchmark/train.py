@@ -1,4 +1,4 @@
-"""``reid-dhm benchmark``: our figure, the peer's, and the ratio, measured in one run."""
+"""``reid-dhm benchmark train``: training and its input pipeline beside torchreid's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reid_dhm.cli import benchmark_embed
 from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
@@ -19,16 +18,7 @@ if TYPE_CHECKING:
     from reid_dhm.benchmarks.training import TrainingRates
     from reid_dhm.data.samples import Sample
 
-benchmark = typer.Typer(
-    help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
-)
 
-benchmark.command("embed")(benchmark_embed.embed)
-benchmark.command("memory")(benchmark_embed.memory)
-benchmark.command("precision")(benchmark_embed.precision)
-
-
-@benchmark.command("train")
 def train(
     config: Annotated[Path, typer.Argument(help="Backbone, size, batch and recipe.")] = Path(
         "configs/market1501_mobilenetv2_cpu.yaml"

@@ -1,0 +1,177 @@
+"""CUHK03's classic protocol: one drawn gallery picture of each person, several times over.
+
+Where a query's own picture stands among the few that are drawn is counted here; the lists are those
+of the whole gallery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid_dhm.errors import InputError
+from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match, torch_device
+from reid_dhm.retrieval.distances import Space, full_float32
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.evaluate import ranked_lists
+from reid_dhm.retrieval.parallel import parallel_map
+from reid_dhm.retrieval.ranking import same_person_pairs
+from reid_dhm.retrieval.results import Protocol, RetrievalResult
+
+_TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}  # (queries, gallery pictures) at a time
+
+
+def evaluate_single_shot(
+    query: EmbeddingSet,
+    gallery: EmbeddingSet,
+    *,
+    metric: str = "cosine",
+    camera_rule: bool = True,
+    repeats: int = 10,
+    seed: int = 0,
+    ranks: Sequence[int] = (1, 5, 10, 20),
+    top_k: int = 10,
+    device: str = "auto",
+) -> RetrievalResult:
+    """Rank one drawn gallery picture of each person, exactly, and average over the draws.
+
+    A draw shuffles the gallery; of each person it keeps the first picture, and of a query's own
+    person the first that the camera rule leaves (Li et al. 2014). Queries share a
+    draw, as they share a gallery in the protocol; torchreid's ``eval_cuhk03`` draws anew for each
+    query, which has the same expectation. A distractor (pid 0, where no query has it) is nobody
+    else's picture, so all of them are kept; torchreid would keep one.
+
+    With one correct picture at rank r, both its average precision and its inverse negative penalty
+    are 1 / r: mAP and mINP are the mean reciprocal rank. (torchreid's mAP of this protocol is the
+    one of the whole gallery, :func:`.evaluate.evaluate`'s.)
+
+    Args:
+        query, gallery, metric, camera_rule, ranks, top_k, device: as for
+            :func:`.evaluate.evaluate`; distances, ties and devices are as exact as there.
+        repeats: number of draws, 1 or more.
+        seed: of the draws, 0 or more; besides it they depend on the ids alone.
+
+    Raises:
+        InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
+    """
+    protocol = Protocol(metric, camera_rule, gallery="single-shot", repeats=repeats, seed=seed)
+    check_sets(query, gallery)
+    check_lengths(ranks, top_k)
+    started = time.perf_counter()
+    where = torch_device(device)
+    space = Space.of(metric, torch.from_numpy(gallery.embeddings).to(where))
+    queries = torch.from_numpy(query.embeddings).to(where)
+    norms = space.query_norms(queries)
+    first = np.zeros((repeats, len(query)), dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    for draw in first:
+        own, shown = draw_gallery(rng, query, gallery, camera_rule)
+        asked = np.flatnonzero(own >= 0)
+        if not len(asked):
+            raise InputError(no_match(query, gallery, camera_rule))
+        draw[asked] = _ranks(space, queries, norms, query, gallery, asked, own[asked], shown)
+    valid = first[0] > 0
+    reciprocal = np.where(valid, (1 / np.maximum(first, 1)).mean(axis=0), np.nan)
+    ranked = time.perf_counter()
+
+    index, scores, indices = ranked_lists(query, gallery, protocol, top_k, device)
+    return RetrievalResult(
+        protocol=protocol,
+        num_gallery=len(gallery),
+        average_precision=reciprocal,
+        inverse_negative_penalty=reciprocal,
+        first_rank=first,
+        topk_indices=indices,
+        topk_scores=scores,
+        ranks=tuple(ranks),
+        index=index.name,
+        device=index.device,
+        seconds={"rank": ranked - started, "search": time.perf_counter() - ranked},
+    )
+
+
+def draw_gallery(
+    rng: np.random.Generator, query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw one picture of each person.
+
+    Returns:
+        own: (Q,) gallery row of the query's own person, -1 where the camera rule leaves none.
+        shown: (n,) ascending gallery rows, one of each person, and all distractors.
+    """
+    order = rng.permutation(len(gallery))
+    place = np.argsort(order)
+    own = np.full(len(query), -1, dtype=np.int64)
+    for pairs in same_person_pairs(
+        query.pids, query.camids, gallery.pids, gallery.camids, camera_rule
+    ):
+        asked, starts = np.unique(pairs.query[~pairs.ignored], return_index=True)
+        if len(asked):
+            places = place[pairs.gallery[~pairs.ignored]]
+            own[asked] = order[np.minimum.reduceat(places, starts)]
+    _, first = np.unique(gallery.pids[order], return_index=True)
+    shown = order[first]
+    if not (query.pids == 0).any():
+        shown = np.concatenate([shown, np.flatnonzero(gallery.pids == 0)])
+    return own, np.unique(shown)
+
+
+def _ranks(
+    space: Space,
+    queries: Tensor,
+    norms: Tensor,
+    query: EmbeddingSet,
+    gallery: EmbeddingSet,
+    asked: NDArray[np.int64],
+    own: NDArray[np.int64],
+    shown: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """(n,) ranks of the gallery rows ``own`` of the queries ``asked`` among the rows ``shown``.
+
+    As in :mod:`.ranking`, a float32 product decides what is obvious and the exact score the rest.
+    """
+    device = queries.device
+    height, width = _TILE[device.type]
+    pids, own_rows, rows, shown_pids, shown_rows = (
+        torch.from_numpy(array).to(device)
+        for array in (query.pids[asked], own, asked, gallery.pids[shown], shown)
+    )
+    score = space.exact_many(queries, norms, rows, own_rows)
+    closer = torch.zeros_like(own_rows)
+    lock = Lock()
+
+    def chunk(start: int) -> None:
+        columns = shown_rows[start : start + width]
+        coarse = space.coarse(space.gallery[columns], space.norms[columns])
+        squares = coarse.square().sum(1)
+        right, half, largest = coarse.float().T, squares.float() / 2, squares.max()
+        counts = torch.zeros_like(closer)
+        for first in range(0, len(rows), height):
+            block = slice(first, first + height)
+            left = space.coarse(queries[rows[block]], norms[rows[block]])
+            square = left.square().sum(1)
+            tile = torch.mm(left.float(), right).sub_(half)
+            same = pids[block, None] == shown_pids[start : start + width]
+            tile.masked_fill_(same, -torch.inf)
+            level = space.level(square, score[block])[:, None]
+            tolerance = space.tolerance(square, largest)[:, None]
+            low, high = (level - tolerance).float(), (level + tolerance).float()
+            counts[block] = (tile > high).sum(1)
+            row, column = ((tile >= low) & (tile <= high)).nonzero(as_tuple=True)
+            row, near = row + first, columns[column]
+            near_score = space.exact(queries, norms, rows[row], near)
+            beats = near_score > score[row]
+            beats |= (near_score == score[row]) & (near < own_rows[row])
+            counts.index_add_(0, row, beats.long())
+        with lock:  # integers: the order in which chunks arrive does not matter
+            closer.add_(counts)
+
+    with full_float32(device):
+        parallel_map(chunk, range(0, len(shown_rows), width), device)
+    return closer.cpu().numpy() + 1
