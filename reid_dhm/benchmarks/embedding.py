@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 from reid_dhm.benchmarks.pipeline import wait_for
+from reid_dhm.inference.agreement import cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import cosines
 from reid_dhm.inference.network import EmbeddingNetwork, installed
 from reid_dhm.inference.openvino_engine import has_bf16
 from reid_dhm.inference.reading import read_batches

@@ -14,9 +14,9 @@ import numpy as np
 
 from reid_dhm.data.samples import ReIDDataset
 from reid_dhm.evaluation import evaluate_dataset
+from reid_dhm.inference.agreement import cosines
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import cosines
 from reid_dhm.inference.export import export_model
 from reid_dhm.inference.openvino_engine import has_bf16
 

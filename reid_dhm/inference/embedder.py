@@ -1,6 +1,6 @@
 """Pictures in, embeddings out: reading beside inference, in bounded memory, in input order.
 
-What runs the network is an :class:`~reid_dhm.inference.engines.Engine`.
+What runs the network is an :class:`~reid_dhm.inference.agreement.Engine`.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ class Embedder:
         Raises:
             InputError: a picture that cannot be read, or is no (H, W, 3) uint8 array.
         """
+        _refuse_one(pictures)
         embeddings = np.empty((len(pictures), self.dim), np.float32)
         filled = 0
         for batch in self.stream(pictures, on_error):
@@ -173,8 +174,7 @@ class Embedder:
         Raises:
             InputError: as in a call, when everything before the picture has been handed out.
         """
-        if isinstance(pictures, str | Path):
-            raise InputError(f"{pictures} is one picture: give a list, [{str(pictures)!r}]")
+        _refuse_one(pictures)
         batches = read_batches(
             pictures, self._batch_size or self._engine.batch_size, self.card.size
         )
@@ -202,6 +202,11 @@ class Embedder:
             length = np.linalg.norm(embeddings, axis=1, keepdims=True)
             embeddings = embeddings / np.maximum(length, np.finfo(np.float32).tiny)
         return embeddings
+
+
+def _refuse_one(pictures: object) -> None:
+    if isinstance(pictures, str | Path):
+        raise InputError(f"{pictures} is one picture: give a list, [{str(pictures)!r}]")
 
 
 def _stop(row: int, error: InputError) -> None:

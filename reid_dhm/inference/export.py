@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from reid_dhm import __version__
 from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import AGREEMENT, cosines
 from reid_dhm.inference.checkpoints import fingerprint, what_embeds
-from reid_dhm.inference.engines import AGREEMENT, cosines
 from reid_dhm.inference.exported import METADATA, ExportedModel
 from reid_dhm.inference.network import DeployedNetwork, example_pictures, installed, onnx_graph
 from reid_dhm.inference.quantisation import quantise

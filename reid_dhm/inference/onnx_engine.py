@@ -15,7 +15,7 @@ _TENSORRT, _CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
-    """Runs a graph; see :class:`~reid_dhm.inference.engines.Engine`.
+    """Runs a graph; see :class:`~reid_dhm.inference.agreement.Engine`.
 
     Args:
         graph: serialised ONNX, or an ``.onnx`` file, with the input and outputs of

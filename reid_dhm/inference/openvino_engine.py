@@ -18,7 +18,7 @@ _HINTS = {"float32": "f32", "bf16": "bf16"}
 
 
 class OpenVINOEngine:
-    """Runs a graph on the CPU; see :class:`~reid_dhm.inference.engines.Engine`.
+    """Runs a graph on the CPU; see :class:`~reid_dhm.inference.agreement.Engine`.
 
     Args:
         graph: serialised ONNX, a file (``.onnx``, ``.xml``) or an ``openvino.Model``, with the

@@ -27,7 +27,7 @@ _SETTINGS = threading.RLock()  # of the whole process: two threads must not undo
 
 
 class TorchEngine:
-    """Runs a model in PyTorch; see :class:`~reid_dhm.inference.engines.Engine`.
+    """Runs a model in PyTorch; see :class:`~reid_dhm.inference.agreement.Engine`.
 
     Args:
         model: in eval mode; it is moved to the device.

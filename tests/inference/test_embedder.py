@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -194,8 +195,11 @@ def test_no_pictures_give_no_rows(embedder):
 
 
 def test_one_path_instead_of_a_list_is_refused(embedder):
-    with pytest.raises(InputError, match="give a list"):
-        embedder("a.jpg")
+    for picture in ("a.jpg", Path("a.jpg")):
+        with pytest.raises(InputError, match="give a list"):
+            embedder(picture)
+        with pytest.raises(InputError, match="give a list"):
+            next(embedder.stream(picture))
 
 
 class _Watched:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import CheckedEngine, Choice, cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import CheckedEngine, Choice, build_engine, cosines
+from reid_dhm.inference.engines import build_engine
 from reid_dhm.inference.network import EmbeddingNetwork, installed
 from reid_dhm.inference.torch_engine import TorchEngine, cpu_has_bf16
 
