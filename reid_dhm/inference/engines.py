@@ -34,8 +34,9 @@ def build_engine(
     """Make the engine ``name``; ``auto`` is the fastest installed that agrees with the reference.
 
     Whatever is taken has its first batch compared with eager PyTorch in float32 (an exported file,
-    with itself in float32). Where the cosine is below :data:`~reid_dhm.inference.agreement.AGREEMENT`, the next engine takes over
-    with a warning; 16 bits that were asked for by name run all the same.
+    with itself in float32). Where the cosine is below
+    :data:`~reid_dhm.inference.agreement.AGREEMENT`, the next engine takes over with a warning; 16
+    bits that were asked for by name run all the same.
 
     Args:
         name: one of :data:`ENGINES`.
