@@ -111,8 +111,9 @@ def draw_precisions(figures: Sequence[PrecisionFigures], title: str) -> Figure:
             fontsize="small",
         )
     axes.set(xlabel="pictures a second", ylabel="mAP, %", title=title)
-    axes.margins(0.3)
-    axes.set_xlim(left=0)
+    accuracies = [100 * one.mean_ap for one in figures]
+    axes.set_xlim(0, 1.3 * max(one.rate for one in figures))
+    axes.set_ylim(min(accuracies) - 1, max(accuracies) + 1)  # a tenth of a point is no cliff
     axes.grid(alpha=0.3)
     return figure
 

@@ -89,7 +89,8 @@ class TorchEngine:
         if self._dtype == torch.float32:
             with _full_float32():
                 return self._embed(inputs).float()
-        with torch.autocast(self._device.type, dtype=self._dtype):
+        # A weight is met once, and a CUDA graph must not find it cast already.
+        with torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False):
             return self._embed(inputs).float()
 
 
