@@ -19,6 +19,7 @@ from reid_dhm.cli.compare import compare
 from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
+from reid_dhm.cli.export import export
 from reid_dhm.cli.train import train
 from reid_dhm.errors import InputError
 
@@ -35,6 +36,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("embed")(embed)
+app.command("export")(export)
 app.add_typer(benchmark, name="benchmark")
 
 

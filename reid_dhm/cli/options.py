@@ -40,19 +40,22 @@ SizeOption = Annotated[
     ),
 ]
 NeckOption = Annotated[
-    Literal["none"] | None,
+    Literal["none", "bnneck"] | None,
     typer.Option(
-        "--neck", rich_help_panel=OTHERS, help="The backbone's own test-time feature (none)."
+        "--neck",
+        rich_help_panel=OTHERS,
+        help="none: the backbone's own test-time feature; bnneck: fast-reid's, behind its neck.",
     ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.")
 ]
 PrecisionOption = Annotated[
-    Literal["auto", "float32"],
+    Literal["auto", "float32", "bf16", "fp16"],
     typer.Option(
         "--precision",
-        help="auto (16 bits on CUDA, float32 on the CPU), or float32 everywhere, without TF32.",
+        help="auto (16 bits where the device computes in them and the first pictures agree with "
+        "float32), or one of them; float32 is without TF32.",
     ),
 ]
 FlipOption = Annotated[

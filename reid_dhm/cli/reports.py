@@ -13,7 +13,11 @@ from reid_dhm.assessment import Assessment, Measured
 from reid_dhm.cli.progress import progress_bar
 from reid_dhm.cli.results import figures_of, stage_seconds
 from reid_dhm.cli.sides import Sides
+from reid_dhm.errors import InputError
 from reid_dhm.inference.activation import activation_maps
+from reid_dhm.inference.exported import ExportedModel
+from reid_dhm.models.card import ModelCard
+from reid_dhm.models.reid import ReIDModel
 from reid_dhm.provenance import data_facts, protocol_facts, software_facts, time_facts
 from reid_dhm.report import Evaluation, write_comparison, write_report
 from reid_dhm.report.content import ActivationMaps
@@ -33,7 +37,7 @@ def write_evaluation_report(
     device: str,
 ) -> None:
     """Write the report of one model; ``cam`` and ``people`` ask for what is not always there."""
-    opened = sides.opened if cam else None
+    opened = _inside(sides) if cam else None
 
     def activation(paths: Sequence[str]) -> list[NDArray[np.float32]]:
         assert opened is not None
@@ -50,6 +54,23 @@ def write_evaluation_report(
             on_progress=progress,
         )
     _warn(faults)
+
+
+def _inside(sides: Sides) -> tuple[ReIDModel, ModelCard] | None:
+    """The model that activation maps look into, and its card.
+
+    Raises:
+        InputError: an exported file, whose inside cannot be looked into.
+    """
+    if sides.opened is None:
+        return None
+    model, card = sides.opened
+    if isinstance(model, ExportedModel):
+        raise InputError(
+            f"{model.path} is exported and shows no activation: give the checkpoint it was made "
+            "from, or leave out --cam"
+        )
+    return model, card
 
 
 def write_comparison_report(

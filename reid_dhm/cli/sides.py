@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from reid_dhm.data.samples import ReIDDataset
+    from reid_dhm.inference.exported import ExportedModel
     from reid_dhm.models.card import ModelCard
     from reid_dhm.models.reid import ReIDModel
     from reid_dhm.provenance import Facts
@@ -39,7 +40,7 @@ class Sides:
     gallery: EmbeddingSet
     num_dropped: int = 0
     seconds: float | None = None
-    opened: tuple[ReIDModel, ModelCard] | None = None
+    opened: tuple[ReIDModel | ExportedModel, ModelCard] | None = None
     fingerprint: str | None = None
     model: Facts = field(default_factory=dict)
     configuration: Facts = field(default_factory=dict)

@@ -308,7 +308,7 @@ def test_dataset_options_reach_the_dataset_as_yaml_scalars(run, market, trained_
         ("--compare", "a.npz", "b.npz", "--embeddings", "c.npz"),
         ("--compare", "a.npz", "b.npz", "--thresholds", "t.json"),
         ("--checkpoint", "a.pth", "--dataset", "market1501", "--size", "256"),
-        ("--checkpoint", "a.pth", "--dataset", "market1501", "--neck", "bnneck"),
+        ("--checkpoint", "a.pth", "--dataset", "market1501", "--neck", "gem"),
     ],
     ids=" ".join,
 )
