@@ -15,9 +15,11 @@ import typer
 
 from reid_dhm import __version__
 from reid_dhm.cli.benchmark import benchmark
+from reid_dhm.cli.compare import compare
 from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
+from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.serve import serve
@@ -35,7 +37,9 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("embed")(embed)
+app.command("export")(export)
 app.command("serve")(serve)
 app.command("index-video")(index_video)
 app.add_typer(gallery, name="gallery")

@@ -25,15 +25,32 @@ from reid_dhm.errors import InputError
 def embed(
     checkpoint: Annotated[
         Path,
-        typer.Option(help="A run folder, a .safetensors with its card, or others' weights."),
+        typer.Option(
+            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, or "
+            "others' weights."
+        ),
     ],
     images: Annotated[Path, typer.Option(metavar="DIR", help="Its pictures at any depth.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The .npz to write.")],
     engine: Annotated[
-        Literal["auto", "torch"], typer.Option(help="What runs the network.")
+        Literal["auto", "torch", "openvino", "onnxruntime"],
+        typer.Option(
+            help="What runs the network; auto is the fastest installed whose first pictures agree "
+            "with PyTorch."
+        ),
     ] = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Engine torch on a GPU: compile, and replay one CUDA graph."
+        ),
+    ] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures at once.", show_default="what suits the engine"),
+    ] = None,
     flip: FlipOption = False,
     on_error: Annotated[
         Literal["stop", "skip"],
@@ -57,7 +74,15 @@ def embed(
 
     paths = pictures_below(images)
     opened = open_checkpoint(checkpoint, backbone, size, neck)
-    embedder = Embedder(opened, engine=engine, device=device, flip=flip, precision=precision)
+    embedder = Embedder(
+        opened,
+        engine=engine,
+        device=device,
+        flip=flip,
+        batch_size=batch_size,
+        precision=precision,
+        compiled=compiled,
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
 
     skipped: dict[int, InputError] = {}
@@ -76,7 +101,7 @@ def embed(
     typer.echo(
         f"{len(kept)} pictures{left_out}, {embedder.dim} dimensions: {output}\n"
         f"{seconds:.1f} s, {len(paths) / seconds:.0f} pictures a second "
-        f"({embedder.engine} on {embedder.device})"
+        f"({embedder.engine} in {embedder.precision} on {embedder.device})"
     )
     if json is not None:
         figures = {
@@ -87,6 +112,7 @@ def embed(
             ],
             "fingerprint": embedder.fingerprint,
             "engine": embedder.engine,
+            "precision": embedder.precision,
             "device": embedder.device,
             "seconds": seconds,
         }

@@ -2,46 +2,82 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reid_dhm.cli.compare import compare_models
 from reid_dhm.cli.options import (
+    MODEL,
+    REPORT,
+    AlphaOption,
+    ApOption,
     BackboneOption,
+    CameraRuleOption,
+    DatabaseAugmentationOption,
+    DataRootOption,
+    DatasetOption,
+    DatasetOptionsOption,
     DeviceOption,
     FlipOption,
     JsonOption,
+    K1Option,
+    K2Option,
+    LambdaOption,
+    MetricOption,
+    MultiQueryOption,
     NeckOption,
     PrecisionOption,
+    QueryExpansionOption,
+    ReportOption,
+    RerankOption,
+    SeedOption,
+    SingleShotOption,
     SizeOption,
+    TopKOption,
+    build_settings,
+    check_report_folder,
+    refuse,
     write_json,
 )
+from reid_dhm.cli.results import (
+    figures_of,
+    keep_other_thresholds,
+    print_results,
+    save_thresholds,
+)
+from reid_dhm.cli.sides import (
+    ModelOptions,
+    Sides,
+    embed_sides,
+    load_sides_dataset,
+    read_sides,
+    save_sides,
+)
+from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
-    from reid_dhm.data.samples import ReIDDataset
-    from reid_dhm.inference.embedder import Embedder
-    from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
+    from reid_dhm.assessment import Assessment, Measured
 
-MODEL = "A checkpoint on a dataset"
+logger = logging.getLogger(__name__)
+
 FILE = "Embeddings in a file"
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """What is ranked: where it came from, how many junk rows it lost, seconds of embedding."""
-
-    source: str
-    query: EmbeddingSet
-    gallery: EmbeddingSet
-    num_dropped: int = 0
-    seconds: float | None = None
-
-
 def evaluate(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL]...", help="With --compare: checkpoints or .npz files."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", rich_help_panel=REPORT, help="Several models on the same queries."
+        ),
+    ] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -49,21 +85,9 @@ def evaluate(
             help="A run folder, a .safetensors with its card, or others' weights.",
         ),
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(rich_help_panel=MODEL, help="Its name, e.g. market1501.")
-    ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(rich_help_panel=MODEL, help="Where datasets lie.", show_default="datasets"),
-    ] = None,
-    dataset_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            rich_help_panel=MODEL,
-            metavar="KEY=VALUE",
-            help="One of its options in datasets/README.md, e.g. boxes=labeled; repeatable.",
-        ),
-    ] = None,
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    dataset_option: DatasetOptionsOption = None,
     embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -72,17 +96,19 @@ def evaluate(
             help="An .npz of query_ and gallery_ embeddings, pids and camids.",
         ),
     ] = None,
-    metric: Annotated[
-        Literal["cosine", "euclidean"],
-        typer.Option(help="euclidean takes embeddings as they are, not normalised."),
-    ] = "cosine",
-    camera_rule: Annotated[
-        bool, typer.Option(help="Leave out the query's own person from the query's own camera.")
-    ] = True,
-    ap: Annotated[
-        Literal["standard", "trapezoid"],
-        typer.Option(help="Average precision; trapezoid is the original Market-1501 code's."),
-    ] = "standard",
+    metric: MetricOption = "cosine",
+    camera_rule: CameraRuleOption = True,
+    ap: ApOption = "standard",
+    single_shot: SingleShotOption = False,
+    multi_query: MultiQueryOption = None,
+    seed: SeedOption = 0,
+    rerank: RerankOption = False,
+    k1: K1Option = None,
+    k2: K2Option = None,
+    lambda_: LambdaOption = None,
+    query_expansion: QueryExpansionOption = 0,
+    database_augmentation: DatabaseAugmentationOption = 0,
+    alpha: AlphaOption = None,
     flip: FlipOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -92,133 +118,150 @@ def evaluate(
             rich_help_panel=MODEL, metavar="FILE", help="Keep the embeddings for --embeddings."
         ),
     ] = None,
+    report: ReportOption = None,
+    top_k: TopKOption = 10,
+    cam: Annotated[
+        bool,
+        typer.Option("--cam", rich_help_panel=REPORT, help="With activation maps in the lists."),
+    ] = False,
+    people: Annotated[
+        Any,
+        typer.Option(
+            "--map",
+            rich_help_panel=REPORT,
+            metavar="PIDS",
+            parser=lambda text: parse_people(text),
+            help="With a map of people's embeddings: ids as 12,45, or confused:10.",
+        ),
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the thresholds here; a run folder gets them by itself."
+        ),
+    ] = None,
     json: JsonOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Evaluate a model, or embeddings made elsewhere: CMC, mAP and mINP.
+    """Evaluate a model, or embeddings made elsewhere: CMC, mAP and mINP with their intervals.
 
     Example: reid-dhm eval --checkpoint runs/demo --dataset market1501 --data-root datasets
 
-    Example: reid-dhm eval --embeddings market.npz --metric euclidean
-    """
-    from reid_dhm.retrieval import evaluate as rank
+    Example: reid-dhm eval --embeddings market.npz --metric euclidean --rerank --report report
 
-    of_models = {
-        "--checkpoint": checkpoint,
+    Example: reid-dhm eval --compare runs/a runs/b --dataset market1501 --report comparison
+    """
+    settings = build_settings(
+        metric=metric,
+        camera_rule=camera_rule,
+        ap=ap,
+        single_shot=single_shot,
+        multi_query=multi_query,
+        seed=seed,
+        rerank=rerank,
+        k1=k1,
+        k2=k2,
+        lambda_=lambda_,
+        query_expansion=query_expansion,
+        database_augmentation=database_augmentation,
+        alpha=alpha,
+        top_k=top_k,
+        device=device,
+    )
+    options = ModelOptions(flip, device, precision, backbone, size, neck)
+    of_data = {
         "--dataset": dataset,
         "--data-root": data_root,
         "--dataset-option": dataset_option or None,
         "--flip": flip or None,
         "--precision": precision if precision != "auto" else None,
-        "--save-embeddings": save_embeddings,
         "--backbone": backbone,
         "--size": size,
         "--neck": neck,
     }
+    of_a_model = {
+        "--checkpoint": checkpoint,
+        "--save-embeddings": save_embeddings,
+        "--cam": cam or None,
+    }
+    if compare:
+        of_a_file = {"--embeddings": embeddings, "--map": people, "--thresholds": thresholds}
+        refuse("beside --compare: drop one", of_a_model | of_a_file)
+        data = (dataset, data_root, dataset_option or ())
+        compare_models(models or [], data, options, settings, report, json)
+        return
+    if thresholds is not None and settings.changes_embeddings:
+        raise typer.BadParameter(
+            "--thresholds are for single pictures: drop it, or multi-query, expansion and "
+            "augmentation"
+        )
+    if models:
+        raise typer.BadParameter(f"{models[0]} stands alone: say --checkpoint or --compare")
+    if report is None:
+        refuse("without --report", {"--cam": cam or None, "--map": people})
+    else:
+        check_report_folder(report)
     if embeddings is not None:
-        if given := [option for option, value in of_models.items() if value is not None]:
-            raise typer.BadParameter(f"{given[0]} has no meaning beside --embeddings: drop one")
-        sides = _read(embeddings)
+        refuse("beside --embeddings: drop one", of_a_model | of_data)
+        sides = read_sides(embeddings)
     elif checkpoint is not None and dataset is not None:
-        from reid_dhm.inference.checkpoints import open_checkpoint
-        from reid_dhm.inference.embedder import Embedder
-
-        options = parse_dataset_options(dataset_option or ())
-        loaded = _load(dataset, data_root or Path("datasets"), options)
-        opened = open_checkpoint(checkpoint, backbone, size, neck)
-        # Raw embeddings serve both metrics, and a saved file can be ranked under either.
-        embedder = Embedder(opened, device=device, normalize=False, flip=flip, precision=precision)
-        sides = _embed(embedder, loaded, str(checkpoint) + (", flip" if flip else ""))
+        loaded = load_sides_dataset(dataset, data_root, dataset_option or ())
+        sides = embed_sides(checkpoint, loaded, options)
     else:
         raise typer.BadParameter("give --checkpoint with --dataset, or --embeddings")
     if save_embeddings is not None:
-        _save(save_embeddings, sides)
+        save_sides(save_embeddings, sides)
 
-    result = rank(
-        sides.query, sides.gallery, metric=metric, camera_rule=camera_rule, ap=ap, device=device
-    )
-    _print(sides, result)
+    if isinstance(people, tuple) and (unknown := set(people) - set(sides.query.pids.tolist())):
+        raise InputError(f"--map: person {min(unknown)} has no query picture; name others")
+
+    from reid_dhm.assessment import assess
+
+    assessment = assess(sides.query, sides.gallery, settings)
+    measured = None
+    if thresholds is not None or report is not None:
+        measured = assessment.measure()
+    if report is not None and measured is not None:
+        from reid_dhm.cli.reports import write_evaluation_report
+
+        write_evaluation_report(
+            report, sides, assessment, measured, cam=cam, people=people, device=device
+        )
+    if thresholds is not None and measured is not None:
+        save_thresholds(thresholds, sides, measured)
+    as_in_search = settings.calibrates_search and not flip
+    if checkpoint is not None and checkpoint.is_dir() and as_in_search:
+        measured = _keep_thresholds(checkpoint, sides, assessment, measured)
+    print_results(sides, assessment, measured.points if measured is not None else None)
     if json is not None:
-        write_json(json, _figures(sides, result))
+        write_json(json, figures_of(sides, assessment))
 
 
-def _read(path: Path) -> _Sides:
-    from reid_dhm.retrieval.embeddings import read_evaluation_npz
+def _keep_thresholds(
+    run: Path, sides: Sides, assessment: Assessment, measured: Measured | None
+) -> Measured | None:
+    """Leave in a run folder the thresholds that its model needs in a search, where that can be.
 
-    query, gallery, num_dropped = read_evaluation_npz(path)
-    return _Sides(str(path), query, gallery, num_dropped)
-
-
-def parse_dataset_options(words: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` words as a mapping; values are YAML scalars, and text where they are not."""
-    import yaml
-
-    options: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not (key and equals):
-            raise typer.BadParameter(f"--dataset-option {word!r} is no KEY=VALUE")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:  # a regular expression may look like an unfinished list
-            value = text
-        options[key] = value if isinstance(value, str | bool | int | float) else text
-    return options
+    Those of another dataset, or from more pairs, are not replaced.
+    """
+    path = run / "thresholds.json"
+    try:
+        measured = measured or assessment.measure()
+        if keep_other_thresholds(path, sides, measured):
+            return measured
+        save_thresholds(path, sides, measured)
+    except (InputError, OSError) as error:  # nobody asked for them
+        logger.warning("%s gets no thresholds.json: %s", run, error)
+    return measured
 
 
-def _load(name: str, root: Path, options: dict[str, Any]) -> ReIDDataset:
-    from reid_dhm.data.datasets import load_dataset
-
-    return load_dataset(name, root, ("query", "gallery"), **options)
-
-
-def _embed(embedder: Embedder, dataset: ReIDDataset, model: str) -> _Sides:
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.evaluation import embed_samples
-
-    start = time.perf_counter()
-    with progress_bar("Embedding query") as progress:
-        query = embed_samples(embedder, dataset.query, progress)
-    with progress_bar("Embedding gallery") as progress:
-        gallery = embed_samples(embedder, dataset.gallery, progress)
-    return _Sides(f"{dataset.name}, {model}", query, gallery, seconds=time.perf_counter() - start)
-
-
-def _save(path: Path, sides: _Sides) -> None:
-    from reid_dhm.retrieval.embeddings import write_evaluation_npz
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_evaluation_npz(path, sides.query, sides.gallery)
-
-
-def _figures(sides: _Sides, result: RetrievalResult) -> dict[str, object]:
-    """What ``--json`` writes; seconds of what was not done are null."""
-    figures = result.summary()
-    seconds = {"embed": sides.seconds, **result.seconds, "rerank": None}
-    return {**figures, "num_dropped": sides.num_dropped, "seconds": seconds}
-
-
-def _print(sides: _Sides, result: RetrievalResult) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    protocol = result.protocol
-    table = Table(title=sides.source, title_justify="left", show_header=False)
-    rule = "camera rule" if protocol.camera_rule else "no camera rule"
-    table.add_row("protocol", f"{protocol.metric}, {rule}, {protocol.ap} AP")
-    valid, total = int(result.valid.sum()), len(result.first_rank)
-    table.add_row("queries", f"{total} ({valid} with a correct gallery picture)")
-    dropped = f" ({sides.num_dropped} junk dropped)" if sides.num_dropped else ""
-    table.add_row("gallery", f"{result.num_gallery}{dropped}", end_section=True)
-    table.add_row("mAP", f"{result.mAP:.2%}", style="bold")
-    table.add_row("mINP", f"{result.mINP:.2%}")
-    last = max(result.cmc)
-    for k, value in result.cmc.items():
-        table.add_row(f"rank-{k}", f"{value:.2%}", end_section=k == last)
-    table.add_row("index", f"{result.index} on {result.device}")
-    stages = {"embed": sides.seconds, **result.seconds}
-    spent = (f"{name} {value:.2f}" for name, value in stages.items() if value is not None)
-    table.add_row("seconds", ", ".join(spent))
-    Console(soft_wrap=True).print(table)
+def parse_people(text: str) -> tuple[int, ...] | int:
+    """``12,45`` → (12, 45); ``confused:10`` → 10."""
+    count = re.fullmatch(r"confused:([1-9]\d*)", text)
+    if count:
+        return int(count[1])
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise typer.BadParameter(f"{text!r} is no list of person ids like 12,45, nor confused:10")
+    return tuple(int(pid) for pid in text.split(","))

@@ -1,9 +1,11 @@
-"""Opening whatever a user calls a checkpoint: a run folder, a ``.safetensors`` with its card, or
-other people's weights. Building the model and fitting the weights is :mod:`reid_dhm.models`' work.
+"""Opening whatever a user calls a checkpoint: a run folder, a ``.safetensors`` with its card, an
+exported graph, or other people's weights. Building the model and fitting the weights is
+:mod:`reid_dhm.models`' work.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict
@@ -12,8 +14,16 @@ from pathlib import Path
 import torch
 
 from reid_dhm.errors import InputError
+from reid_dhm.inference.exported import (
+    GRAPH_SUFFIXES,
+    ExportedModel,
+    is_torchscript,
+    open_exported,
+)
+from reid_dhm.models import fastreid
 from reid_dhm.models.card import ModelCard, card_path, load_model
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.models.weights import read_state_dict
 
 BEST = "best.safetensors"
 
@@ -23,15 +33,17 @@ def open_checkpoint(
     backbone: str | None = None,
     size: tuple[int, int] | None = None,
     neck: str | None = None,
-) -> tuple[ReIDModel, ModelCard]:
-    """Rebuild the model of a checkpoint, in eval mode.
+) -> tuple[ReIDModel | ExportedModel, ModelCard]:
+    """Rebuild the model of a checkpoint, in eval mode, or find the graph in an exported file.
 
     Args:
         checkpoint: a run folder (its best model is taken), a ``.safetensors`` with its JSON card,
-            or weights that others trained with a provider's own model (torchreid's zoo).
+            an ``.onnx`` or ``.xml`` that ``reid-dhm export`` wrote, or weights that others trained:
+            of a provider's own model (torchreid's zoo), or of fast-reid's ResNets.
         backbone: for others' weights: a key of :data:`reid_dhm.models.providers.BACKBONES`.
         size: for others' weights: (height, width) of the input in pixels.
-        neck: for others' weights: ``none`` (the default), the backbone's own test-time feature.
+        neck: for others' weights: ``none``, the backbone's own test-time feature (the default), or
+            for fast-reid's ``bnneck``, the feature behind their neck (there the default).
 
     Raises:
         InputError: nothing there, nothing evaluated yet, a file that cannot be read or holds code,
@@ -43,15 +55,22 @@ def open_checkpoint(
         path = _best_of_run(path)
     elif not path.is_file():
         raise InputError(
-            f"checkpoint {path} does not exist: give a run folder, a .safetensors or a .pth"
+            f"checkpoint {path} does not exist: give a run folder, a .safetensors, an exported "
+            ".onnx or .xml, or a .pth"
         )
-    if path.name == BEST or card_path(path).is_file():
+    exported = path.suffix in GRAPH_SUFFIXES
+    if exported or path.name == BEST or card_path(path).is_file():
         given = {"backbone": backbone, "size": size, "neck": neck}
         if superfluous := [name for name, value in given.items() if value is not None]:
             raise InputError(
                 f"{path} has a card that says its {superfluous[0]}: leave {superfluous[0]} out"
             )
-        return load_model(path)
+        return open_exported(path) if exported else load_model(path)
+    if is_torchscript(path):
+        raise InputError(
+            f"{path} is TorchScript, a program, and programs in files are not run here: "
+            "export the model as onnx or openvino, or pass its checkpoint"
+        )
     return _open_foreign(path, backbone, size, neck)
 
 
@@ -72,6 +91,9 @@ def _open_foreign(
             f"{path} has no card {card_path(path).name} that says its backbone and input size: "
             "pass them, e.g. --backbone osnet_x0_25 --size 256x128 --neck none"
         )
+    tensors = read_state_dict(path)
+    if fastreid.is_theirs(tensors):
+        return fastreid.build_model(path, tensors, backbone, size, neck)
     if neck not in (None, "none"):
         raise InputError(f"neck is {neck!r}, but {path} holds a backbone alone: use none")
     # Nothing reads a classifier after training, so its size is of no matter.
@@ -79,12 +101,30 @@ def _open_foreign(
     return card.build(weights=str(path)).eval(), card
 
 
-def fingerprint(model: ReIDModel, card: ModelCard) -> str:
+def what_embeds(model: ReIDModel | ExportedModel, card: ModelCard) -> ReIDModel | ExportedModel:
+    """A copy of what gives embeddings: the main path, or all heads of an ensemble.
+
+    Raises:
+        InputError: a card that asks for another embedding.
+    """
+    if isinstance(model, ExportedModel):
+        return model
+    if card.embedding == "main":
+        return model.deploy()
+    if card.embedding == "ensemble":
+        return copy.deepcopy(model).eval()
+    raise InputError(f"embedding is {card.embedding!r} in the model's card: use main or ensemble")
+
+
+def fingerprint(model: ReIDModel | ExportedModel, card: ModelCard) -> str:
     """SHA-256 of all that an embedding depends on, as 64 hexadecimal digits.
 
-    The same for a checkpoint with side branches and without, unless their embeddings are used;
-    the classifiers and the card's notes on training do not count.
+    The same for a checkpoint with side branches and without, unless their embeddings are used, and
+    for a file exported from either in float32; the classifiers and the card's notes on training do
+    not count.
     """
+    if isinstance(model, ExportedModel):
+        return model.fingerprint
     facts = {k: v for k, v in asdict(card).items() if k not in ("num_classes", "training")}
     if card.embedding == "main":
         del facts["branches"]

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch
 
+from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.models.card import save_model
+from reid_dhm.models.reid import ReIDModel
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "mobilenetv2_dhm_market1501.safetensors"
 """What embeds where nobody names a checkpoint; ``MODEL_CARD.md`` beside it says what it is."""
@@ -29,6 +31,8 @@ def write_slim(checkpoint: Path, output: Path) -> None:
         output: a ``.safetensors``; its card comes beside it.
     """
     model, card = open_checkpoint(checkpoint)
+    if not isinstance(model, ReIDModel):
+        raise InputError(f"{checkpoint} is an exported file: give the checkpoint it was made of")
     slim = replace(card, num_classes=1, branches=(), embedding="main")
     kept = {
         name: value

@@ -1,40 +1,43 @@
 """Pictures in, embeddings out: reading beside inference, in bounded memory, in input order.
 
-What runs the network is an :class:`~reid_dhm.inference.engines.Engine`.
+What runs the network is an :class:`~reid_dhm.inference.agreement.Engine`.
 """
 
 from __future__ import annotations
 
-import copy
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from reid_dhm.data.augmentation import resize
-from reid_dhm.data.pictures import read_picture, resize_picture
 from reid_dhm.errors import InputError
-from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
+from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint, what_embeds
 from reid_dhm.inference.engines import build_engine
+from reid_dhm.inference.exported import ExportedModel
+from reid_dhm.inference.reading import Picture, PictureBatch, read_batches
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
-Picture: TypeAlias = "str | Path | np.ndarray"
-"""A picture file, or (H, W, 3) uint8 RGB pixels of any size."""
-
-_READERS = min(8, os.cpu_count() or 1)
+OnError = Callable[[int, InputError], None]
+"""Called with the row and the error of a picture that cannot be read."""
 
 
-class _Batch(NamedTuple):
-    pictures: np.ndarray  # those that could be read
-    faults: list[tuple[int, InputError]]  # row in the input, and what is wrong with it
-    end: int  # row in the input behind the last one
+class EmbeddedBatch(NamedTuple):
+    """A piece of the result.
+
+    Attributes:
+        rows: (n,) int64, rows of the pictures in the input, ascending.
+        embeddings: (n, D) float32.
+        end: how many pictures of the input are done.
+    """
+
+    rows: np.ndarray
+    embeddings: np.ndarray
+    end: int
 
 
 class Embedder:
@@ -43,19 +46,20 @@ class Embedder:
     Args:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens without
             further words, or what it returned.
-        engine: ``torch``, or ``auto`` for the fastest there is.
+        engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest installed
+            whose first batch agrees with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         normalize: return unit rows; otherwise embeddings as the model gives them.
         flip: average each embedding with its mirrored picture's, before normalising.
         batch_size: pictures at once; ``None`` for what suits the engine.
-        precision: ``auto`` (16 bits on CUDA, float32 on the CPU), or ``float32`` for embeddings
-            that differ between devices in rounding alone.
+        precision: ``auto`` (16 bits where the device computes in them and the first batch agrees),
+            ``float32`` for embeddings that differ between devices in rounding alone, ``bf16`` or
+            ``fp16``.
+        compiled: compile the torch engine's network and replay it as one CUDA graph: a minute at
+            the start, for the largest jobs on a GPU.
 
     Attributes:
         card: the model's card.
-        engine: the name of the engine that runs.
-        device: where it runs.
-        dim: length D of an embedding.
 
     Raises:
         InputError: a checkpoint, engine, device or precision that cannot be used.
@@ -63,27 +67,25 @@ class Embedder:
 
     def __init__(
         self,
-        checkpoint: Path | str | tuple[ReIDModel, ModelCard],
+        checkpoint: Path | str | tuple[ReIDModel | ExportedModel, ModelCard],
         engine: str = "auto",
         device: str = "auto",
         normalize: bool = True,
         flip: bool = False,
         batch_size: int | None = None,
         precision: str = "auto",
+        compiled: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: use 1 or more")
         if not isinstance(checkpoint, tuple):
             checkpoint = open_checkpoint(checkpoint)
         self.card = checkpoint[1]
-        self._model = _test_model(*checkpoint)
-        self._engine = build_engine(engine, self._model, self.card, device, precision)
+        self._model = what_embeds(*checkpoint)
+        self._engine = build_engine(engine, self._model, self.card, device, precision, compiled)
         self._normalize = normalize
         self._flip = flip
-        self._batch_size = batch_size or self._engine.batch_size
-        self.engine = self._engine.name
-        self.device = self._engine.device
-        self.dim = self._engine(np.zeros((1, *self.card.size, 3), np.uint8)).shape[1]
+        self._batch_size = batch_size
 
     @classmethod
     def from_model(
@@ -100,6 +102,28 @@ class Embedder:
         """An embedder of a copy of ``model`` as it is now; training may go on with the model."""
         return cls((model, card), engine, device, normalize, flip, batch_size, precision)
 
+    @property
+    def engine(self) -> str:
+        """The engine that runs; under ``auto`` the first batch may still change it."""
+        return self._engine.name
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: ``float32``, ``bf16``, ``fp16``, or ``int8`` as the file says."""
+        if isinstance(self._model, ExportedModel) and self._model.precision == "int8":
+            return "int8"
+        return self._engine.precision
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self._engine.device
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        return self._engine.dim
+
     @cached_property
     def fingerprint(self) -> str:
         """Tells models apart; see :func:`~reid_dhm.inference.checkpoints.fingerprint`."""
@@ -109,7 +133,7 @@ class Embedder:
         self,
         pictures: Sequence[Picture] | np.ndarray,
         on_progress: Callable[[int, int], None] | None = None,
-        on_error: Callable[[int, InputError], None] | None = None,
+        on_error: OnError | None = None,
     ) -> np.ndarray:
         """Embed pictures.
 
@@ -125,24 +149,51 @@ class Embedder:
         Raises:
             InputError: a picture that cannot be read, or is no (H, W, 3) uint8 array.
         """
-        if isinstance(pictures, str | Path):
-            raise InputError(f"{pictures} is one picture: give a list, [{str(pictures)!r}]")
+        _refuse_one(pictures)
         embeddings = np.empty((len(pictures), self.dim), np.float32)
         filled = 0
-        for batch in self._read(pictures):
-            for row, error in batch.faults:
-                if on_error is None:
-                    raise error
-                on_error(row, error)
-            if len(batch.pictures):
-                found = self._embed(batch.pictures)
-                embeddings[filled : filled + len(found)] = found
-                filled += len(found)
+        for batch in self.stream(pictures, on_error):
+            embeddings[filled : filled + len(batch.rows)] = batch.embeddings
+            filled += len(batch.rows)
             if on_progress is not None:
                 on_progress(batch.end, len(pictures))
         return embeddings[:filled]
 
+    def stream(
+        self, pictures: Iterable[Picture], on_error: OnError | None = None
+    ) -> Iterator[EmbeddedBatch]:
+        """Embed pictures as they come, however many: nothing is kept of what was handed out.
+
+        Args:
+            pictures: files, arrays of any sizes, or both; taken as they are needed.
+            on_error: as in a call.
+
+        Yields:
+            The embeddings batch by batch, in input order.
+
+        Raises:
+            InputError: as in a call, when everything before the picture has been handed out.
+        """
+        _refuse_one(pictures)
+        batches = read_batches(
+            pictures, self._batch_size or self._engine.batch_size, self.card.size
+        )
+        running: deque[tuple[PictureBatch, Future[np.ndarray]]] = deque()
+        streams = self._engine.streams
+        pool = ThreadPoolExecutor(streams, thread_name_prefix="engine")
+        try:
+            for batch in batches:
+                running.append((batch, pool.submit(self._embed, batch.pictures)))
+                if len(running) > streams:
+                    yield from _finished(*running.popleft(), on_error or _stop)
+            while running:
+                yield from _finished(*running.popleft(), on_error or _stop)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def _embed(self, pictures: np.ndarray) -> np.ndarray:
+        if not len(pictures):
+            return np.empty((0, self.dim), np.float32)
         embeddings = self._engine(pictures)
         if self._flip:
             mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
@@ -152,63 +203,26 @@ class Embedder:
             embeddings = embeddings / np.maximum(length, np.finfo(np.float32).tiny)
         return embeddings
 
-    def _read(self, pictures: Sequence[Picture] | np.ndarray) -> Iterator[_Batch]:
-        """Batches in order, read ahead by threads, a few batches at the most."""
-        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
-        ahead: deque[Future[_Batch]] = deque()
-        try:
-            for start in range(0, len(pictures), self._batch_size):
-                chunk = pictures[start : start + self._batch_size]
-                ahead.append(pool.submit(_read_batch, chunk, start, self.card.size))
-                if len(ahead) > _READERS:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+def _refuse_one(pictures: object) -> None:
+    if isinstance(pictures, str | Path):
+        raise InputError(f"{pictures} is one picture: give a list, [{str(pictures)!r}]")
 
 
-def _test_model(model: ReIDModel, card: ModelCard) -> ReIDModel:
-    """A copy of what embeds: the main path, or all heads of an ensemble."""
-    if card.embedding == "main":
-        return model.deploy()
-    if card.embedding == "ensemble":
-        return copy.deepcopy(model).eval()
-    raise InputError(f"embedding is {card.embedding!r} in the model's card: use main or ensemble")
+def _stop(row: int, error: InputError) -> None:
+    raise error
 
 
-def _read_batch(
-    pictures: Sequence[Picture] | np.ndarray, start: int, size: tuple[int, int]
-) -> _Batch:
-    rows, faults = [], []
-    for row, picture in enumerate(pictures, start):
-        try:
-            pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-            rows.append(_resize(_checked(pixels, row), size))
-        except InputError as error:
-            faults.append((row, error))
-    stacked = np.stack(rows) if rows else np.empty((0, *size, 3), np.uint8)
-    return _Batch(stacked, faults, start + len(pictures))
-
-
-def _checked(pixels: np.ndarray, row: int) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise InputError(
-            f"picture {row} is an array of shape {pixels.shape} and type {pixels.dtype}: "
-            "give (H, W, 3) uint8 RGB"
-        )
-    return pixels
-
-
-def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (h, w, 3) to (H, W, 3) with the very pixels that training sees.
-
-    Pictures no larger than the input are enlarged as
-    :class:`~reid_dhm.data.augmentation.TestTransform` does with a set kept at its native size;
-    others as :mod:`reid_dhm.data.loading` stores them.
-    """
-    height, width, _ = picture.shape
-    if height <= size[0] and width <= size[1]:
-        enlarged = resize(torch.from_numpy(picture).permute(2, 0, 1)[None], size)
-        return enlarged[0].permute(1, 2, 0).numpy()
-    return resize_picture(picture, size)
+def _finished(
+    batch: PictureBatch, result: Future[np.ndarray], on_error: OnError
+) -> Iterator[EmbeddedBatch]:
+    """Hand a batch out when its turn comes, and report each fault behind the rows before it."""
+    embeddings = result.result()
+    done = 0
+    for row, error in batch.faults:
+        before = int(np.searchsorted(batch.rows, row))
+        if before > done:
+            yield EmbeddedBatch(batch.rows[done:before], embeddings[done:before], row)
+        done = before
+        on_error(row, error)
+    yield EmbeddedBatch(batch.rows[done:], embeddings[done:], batch.end)

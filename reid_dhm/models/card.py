@@ -91,17 +91,26 @@ def read_card(path: Path) -> ModelCard:
             f"{path} is missing: a .safetensors needs its JSON card beside it under the same name"
         )
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no model card ({error}): export the model again") from error
+    return parse_card(text, path)
+
+
+def parse_card(text: str, source: Path) -> ModelCard:
+    """A JSON card from its text; raises :class:`InputError`, naming the source, if malformed."""
+    try:
+        content = json.loads(text)
         unknown = sorted(content.keys() - {f.name for f in fields(ModelCard)})
         if unknown:
-            raise InputError(f"{path} has an unknown field {unknown[0]!r}: it is no model card")
+            raise InputError(f"{source} has an unknown field {unknown[0]!r}: it is no model card")
         content["branches"] = tuple(BranchSpec(**spec) for spec in content.get("branches", ()))
         for key in ("size", "mean", "std"):
             if key in content:
                 content[key] = tuple(content[key])
         return ModelCard(**content)
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no model card ({error}): export the model again") from error
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise InputError(f"{source} is no model card ({error}): export the model again") from error
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -94,6 +94,13 @@ def _torchreid(name: str, split: Any, unused: tuple[str, ...]) -> Provider:
     )
 
 
+def _create_fastreid(name: str) -> nn.Module:
+    """fast-reid's ResNet: torchvision's, but for a first pooling that pads on the far sides."""
+    model = torchvision.models.get_model(name)
+    model.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
+    return model
+
+
 BACKBONES: dict[str, Provider] = {
     **{
         name: _torchvision(name, partial(split_resnet, pathway=resnet_pathway))
@@ -113,6 +120,10 @@ BACKBONES: dict[str, Provider] = {
         )
     },
     "resnet50_ibn_a": _torchreid("resnet50_ibn_a", split_resnet, unused=("fc.", "classifier.")),
+    **{
+        f"fastreid_{name}": Provider(partial(_create_fastreid, name), split_resnet)
+        for name in ("resnet18", "resnet34", "resnet50", "resnet101")
+    },
 }
 
 

@@ -23,7 +23,7 @@ from reid_dhm.retrieval.parallel import parallel_map
 METRICS = ("cosine", "euclidean")
 
 _PAIRS = 256  # rows made float64 at a time: two (256, 512) blocks stay in the cache
-_TASK = 4096  # pairs or rows that one thread takes at a time
+_TASK = 1024  # pairs or rows that one thread takes at a time
 
 
 @dataclass(frozen=True, eq=False)

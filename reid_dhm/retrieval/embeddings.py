@@ -6,7 +6,6 @@ of this package.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+from reid_dhm.retrieval.files import replacing
 
 _SIDES = ("query", "gallery")
 _ARRAYS = ("embeddings", "pids", "camids")
@@ -153,7 +153,8 @@ def _read_arrays(
     path: Path, names: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, NDArray]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give the path of an existing .npz")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; give the path of an existing .npz")
     if not zipfile.is_zipfile(path):
         raise InputError(
             f"{path}: not an .npz archive, or one that was cut short; write it again with "
@@ -179,17 +180,8 @@ def _read_arrays(
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose a writable folder with room"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def _as_embeddings(array: NDArray) -> NDArray[np.float32]:

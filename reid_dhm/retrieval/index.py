@@ -17,7 +17,9 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval.distances import Space, full_float32, normalised, relative_rounding
 from reid_dhm.retrieval.parallel import parallel_map
 
-_ROWS = 2048  # gallery rows handed to FAISS at a time
+_ROWS = 2048  # gallery rows of the sweep's product at a time
+_ADDED = 2**15  # gallery rows handed to FAISS at a time
+_TASK = 1024  # of them, those that one thread makes ready at a time
 _QUERIES = 4096  # queries searched at a time; fewer and FAISS meets the gallery more often
 _SLACK = 16  # candidates beyond those asked for, so that rounding rarely decides at the end
 _GPU_MAX_K = 2048  # FAISS's own limit
@@ -72,8 +74,8 @@ class GalleryIndex:
         if not self.index.is_trained:
             step = -(-len(gallery) // _TRAINING_ROWS)
             self.index.train(self._rows(self.space.gallery[::step], self.space.norms[::step]))
-        for start in range(0, len(gallery), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for start in range(0, len(gallery), _ADDED):
+            rows = slice(start, start + _ADDED)
             self.index.add(self._rows(self.space.gallery[rows], self.space.norms[rows]))
         product = "inner product" if metric == "cosine" else "L2"
         self.name = f"{type(self.index).__name__} ({product})"
@@ -193,7 +195,9 @@ class GalleryIndex:
     def _rows(self, rows: Tensor, norms: Tensor) -> NDArray[np.float32]:
         """What FAISS sees: unit rows for inner products, centred rows for L2."""
         convert = normalised if self.metric == "cosine" else self.space.coarse
-        return convert(rows, norms).float().numpy()
+        parts = zip(rows.split(_TASK), norms.split(_TASK), strict=True)
+        units = parallel_map(lambda part: convert(*part).float(), parts, torch.device("cpu"))
+        return torch.cat(units).numpy()
 
     def _score(self, proposed: NDArray[np.float32]) -> NDArray[np.float64]:
         """FAISS's inner products or squared distances as scores of :meth:`Space.exact`."""

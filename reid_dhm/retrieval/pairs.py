@@ -94,14 +94,14 @@ def count_pairs(
 
 
 def _reach(space: Space, queries: Tensor) -> float:
-    """A distance that none between a query and a gallery picture exceeds."""
+    """A distance that none between a query and a gallery picture exceeds but by rounding."""
     sides = (queries, space.gallery)
     ones = torch.ones(1, dtype=torch.float64, device=queries.device)
     radii = [
         max(float(space.coarse(rows, ones).square().sum(1).max()) for rows in side.split(4096))
         for side in sides
     ]
-    return space.scale * sum(radius**0.5 for radius in radii) * (1 + _ROUNDING) or 1.0
+    return space.scale * sum(radius**0.5 for radius in radii) or 1.0
 
 
 def _count_all(space: Space, queries: Tensor, norms: Tensor, grid: Grid) -> Tensor:

@@ -26,7 +26,7 @@ def parallel_map(
     """
     pieces = list(items)
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(pieces) <= 1:
+    if device.type != "cpu" or threads == 1:
         return [function(piece) for piece in pieces]
     # set_num_threads acts on the calling thread and on threads that start later.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:

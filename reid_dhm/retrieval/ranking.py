@@ -21,7 +21,7 @@ from reid_dhm.retrieval.distances import Space, full_float32
 from reid_dhm.retrieval.parallel import parallel_map
 
 # A segment is a run of gallery rows within which almost-equal scores are looked for.
-_SEGMENT = 128
+SEGMENT = 128
 # (queries, gallery rows) of a tile: two of them in float32 fit a core's share of the cache; a GPU
 # needs large ones.
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}
@@ -220,7 +220,7 @@ def _count_chunk(
     """For each block, (P, B) wrong pictures among gallery rows [start, stop) that are closer."""
     coarse = space.coarse(space.gallery[start:stop], space.norms[start:stop])
     square = coarse.square().sum(1)
-    padding = -len(coarse) % _SEGMENT
+    padding = -len(coarse) % SEGMENT
     columns = pad(coarse.float(), (0, 0, 0, padding)).T
     half = pad(square.float() / 2, (0, padding), value=torch.inf)
     counts = []
@@ -232,7 +232,7 @@ def _count_chunk(
         tile[block.same_query[low:high], block.same_gallery[low:high] - start] = -torch.inf
         level = space.level(block.square, block.score)
         tolerance = space.tolerance(block.square, square.max())
-        closer, place, row, column = _count_tile(
+        closer, place, row, column = count_tile(
             tile, (level - tolerance).float(), (level + tolerance).float()
         )
         gallery = column + start
@@ -243,7 +243,7 @@ def _count_chunk(
     return counts
 
 
-def _count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Count what is above ``high``, and list what lies between ``low`` and ``high``.
 
     Args:
@@ -254,7 +254,7 @@ def _count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
         (P, B) int64 counts of values above ``high``, and the (n,) int64 indices p, b, c of the
         values in [low, high], ends included.
     """
-    segments = tile.view(len(tile), -1, _SEGMENT)
+    segments = tile.view(len(tile), -1, SEGMENT)
     highest = tile.amax(dim=1)
     above = torch.empty_like(segments)
     certain = tile.new_zeros(len(low), *segments.shape[:2])
@@ -275,7 +275,7 @@ def _count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
     values = segments.flatten(0, 1).index_select(0, b * segments.shape[1] + segment)
     near = (values >= low[p, b, None]) & (values <= high[p, b, None])
     hit, offset = near.nonzero(as_tuple=True)
-    return certain.sum(2).long(), p[hit], b[hit], segment[hit] * _SEGMENT + offset
+    return certain.sum(2).long(), p[hit], b[hit], segment[hit] * SEGMENT + offset
 
 
 def _to(device: torch.device, *arrays: NDArray[np.int64]) -> list[Tensor]:

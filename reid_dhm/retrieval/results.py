@@ -66,13 +66,13 @@ class RetrievalResult:
             correct picture; 0 where not ``valid``.
         topk_indices: (Q, k) int64 rows of the whole gallery, best first, without the pictures that
             the camera rule leaves out; -1 where fewer than k remain.
-        topk_scores: (Q, k) float64, cosine similarity or minus the Euclidean distance (higher is
-            closer); -inf where fewer than k remain.
+        topk_scores: (Q, k) float64, cosine similarity, or minus the Euclidean or any given distance
+            (higher is closer); -inf where fewer than k remain.
         ranks: the k for which :attr:`cmc` is given.
-        index: the FAISS index that made the lists.
+        index: what made the lists: a FAISS index, or what gave the distances.
         device: where it served.
         seconds: ``rank`` (arrays to CMC, AP and mINP, matrix product included) and ``search``
-            (index and lists).
+            (index and lists), or ``rerank`` where the distances were given.
 
     Raises:
         ValueError: if lengths disagree.

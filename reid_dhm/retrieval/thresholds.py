@@ -6,7 +6,6 @@ The figures come from :mod:`.verification`; here they are written whole and read
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.distances import METRICS
+from reid_dhm.retrieval.files import replacing
 from reid_dhm.retrieval.verification import Calibration, OperatingPoint
 
 FORMAT = 1
@@ -77,16 +77,8 @@ def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
         "calibration": asdict(thresholds.calibration),
     }
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose a writable folder with room"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_thresholds(path: Path | str) -> Thresholds:

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 class PictureEmbedder(Protocol):
     """What the service needs of an :class:`~reid_dhm.inference.embedder.Embedder`."""
 
-    dim: int
     card: ModelCard
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        ...
 
     @property
     def fingerprint(self) -> str:

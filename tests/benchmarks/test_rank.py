@@ -5,20 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.rank import compare_ranking, made_up_sets
+from reid_dhm.benchmarks.rank import compare_ranking
+from reid_dhm.benchmarks.sides import made_up_file, made_up_sets
+from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
 
 
 def test_both_sides_rank_the_same_sets_and_agree():
-    query, gallery = made_up_sets(20, 2000, 32)
-    figures = compare_ranking(query, gallery, device="cpu", rounds=1)
+    with made_up_file(20, 2000, 32) as path:
+        figures = compare_ranking(path, device="cpu", rounds=1)
+    assert (figures.num_query, figures.num_gallery, figures.dim) == (20, 2000, 32)
     assert figures.torchreid_mean_ap == pytest.approx(figures.mean_ap, abs=1e-6)
     assert figures.over_product == figures.ours / figures.product
+    assert figures.ranking == figures.ours - figures.product
     assert figures.times_faster == figures.torchreid / figures.ours
-    assert min(figures.ours, figures.product, figures.search, figures.torchreid) > 0
+    assert min(figures.ours, figures.product, figures.search) > 0
+    assert figures.torchreid > figures.torchreid_distances > 0
 
 
-def test_made_up_sets_have_the_asked_size_and_distractors_beyond_market_1501():
-    query, gallery = made_up_sets(7, 13_200, 4)
-    assert query.embeddings.shape == (7, 4)
-    assert gallery.embeddings.shape == (13_200, 4)
-    assert np.count_nonzero(gallery.pids == 0) == 13_200 - 13_115
+def test_a_gallery_that_begins_with_distractors_is_measured_without_torchreid(tmp_path):
+    query, gallery = made_up_sets(20, 6000, 8)
+    pids = np.where(np.arange(6000) < 3000, 0, gallery.pids)  # as Market-1501: distractors first
+    path = tmp_path / "sorted.npz"
+    write_evaluation_npz(path, query, EmbeddingSet(gallery.embeddings, pids, gallery.camids))
+    figures = compare_ranking(path, device="cpu", rounds=1, with_torchreid=False)
+    assert figures.num_gallery == 6000
+    assert figures.torchreid is None
+    assert figures.times_faster is None

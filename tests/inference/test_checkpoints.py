@@ -103,7 +103,7 @@ def test_weights_without_a_card_need_backbone_and_size(tmp_path, given):
 
 
 def test_a_neck_that_a_backbone_alone_cannot_have_is_refused(tmp_path):
-    torch.save({}, tmp_path / "zoo.pth")
+    torch.save({"conv1.weight": torch.ones(1)}, tmp_path / "zoo.pth")
     with pytest.raises(InputError, match="neck is 'bnneck'"):
         open_checkpoint(tmp_path / "zoo.pth", "resnet18", SIZE, "bnneck")
 

@@ -1,4 +1,6 @@
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +12,8 @@ from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
-from reid_dhm.inference.embedder import _READERS, Embedder
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.reading import READERS
 from reid_dhm.inference.torch_engine import TorchEngine, half_precision
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
@@ -34,7 +37,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def embedder(model):
-    return Embedder.from_model(model, CARD, device="cpu", batch_size=4)
+    return Embedder.from_model(model, CARD, engine="torch", device="cpu", batch_size=4)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -77,8 +80,8 @@ def test_embeddings_are_the_models_own_as_unit_rows(model, embedder):
 
 def test_raw_embeddings_keep_their_length(model):
     pictures = noise(3, *SIZE)
-    raw = Embedder.from_model(model, CARD, device="cpu", normalize=False)(pictures)
-    np.testing.assert_allclose(raw, reference(model, pictures), rtol=1e-4, atol=1e-4)
+    raw = Embedder.from_model(model, CARD, "torch", "cpu", normalize=False)(pictures)
+    np.testing.assert_allclose(raw, reference(model, pictures), rtol=1e-4, atol=1e-3)
 
 
 def test_files_and_arrays_of_any_size_come_back_in_input_order(tmp_path, embedder):
@@ -112,7 +115,7 @@ def test_flip_averages_with_the_mirrored_picture_before_normalising(model):
     pictures = noise(3, *SIZE)
     mirrored = pictures[:, :, ::-1].copy()
     mean = (reference(model, pictures) + reference(model, mirrored)) / 2
-    embedder = Embedder.from_model(model, CARD, device="cpu", flip=True)
+    embedder = Embedder.from_model(model, CARD, "torch", "cpu", flip=True)
     np.testing.assert_allclose(
         embedder(pictures), mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
     )
@@ -121,7 +124,7 @@ def test_flip_averages_with_the_mirrored_picture_before_normalising(model):
 
 def test_ensemble_puts_the_heads_side_by_side(model):
     card = ModelCard(**{**vars(CARD), "embedding": "ensemble"})
-    embedder = Embedder.from_model(model, card, device="cpu", normalize=False)
+    embedder = Embedder.from_model(model, card, "torch", "cpu", normalize=False)
     found = embedder(noise(2, *SIZE))
     main = model.head.dim
     assert found.shape[1] == embedder.dim == main + model.branches[0].head.dim
@@ -139,7 +142,7 @@ def test_embedding_unknown_to_a_card_is_refused(model):
 
 def test_a_model_in_training_is_left_alone_and_later_changes_do_not_show():
     model = CARD.build().train()
-    embedder = Embedder.from_model(model, CARD, device="cpu")
+    embedder = Embedder.from_model(model, CARD, "torch", "cpu")
     before = embedder(noise(2, *SIZE))
     assert model.training
     assert len(model.branches) == 1
@@ -154,7 +157,7 @@ def test_checkpoint_on_disk_embeds_as_the_model_in_memory(tmp_path, model, embed
     np.testing.assert_array_equal(opened(noise(5, *SIZE)), embedder(noise(5, *SIZE)))
     assert opened.card == CARD
     assert opened.fingerprint == embedder.fingerprint
-    assert (opened.engine, opened.device) == ("torch", "cpu")
+    assert (opened.engine, opened.precision, opened.device) == ("torch", "float32", "cpu")
 
 
 def test_unreadable_picture_stops_with_its_name(tmp_path, embedder):
@@ -192,31 +195,65 @@ def test_no_pictures_give_no_rows(embedder):
 
 
 def test_one_path_instead_of_a_list_is_refused(embedder):
-    with pytest.raises(InputError, match="give a list"):
-        embedder("a.jpg")
+    for picture in ("a.jpg", Path("a.jpg")):
+        with pytest.raises(InputError, match="give a list"):
+            embedder(picture)
+        with pytest.raises(InputError, match="give a list"):
+            next(embedder.stream(picture))
 
 
-class _Watched(Sequence):
-    """A million pictures' worth of sequence that remembers how far it was read."""
+class _Watched:
+    """Pictures without end that remember how many were asked for."""
 
-    def __init__(self, count: int) -> None:
-        self.count, self.asked = count, 0
+    def __init__(self) -> None:
+        self.asked = 0
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, rows):
-        start, stop, _ = rows.indices(self.count)
-        self.asked = stop
-        return [noise(8, 8)] * (stop - start)
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while True:
+            self.asked += 1
+            yield noise(8, 8)
 
 
-def test_reading_keeps_a_bounded_distance_ahead(embedder):
-    pictures = _Watched(200)
-    ahead: list[int] = []
-    embedder(pictures, on_progress=lambda done, total: ahead.append(pictures.asked - done))
-    assert len(ahead) == 50
-    assert max(ahead) <= 4 * (_READERS + 1)
+def test_a_stream_takes_what_it_needs_and_no_more(embedder):
+    pictures = _Watched()
+    stream = embedder.stream(pictures)
+    ahead = [pictures.asked - next(stream).end for _ in range(50)]
+    stream.close()
+    assert max(ahead) <= 4 * (READERS + 1 + 2)  # read, and handed to the engine
+    assert threading.active_count() < 20
+
+
+def test_a_stream_gives_the_rows_of_a_call(embedder):
+    pictures = noise(10, *SIZE)
+    batches = list(embedder.stream(iter(pictures)))
+    assert [batch.end for batch in batches] == [4, 8, 10]
+    np.testing.assert_array_equal(np.concatenate([batch.rows for batch in batches]), range(10))
+    together = np.concatenate([batch.embeddings for batch in batches])
+    np.testing.assert_array_equal(together, embedder(pictures))
+
+
+def test_a_stream_hands_out_everything_before_the_picture_that_stops_it(tmp_path, embedder):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    stream = embedder.stream([*noise(6, 8, 8), bad, *noise(3, 8, 8)])
+    handed_out = [next(stream).rows.tolist() for _ in range(2)]
+    assert handed_out == [[0, 1, 2, 3], [4, 5]]
+    with pytest.raises(InputError, match=r"bad\.jpg"):
+        next(stream)
+
+
+def test_a_stream_reports_what_it_skips_in_its_place(tmp_path, embedder):
+    bad = tmp_path / "bad.jpg"
+    bad.touch()
+    happened: list[object] = []
+    pictures = [*noise(5, 8, 8), bad, *noise(1, 8, 8), bad, *noise(2, 8, 8)]
+
+    def skipped(row: int, error: InputError) -> None:
+        happened.append(-row)
+
+    for batch in embedder.stream(pictures, skipped):
+        happened.extend(batch.rows.tolist())
+    assert happened == [0, 1, 2, 3, 4, -5, 6, -7, 8, 9]
 
 
 def test_progress_ends_at_the_total(embedder):
@@ -228,17 +265,19 @@ def test_progress_ends_at_the_total(embedder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "quick"}, "engine 'quick' is unknown: use auto or torch"),
+        ({"engine": "quick"}, "engine 'quick' is unknown: use auto, torch, openvino, onnxruntime"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
         ({"device": "cuda:99"}, "device cuda:99 is not there"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"precision": "half"}, "precision 'half' is unknown: use auto or float32"),
+        ({"precision": "half"}, "precision 'half' is unknown: use auto, float32, bf16, fp16"),
+        ({"device": "cpu", "precision": "fp16"}, "precision fp16 is not to be had on this cpu"),
+        ({"device": "cpu", "engine": "torch", "compiled": True}, "compiling is for .* a GPU"),
     ],
 )
 def test_unusable_options_are_refused(model, options, message):
     with pytest.raises(InputError, match=message):
-        Embedder.from_model(model, CARD, **options)
+        Embedder((model, CARD), **options)
 
 
 def test_float32_is_not_rounded_to_tf32_and_what_was_asked_for_elsewhere_stays():
@@ -251,7 +290,7 @@ def test_float32_is_not_rounded_to_tf32_and_what_was_asked_for_elsewhere_stays()
             return pictures.mean((2, 3))
 
     before, spy = asked_for(), Spy()
-    engine = TorchEngine(spy, CARD, "cpu", precision="float32")
+    engine = TorchEngine(spy, CARD, "cpu", "float32", plain=True)
     torch.set_float32_matmul_precision("high")
     try:
         engine(noise(1, *SIZE))
@@ -263,7 +302,7 @@ def test_float32_is_not_rounded_to_tf32_and_what_was_asked_for_elsewhere_stays()
 
 @pytest.mark.parametrize(
     ("capability", "expected"),
-    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+    [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")],
 )
 def test_only_gpus_that_compute_in_bfloat16_are_given_it(monkeypatch, capability, expected):
     asked: list[torch.device] = []

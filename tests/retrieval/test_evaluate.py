@@ -21,19 +21,6 @@ with warnings.catch_warnings():
     from torchreid.reid.metrics.rank import eval_market1501
 
 
-def random_sets(rng, num_query, num_gallery, dim, people, cameras, values=None):
-    def some(number, first_pid):
-        shape = (number, dim)
-        embeddings = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
-        return EmbeddingSet(
-            embeddings.astype(np.float32),
-            rng.integers(first_pid, people + 1, number),
-            rng.integers(0, cameras, number),
-        )
-
-    return some(num_query, 1), some(num_gallery, 0)
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -45,7 +32,7 @@ def random_sets(rng, num_query, num_gallery, dim, people, cameras, values=None):
     metric=st.sampled_from(["cosine", "euclidean"]),
 )
 def test_equals_torchreid_where_torchreid_is_well_defined(
-    seed, num_query, num_gallery, dim, people, cameras, metric
+    random_sets, seed, num_query, num_gallery, dim, people, cameras, metric
 ):
     query, gallery = random_sets(
         np.random.default_rng(seed), num_query, num_gallery, dim, people, cameras
@@ -83,7 +70,18 @@ def test_equals_torchreid_where_torchreid_is_well_defined(
     top_k=st.integers(1, 40),
 )
 def test_equals_the_definition_on_small_galleries_with_ties_junk_and_distractors(
-    answers, seed, num_query, num_gallery, dim, people, cameras, metric, camera_rule, ap, top_k
+    random_sets,
+    answers,
+    seed,
+    num_query,
+    num_gallery,
+    dim,
+    people,
+    cameras,
+    metric,
+    camera_rule,
+    ap,
+    top_k,
 ):
     query, gallery = random_sets(
         np.random.default_rng(seed), num_query, num_gallery, dim, people, cameras, values=[-1, 1]
@@ -135,7 +133,7 @@ def test_a_case_worked_by_hand():
     np.testing.assert_allclose(raw.topk_scores[0], -distances, rtol=1e-6)
 
 
-def test_identities_of_one_camera_are_refused_with_the_switch_named():
+def test_identities_of_one_camera_are_refused_with_the_switch_named(random_sets):
     rng = np.random.default_rng(0)
     query, gallery = random_sets(rng, 4, 30, 4, people=3, cameras=1)
     with pytest.raises(
@@ -145,7 +143,7 @@ def test_identities_of_one_camera_are_refused_with_the_switch_named():
     assert evaluate(query, gallery, camera_rule=False).valid.all()
 
 
-def test_sets_without_a_common_person_are_refused():
+def test_sets_without_a_common_person_are_refused(random_sets):
     rng = np.random.default_rng(0)
     query, gallery = random_sets(rng, 4, 30, 4, people=3, cameras=2)
     other = EmbeddingSet(gallery.embeddings, gallery.pids + 100, gallery.camids)
@@ -153,7 +151,7 @@ def test_sets_without_a_common_person_are_refused():
         evaluate(query, other)
 
 
-def test_the_summary_has_the_documented_names():
+def test_the_summary_has_the_documented_names(random_sets):
     query, gallery = random_sets(np.random.default_rng(1), 5, 60, 4, people=3, cameras=3)
     summary = evaluate(query, gallery).summary()
     assert list(summary) == [
@@ -172,7 +170,7 @@ def test_the_summary_has_the_documented_names():
     assert summary["num_gallery"] == 60
 
 
-def test_a_list_that_contradicts_the_count_is_a_defect():
+def test_a_list_that_contradicts_the_count_is_a_defect(random_sets):
     query, gallery = random_sets(np.random.default_rng(2), 3, 20, 4, people=2, cameras=3)
     result = evaluate(query, gallery)
     _check_agreement(result.first_rank, result.topk_indices, query, gallery)
@@ -181,7 +179,7 @@ def test_a_list_that_contradicts_the_count_is_a_defect():
 
 
 @pytest.mark.parametrize("side", ["query", "gallery"])
-def test_a_zero_row_is_named_under_cosine_and_accepted_under_euclidean(side):
+def test_a_zero_row_is_named_under_cosine_and_accepted_under_euclidean(random_sets, side):
     query, gallery = random_sets(np.random.default_rng(3), 5, 40, 4, people=2, cameras=3)
     {"query": query, "gallery": gallery}[side].embeddings[3] = 0
     with pytest.raises(InputError, match=f"{side} embeddings row 3 is zero"):
@@ -189,7 +187,7 @@ def test_a_zero_row_is_named_under_cosine_and_accepted_under_euclidean(side):
     assert evaluate(query, gallery, metric="euclidean").valid.any()
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_are_refused(random_sets):
     query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
     narrow = EmbeddingSet(query.embeddings[:, :3], query.pids, query.camids)
     junk = EmbeddingSet(query.embeddings, np.array([1, 1, -1, 1, 1]), query.camids)
@@ -213,13 +211,13 @@ def test_bad_arguments_are_refused():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_without_a_gpu_is_refused():
+def test_cuda_without_a_gpu_is_refused(random_sets):
     query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
     with pytest.raises(InputError, match="torch sees no GPU"):
         evaluate(query, gallery, device="cuda")
 
 
-def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(monkeypatch):
+def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(random_sets, monkeypatch):
     query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
     counted_on: list[str] = []
 
@@ -236,7 +234,7 @@ def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(monkeyp
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_a_gpu_gives_the_same_figures_and_lists(metric):
+def test_a_gpu_gives_the_same_figures_and_lists(random_sets, metric):
     query, gallery = random_sets(np.random.default_rng(5), 400, 20000, 256, 700, 6)
     gallery.embeddings[::5] = gallery.embeddings[0]
     cpu = evaluate(query, gallery, metric=metric, top_k=50, device="cpu")

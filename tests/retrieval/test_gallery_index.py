@@ -61,6 +61,8 @@ def test_blocks_do_not_change_the_answer():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "_QUERIES", 7)
         patch.setattr(index, "_ROWS", 64)
+        patch.setattr(index, "_ADDED", 100)
+        patch.setattr(index, "_TASK", 30)
         patch.setattr(index, "_SWEEP", 2000)
         again = GalleryIndex(gallery).search(query, 20)
     np.testing.assert_array_equal(scores, again[0])

@@ -19,7 +19,7 @@ from reid_dhm.retrieval.distances import Space, full_float32
 def tiles(height, width, segment):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_TILE", {"cpu": (height, width), "cuda": (height, width)})
-        patch.setattr(ranking, "_SEGMENT", segment)
+        patch.setattr(ranking, "SEGMENT", segment)
         yield
 
 

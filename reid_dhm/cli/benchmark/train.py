@@ -1,4 +1,4 @@
-"""``reid-dhm benchmark``: our figure, the peer's, and the ratio, measured in one run."""
+"""``reid-dhm benchmark train``: training and its input pipeline beside torchreid's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from reid_dhm.benchmarks.training import TrainingRates
     from reid_dhm.data.samples import Sample
 
-benchmark = typer.Typer(
-    help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
-)
 
-
-@benchmark.command("train")
 def train(
     config: Annotated[Path, typer.Argument(help="Backbone, size, batch and recipe.")] = Path(
         "configs/market1501_mobilenetv2_cpu.yaml"

@@ -1,0 +1,124 @@
+"""What a trained model loses in accuracy, and gains in speed, from float32 over bf16 to int8."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reid_dhm.data.samples import ReIDDataset
+from reid_dhm.evaluation import evaluate_dataset
+from reid_dhm.inference.agreement import cosines
+from reid_dhm.inference.checkpoints import open_checkpoint
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.export import export_model
+from reid_dhm.inference.openvino_engine import has_bf16
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TIMED = 2000  # gallery pictures that the rate is measured on
+_COMPARED = 256  # query pictures that embeddings are compared on
+_CALIBRATION = 300
+
+
+@dataclass(frozen=True)
+class PrecisionFigures:
+    """One precision of one model in OpenVINO.
+
+    Attributes:
+        precision: ``float32``, ``bf16`` or ``int8``.
+        mean_ap, rank1: on the dataset, between 0 and 1.
+        rate: pictures a second from files on disk, median over the rounds.
+        lowest, mean: cosines to eager PyTorch in float32.
+    """
+
+    precision: str
+    mean_ap: float
+    rank1: float
+    rate: float
+    lowest: float
+    mean: float
+
+
+def compare_precisions(
+    checkpoint: Path | str,
+    dataset: ReIDDataset,
+    calibration: Sequence[str],
+    rounds: int = 3,
+) -> list[PrecisionFigures]:
+    """Evaluate a checkpoint at every precision of the CPU, and measure the rates in turns.
+
+    int8 is quantised here, as ``reid-dhm export`` does; layers that it leaves in float32 run so.
+
+    Args:
+        checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
+        dataset: its query and gallery are ranked by cosine.
+        calibration: picture files of other people; 300 are taken, evenly.
+        rounds: turns of each precision.
+    """
+    model, card = open_checkpoint(checkpoint)
+    chosen = list(calibration[:: max(1, len(calibration) // _CALIBRATION)][:_CALIBRATION])
+    compared = [str(sample.path) for sample in dataset.query[:_COMPARED]]
+    timed = [str(sample.path) for sample in dataset.gallery[:_TIMED]]
+    expected = Embedder((model, card), "torch", "cpu", precision="float32")(compared)
+    with tempfile.TemporaryDirectory() as folder:
+        quantised = Path(folder) / "int8.xml"
+        export_model(model, card, "openvino", quantised, calibration=chosen)
+        embedders = {
+            precision: Embedder((model, card), "openvino", "cpu", precision=precision)
+            for precision in (["float32", "bf16"] if has_bf16() else ["float32"])
+        }
+        embedders["int8"] = Embedder(quantised, "openvino", "cpu", precision="float32")
+        cosine = {name: cosines(embed(compared), expected) for name, embed in embedders.items()}
+        rates = [
+            {name: _rate(embed, timed) for name, embed in embedders.items()} for _ in range(rounds)
+        ]
+        results = {name: evaluate_dataset(embed, dataset) for name, embed in embedders.items()}
+    return [
+        PrecisionFigures(
+            precision=name,
+            mean_ap=results[name].mAP,
+            rank1=results[name].cmc[1],
+            rate=statistics.median(row[name] for row in rates),
+            lowest=float(np.min(cosine[name])),
+            mean=float(np.mean(cosine[name])),
+        )
+        for name in embedders
+    ]
+
+
+def draw_precisions(figures: Sequence[PrecisionFigures], title: str) -> Figure:
+    """Accuracy against speed, a point for every precision."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for one in figures:
+        axes.plot(one.rate, 100 * one.mean_ap, "o", markersize=8)
+        axes.annotate(
+            f"{one.precision}\n{100 * one.mean_ap:.2f} %, {one.rate:.0f}/s",
+            (one.rate, 100 * one.mean_ap),
+            textcoords="offset points",
+            xytext=(0, 9),
+            ha="center",
+            fontsize="small",
+        )
+    axes.set(xlabel="pictures a second", ylabel="mAP, %", title=title)
+    accuracies = [100 * one.mean_ap for one in figures]
+    axes.set_xlim(0, 1.3 * max(one.rate for one in figures))
+    axes.set_ylim(min(accuracies) - 1, max(accuracies) + 1)  # a tenth of a point is no cliff
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _rate(embedder: Embedder, paths: Sequence[str]) -> float:
+    start = time.perf_counter()
+    embedder(paths)
+    return len(paths) / (time.perf_counter() - start)

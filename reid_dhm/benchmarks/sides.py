@@ -1,0 +1,96 @@
+"""What the retrieval benchmarks share: sides in processes of their own, their memory, their input.
+
+Both sides read the same file of embeddings, real or made up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
+
+_PEOPLE = 750
+_LABELLED = 13_115
+_NOISE = 2.0  # around a person's own direction; makes neither a perfect nor a hopeless ranking
+
+
+def made_up_sets(
+    num_query: int, num_gallery: int, dim: int, seed: int = 0
+) -> tuple[EmbeddingSet, EmbeddingSet]:
+    """People of Market-1501's number on six cameras; of the gallery beyond 13,115, distractors."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((_PEOPLE + 1, dim), dtype=np.float32)
+
+    def some(pids: np.ndarray) -> EmbeddingSet:
+        embeddings = rng.standard_normal((len(pids), dim), dtype=np.float32)
+        embeddings *= np.float32(_NOISE)
+        embeddings += directions[pids]
+        return EmbeddingSet(embeddings, pids, rng.integers(1, 7, len(pids)))
+
+    labelled = rng.integers(1, _PEOPLE + 1, min(num_gallery, _LABELLED))
+    distractors = np.zeros(num_gallery - len(labelled), dtype=np.int64)
+    gallery_pids = rng.permutation(np.concatenate([labelled, distractors]))
+    return some(rng.integers(1, _PEOPLE + 1, num_query)), some(gallery_pids)
+
+
+@contextmanager
+def made_up_file(num_query: int, num_gallery: int, dim: int) -> Iterator[Path]:
+    """An ``.npz`` of :func:`made_up_sets`, there as long as the context is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embeddings.npz"
+        write_evaluation_npz(path, *made_up_sets(num_query, num_gallery, dim))
+        yield path
+
+
+def in_a_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What ``measure(*arguments)`` returns in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of ``work``, a GPU's included."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def peak() -> Iterator[Callable[[], int]]:
+    """Watch this process; call what is yielded for the bytes it took above those at the start."""
+    process = psutil.Process()
+    before = highest = process.memory_info().rss
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.005):
+            highest = max(highest, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lambda: highest - before
+    finally:
+        done.set()
+        watcher.join()
+
+
+def times(larger: float | None, smaller: float) -> float | None:
+    """How many times longer one side takes; None where it was left out."""
+    return None if larger is None else larger / smaller

@@ -1,0 +1,20 @@
+"""``reid-dhm benchmark``: our figure, the peer's, and the ratio, measured in one run."""
+
+from __future__ import annotations
+
+import typer
+
+from reid_dhm.cli.benchmark.embed import embed, memory, precision
+from reid_dhm.cli.benchmark.rank import rank
+from reid_dhm.cli.benchmark.rerank import rerank
+from reid_dhm.cli.benchmark.train import train
+
+benchmark = typer.Typer(
+    help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
+)
+benchmark.command("embed")(embed)
+benchmark.command("memory")(memory)
+benchmark.command("precision")(precision)
+benchmark.command("rank")(rank)
+benchmark.command("rerank")(rerank)
+benchmark.command("train")(train)

@@ -1,0 +1,203 @@
+"""``reid-dhm benchmark embed``, ``memory`` and ``precision``: what embedding costs."""
+
+from __future__ import annotations
+
+import json as json_format
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reid_dhm.cli.options import DeviceOption, JsonOption, parse_size, write_json
+
+if TYPE_CHECKING:
+    from reid_dhm.benchmarks.embedding import EmbeddingRates
+    from reid_dhm.benchmarks.precision import PrecisionFigures
+
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Embed these; pictures of Market-1501's size otherwise."),
+]
+InputSizeOption = Annotated[
+    Any, typer.Option("--size", metavar="HxW", parser=parse_size, help="Of the network's input.")
+]
+CountOption = Annotated[int, typer.Option("--pictures", min=64, help="How many are embedded.")]
+
+
+def embed(
+    backbones: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BACKBONE]...", help="By default two OSNets, MobileNetV2 and ResNet-50."
+        ),
+    ] = None,
+    images: ImagesOption = None,
+    pictures: CountOption = 2000,
+    size: InputSizeOption = "256x128",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="About how long a turn lasts.")] = 3.0,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Picture files to embeddings: every engine beside torchreid's FeatureExtractor.
+
+    With --json, what a file of an earlier run with the same settings holds is not measured again.
+
+    Example: reid-dhm benchmark embed osnet_x0_25 --json embedding.json
+    """
+    from reid_dhm.benchmarks.embedding import BACKBONES, compare_embedding
+
+    settings = {
+        "images": None if images is None else str(images),
+        "pictures": pictures,
+        "size": list(size),
+        "rounds": rounds,
+        "seconds": seconds,
+        "device": device,
+    }
+    found = _earlier(json, settings)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = _pictures(images, pictures, Path(scratch))
+        for backbone in backbones or BACKBONES:
+            if backbone in found:
+                typer.echo(f"{backbone}: measured before, in {json}")
+                continue
+            rates = compare_embedding(backbone, paths, size, device, rounds, seconds)
+            _print(rates, size)
+            found[backbone] = asdict(rates)
+            if json is not None:
+                write_json(json, {"settings": settings, "backbones": found})
+
+
+def memory(
+    backbone: Annotated[str, typer.Argument(help="Of random weights.")] = "osnet_x0_25",
+    images: ImagesOption = None,
+    pictures: Annotated[int, typer.Option(min=1000, help="How many are embedded.")] = 100_000,
+    size: InputSizeOption = "256x128",
+    engine: Annotated[str, typer.Option(help="As in embed.")] = "auto",
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Resident memory while a long stream of pictures is embedded.
+
+    Two thousand files are taken again and again.
+
+    Example: reid-dhm benchmark memory --pictures 100000
+    """
+    from reid_dhm.benchmarks.embedding import memory_over
+    from reid_dhm.inference.embedder import Embedder
+    from reid_dhm.models.card import ModelCard
+
+    card = ModelCard(backbone, num_classes=1, size=size, neck="none", last_stride=2)
+    embedder = Embedder((card.build().eval(), card), engine, device)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = _pictures(images, 2000, Path(scratch))
+        found = memory_over(embedder, paths, pictures)
+    tenth = next(held for done, held in found if done >= pictures / 10)
+    peak = max(held for done, held in found if done >= pictures / 10)
+    mib = 2**20
+    typer.echo(
+        f"{pictures} pictures, {backbone}, {embedder.engine} in {embedder.precision}: "
+        f"{tenth / mib:.0f} MiB resident after a tenth, {found[-1][1] / mib:.0f} MiB at the end, "
+        f"{peak / mib:.0f} MiB at most between them"
+    )
+    if json is not None:
+        resident = [{"pictures": done, "bytes": held} for done, held in found]
+        write_json(json, {"backbone": backbone, "engine": embedder.engine, "resident": resident})
+
+
+def precision(
+    checkpoint: Annotated[Path, typer.Option(help="A run folder, or a .safetensors.")],
+    dataset: Annotated[str, typer.Option(help="Its name; training pictures calibrate int8.")],
+    data_root: Annotated[Path, typer.Option(help="Where datasets lie.")] = Path("datasets"),
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it, as .svg, .png or .pdf.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Accuracy against speed of a trained model in OpenVINO: float32, bf16 and int8.
+
+    Example: reid-dhm benchmark precision --checkpoint runs/demo --dataset market1501
+    """
+    from reid_dhm.benchmarks.precision import compare_precisions, draw_precisions
+    from reid_dhm.data.datasets import load_dataset
+
+    loaded = load_dataset(dataset, data_root)
+    calibration = [str(sample.path) for sample in loaded.train]
+    found = compare_precisions(checkpoint, loaded, calibration, rounds)
+    _print_precisions(found, f"{checkpoint} on {loaded.name}")
+    if json is not None:
+        write_json(json, [asdict(one) for one in found])
+    if figure is not None:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        draw_precisions(found, f"{loaded.name}, OpenVINO").savefig(figure)
+
+
+def _pictures(images: Path | None, count: int, scratch: Path) -> list[str]:
+    if images is not None:
+        from reid_dhm.cli.embed import pictures_below
+
+        return pictures_below(images)[:count]
+    from reid_dhm.benchmarks.pipeline import write_pictures
+
+    samples = write_pictures(scratch, num_people=-(-count // 16), pictures_each=16)
+    return [str(sample.path) for sample in samples[:count]]
+
+
+def _earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a file of the same settings holds already."""
+    if path is None or not path.is_file():
+        return {}
+    content = json_format.loads(path.read_text())
+    if content.get("settings") != settings:
+        raise typer.BadParameter(f"{path} was measured with other settings: give another --json")
+    return dict(content["backbones"])
+
+
+def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{rates.backbone}, {size[0]}x{size[1]}, pictures a second"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "from files", "times torchreid's", "in memory", "share", "cosine"):
+        table.add_column(column, justify="right" if column else "left")
+    for one in rates.engines:
+        mark = " *" if (one.engine, one.precision) == rates.chosen else ""
+        table.add_row(
+            f"{one.engine}, {one.precision}{mark}",
+            f"{one.files:.1f}",
+            f"{one.files / rates.torchreid:.2f}",
+            f"{one.memory:.1f}",
+            f"{one.share:.1%}",
+            f"{one.cosine:.6f}",
+        )
+    table.add_row(f"torchreid, lists of {rates.peer_list}", f"{rates.torchreid:.1f}", "1.00")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"* what auto takes; deploy() after DHM takes {rates.deployed:.3f} times the time of the "
+        "network never branched"
+    )
+
+
+def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("", "mAP", "rank-1", "pictures a second", "lowest cosine", "mean cosine"):
+        table.add_column(column, justify="right" if column else "left")
+    for one in found:
+        table.add_row(
+            one.precision,
+            f"{one.mean_ap:.2%}",
+            f"{one.rank1:.2%}",
+            f"{one.rate:.0f}",
+            f"{one.lowest:.5f}",
+            f"{one.mean:.5f}",
+        )
+    Console(soft_wrap=True).print(table)

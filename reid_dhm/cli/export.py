@@ -1,0 +1,116 @@
+"""``reid-dhm export``: a trained model as a file for other programs, verified as it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from reid_dhm.cli.options import (
+    BackboneOption,
+    JsonOption,
+    NeckOption,
+    SizeOption,
+    write_json,
+)
+
+_CALIBRATION = 300  # pictures that int8 is calibrated with
+_VERIFICATION = 64  # real pictures that a file is verified on
+
+INT8 = "Int8"
+
+
+def export(
+    checkpoint: Annotated[
+        Path,
+        typer.Option(help="A run folder, a .safetensors with its card, or others' weights."),
+    ],
+    format: Annotated[
+        Literal["onnx", "openvino", "torchscript", "safetensors"],
+        typer.Option(help="safetensors is weights and a card for reid-dhm itself."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="What to write, ending in .onnx, .xml, .pt or .safetensors."
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Real pictures to verify the file on, at any depth."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", rich_help_panel=INT8, help="Quantise; needs nncf.")
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=INT8,
+            metavar="DIR",
+            help="Pictures like those it will see, at any depth.",
+        ),
+    ] = None,
+    json: JsonOption = None,
+    backbone: BackboneOption = None,
+    size: SizeOption = None,
+    neck: NeckOption = None,
+) -> None:
+    """Write the deployed model: uint8 RGB pictures in, L2-normalised embeddings out.
+
+    Preprocessing is inside, any number of pictures is taken at once. The file is compared with
+    PyTorch's float32 embeddings and kept only if it agrees.
+
+    Example: reid-dhm export --checkpoint runs/demo --format onnx --output demo.onnx
+    """
+    if int8 != (calibration is not None):
+        raise typer.BadParameter("--int8 and --calibration DIR go together: give both or neither")
+    from reid_dhm.cli.embed import pictures_below
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.export import export_model
+
+    found = pictures_below(calibration) if calibration is not None else []
+    known = spread(found, _CALIBRATION)
+    # Verified on what it was not calibrated with, where there is enough.
+    others = sorted(set(found) - set(known)) or known
+    real = spread(pictures_below(images) if images is not None else others, _VERIFICATION)
+    opened = open_checkpoint(checkpoint, backbone, size, neck)
+    agreements = export_model(*opened, format, output, real, known)
+
+    kind = f"{format}, int8 of {len(known)} pictures" if int8 else f"{format}, float32"
+    typer.echo(f"{output}: {kind}")
+    for agreement in agreements:
+        typer.echo(
+            f"cosine to PyTorch in float32 on {agreement.count} {agreement.pictures} pictures: "
+            f"lowest {agreement.lowest:.6f}, mean {agreement.mean:.6f}"
+        )
+    if json is not None:
+        cosine = {
+            agreement.pictures: {
+                "count": agreement.count,
+                "lowest": agreement.lowest,
+                "mean": agreement.mean,
+            }
+            for agreement in agreements
+        }
+        figures = {
+            "output": str(output),
+            "format": format,
+            "precision": "int8" if int8 else "float32",
+            "bytes": output.stat().st_size + _beside(output),
+            "cosine": cosine,
+        }
+        write_json(json, figures)
+
+
+def spread(paths: list[str], count: int) -> list[str]:
+    """``count`` of the paths, evenly from first to last; all if there are no more."""
+    if len(paths) <= count:
+        return paths
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
+def _beside(output: Path) -> int:
+    """Bytes of OpenVINO's weights, which lie in a file of their own."""
+    weights = output.with_suffix(".bin")
+    return weights.stat().st_size if output.suffix == ".xml" else 0

@@ -1,0 +1,287 @@
+"""Writing a model for other programs, and proving that what was written gives its embeddings.
+
+A file takes uint8 RGB pictures (N, H, W, 3) and gives (N, D) float32 unit rows. It appears whole
+and verified, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid_dhm import __version__
+from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import AGREEMENT, cosines
+from reid_dhm.inference.checkpoints import fingerprint, what_embeds
+from reid_dhm.inference.exported import METADATA, ExportedModel
+from reid_dhm.inference.network import DeployedNetwork, example_pictures, installed, onnx_graph
+from reid_dhm.inference.quantisation import quantise
+from reid_dhm.inference.reading import Picture, read_batches
+from reid_dhm.inference.torch_engine import TorchEngine
+from reid_dhm.models.card import ModelCard, load_model, save_model
+from reid_dhm.models.reid import ReIDModel
+
+SUFFIXES = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "torchscript": ".pt",
+    "safetensors": ".safetensors",
+}
+"""Formats, and how their files must end so that they are known again."""
+
+INT8_AGREEMENT = 0.99
+"""Of int8, on average over real pictures; random ones lie outside of what it is calibrated for."""
+
+_INT8_MARGIN = 0.002  # above that on calibration pictures, since others do a little worse
+_JUDGED = 64  # calibration pictures that quantisation is judged on
+_RANDOM = 16  # made-up pictures that every file is verified on
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a written file's embeddings agree with eager PyTorch's in float32.
+
+    Attributes:
+        pictures: ``random`` or ``real``.
+        count: how many there were.
+        lowest: of their cosines.
+        mean: of their cosines.
+    """
+
+    pictures: str
+    count: int
+    lowest: float
+    mean: float
+
+
+def export_model(
+    model: ReIDModel | ExportedModel,
+    card: ModelCard,
+    format: str,
+    output: Path,
+    pictures: Sequence[Picture] = (),
+    calibration: Sequence[Picture] = (),
+) -> list[Agreement]:
+    """Write what of a model embeds: the main path, or the ensemble where its card asks for it.
+
+    Args:
+        model: of a checkpoint, in eval mode.
+        card: its card.
+        format: a key of :data:`SUFFIXES`; ``safetensors`` is weights with a card, for reid-dhm.
+        output: the file, ending as its format does; OpenVINO writes a ``.bin`` beside it, and
+            weights their card.
+        pictures: real ones to verify it with, beside random ones.
+        calibration: real ones to quantise it to int8 with (``onnx`` and ``openvino``); none for
+            float32.
+
+    Returns:
+        How the file agrees on random pictures, and on the real ones if there are any.
+
+    Raises:
+        InputError: what is no model to be exported, a package that is missing, or embeddings that
+            do not agree: some picture's cosine below 0.999, for int8 the mean of the real pictures'
+            below 0.99.
+    """
+    _refuse(model, format, output, bool(calibration))
+    chosen = what_embeds(model, card)
+    assert isinstance(chosen, ReIDModel)
+    if card.embedding == "main":
+        card = replace(card, branches=())
+    sample = _read(calibration, card)
+    facts = _metadata(chosen, card, format, sample)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
+        partial = Path(folder) / output.name
+        run = _WRITERS[format](chosen, card, partial, facts, sample)
+        real = _read(pictures, card) if len(pictures) else sample[:_JUDGED]
+        found = _verify(run, chosen, card, real)
+        if fault := _fault(found, int8=len(sample) > 0):
+            raise InputError(f"{output} is not kept, {fault}")
+        beside = [path for path in Path(folder).iterdir() if path != partial]
+        for path in (*beside, partial):
+            path.replace(output.with_name(path.name))
+    return found
+
+
+def _refuse(model: ReIDModel | ExportedModel, format: str, output: Path, int8: bool) -> None:
+    if format not in SUFFIXES:
+        raise InputError(f"format {format!r} is unknown: use {', '.join(SUFFIXES)}")
+    if isinstance(model, ExportedModel):
+        raise InputError(f"{model.path} is exported already: give the checkpoint it was made from")
+    if output.suffix != SUFFIXES[format]:
+        raise InputError(f"{output} is to be {format}: give a name that ends in {SUFFIXES[format]}")
+    if int8 and format not in ("onnx", "openvino"):
+        raise InputError(f"{format} is not written in int8: use onnx or openvino")
+    if not installed("onnx") and format in ("onnx", "openvino"):
+        raise InputError(f"{format} needs the package onnx: pip install onnx")
+    if not installed("openvino") and (
+        format == "openvino" or (format == "onnx" and not installed("onnxruntime"))
+    ):
+        raise InputError(f"{format} is verified with openvino, which is missing: install it")
+
+
+def _read(pictures: Sequence[Picture], card: ModelCard) -> np.ndarray:
+    """(N, H, W, 3) uint8; the first that cannot be read raises its error."""
+    if not pictures:
+        return np.empty((0, *card.size, 3), np.uint8)
+    (batch,) = read_batches(pictures, len(pictures), card.size)
+    for _, error in batch.faults:
+        raise error
+    return batch.pictures
+
+
+def _metadata(model: ReIDModel, card: ModelCard, format: str, sample: np.ndarray) -> dict[str, str]:
+    """What the file says of itself."""
+    mark = fingerprint(model, card)
+    if len(sample):
+        calibrated = hashlib.sha256(sample.tobytes()).hexdigest()
+        mark = hashlib.sha256(f"{mark} int8 {format} {calibrated}".encode()).hexdigest()
+    data = card.training.get("data", "unknown")
+    return {
+        "backbone": card.backbone,
+        "size": f"{card.size[0]}x{card.size[1]}",
+        "training_set": data if isinstance(data, str) else ", ".join(data),
+        "method": str(card.training.get("method", "unknown")),
+        "precision": "int8" if len(sample) else "float32",
+        "version": f"reid-dhm {__version__}",
+        "fingerprint": mark,
+        "card": json.dumps(asdict(card)),
+    }
+
+
+def _write_onnx(
+    model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
+) -> Run:
+    import onnx
+
+    graph = onnx.load_from_string(onnx_graph(model, card))
+    if len(sample):
+        judge = _judge(model, card, sample, lambda graph: _onnx_run(graph.SerializeToString()))
+        graph = quantise(graph, sample, judge, INT8_AGREEMENT + _INT8_MARGIN)
+    props = {f"{METADATA}.{key}": value for key, value in facts.items()}
+    onnx.helper.set_model_props(graph, props)
+    onnx.save(graph, path)
+    return _onnx_run(path)
+
+
+def _onnx_run(graph: bytes | Path) -> Run:
+    if installed("onnxruntime"):
+        from reid_dhm.inference.onnx_engine import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(graph, torch.device("cpu"))
+    from reid_dhm.inference.openvino_engine import OpenVINOEngine
+
+    return OpenVINOEngine(graph)
+
+
+def _write_openvino(
+    model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
+) -> Run:
+    from reid_dhm.inference.openvino_engine import OpenVINOEngine, openvino, read_graph
+
+    graph = read_graph(onnx_graph(model, card))
+    if len(sample):
+        judge = _judge(model, card, sample, OpenVINOEngine)
+        graph = quantise(graph, sample, judge, INT8_AGREEMENT + _INT8_MARGIN)
+    for key, value in facts.items():
+        graph.set_rt_info(value, [METADATA, key])
+    openvino().save_model(graph, str(path), compress_to_fp16=False)
+    return OpenVINOEngine(path)
+
+
+def _write_torchscript(
+    model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
+) -> Run:
+    network = _UnitRows(DeployedNetwork(model, card)).eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch would rather have its newer format asked for
+        traced = torch.jit.trace(network, example_pictures(card), check_trace=False)
+        frozen = torch.jit.freeze(traced)
+        torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
+        written = torch.jit.load(str(path))
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return written(torch.from_numpy(pictures)).numpy()
+
+    return run
+
+
+def _write_safetensors(
+    model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
+) -> Run:
+    save_model(model, card, path)
+    return TorchEngine(*load_model(path), device="cpu", plain=True)
+
+
+_WRITERS = {
+    "onnx": _write_onnx,
+    "openvino": _write_openvino,
+    "torchscript": _write_torchscript,
+    "safetensors": _write_safetensors,
+}
+
+
+class _UnitRows(nn.Module):
+    """The first of a network's outputs alone."""
+
+    def __init__(self, network: DeployedNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.network(pictures)[0]
+
+
+def _judge(
+    model: ReIDModel, card: ModelCard, sample: np.ndarray, engine: Callable[[Any], Run]
+) -> Callable[[Any], float]:
+    """Tells the mean cosine of a graph's embeddings to eager PyTorch's."""
+    judged = sample[:: max(1, len(sample) // _JUDGED)]
+    expected = TorchEngine(model, card, "cpu", plain=True)(judged)
+    return lambda graph: float(cosines(engine(graph)(judged), expected).mean())
+
+
+def _fault(found: Sequence[Agreement], int8: bool) -> str | None:
+    """What is wrong with a file, if anything is."""
+    for agreement in found:
+        if int8 and agreement.pictures == "random":
+            continue
+        kind, value, limit = (
+            ("mean", agreement.mean, INT8_AGREEMENT)
+            if int8
+            else ("lowest", agreement.lowest, AGREEMENT)
+        )
+        if not value >= limit:
+            mend = "export it without int8" if int8 else "choose another format"
+            return (
+                f"its embeddings of {agreement.count} {agreement.pictures} pictures differ from "
+                f"PyTorch's ({kind} cosine {value:.4f}, {limit} is asked for): {mend}"
+            )
+    return None
+
+
+def _verify(run: Run, model: ReIDModel, card: ModelCard, real: np.ndarray) -> list[Agreement]:
+    """Compare on random pictures and on real ones, the first of each alone in its batch."""
+    random = np.random.default_rng(0).integers(0, 256, (_RANDOM, *card.size, 3), np.uint8)
+    reference = TorchEngine(model, card, "cpu", plain=True)
+    found = []
+    for name, pictures in (("random", random), ("real", real)):
+        if len(pictures):
+            parts = (pictures[:1], pictures[1:])
+            written = np.concatenate([run(part) for part in parts if len(part)])
+            cosine = cosines(written, reference(pictures))
+            found.append(Agreement(name, len(pictures), float(cosine.min()), float(cosine.mean())))
+    return found

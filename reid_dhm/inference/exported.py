@@ -1,0 +1,101 @@
+"""Files that ``reid-dhm export`` wrote, opened again: what they say of themselves.
+
+Writing them is :mod:`reid_dhm.inference.export`'s, running them the engines'.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from reid_dhm.errors import InputError
+from reid_dhm.inference.network import installed
+from reid_dhm.models.card import ModelCard, parse_card
+
+GRAPH_SUFFIXES = (".onnx", ".xml")
+METADATA = "reid_dhm"
+"""What metadata lies under in an OpenVINO file; in an ONNX file it is a prefix of every key."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A graph in a file, in place of a :class:`~reid_dhm.models.reid.ReIDModel`.
+
+    Attributes:
+        path: ``.onnx`` or ``.xml``.
+        fingerprint: tells models apart, see :func:`reid_dhm.inference.checkpoints.fingerprint`.
+        precision: ``float32`` or ``int8``, what its weights are stored in.
+    """
+
+    path: Path
+    fingerprint: str
+    precision: str
+
+
+def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
+    """Read the metadata of an exported file.
+
+    Raises:
+        InputError: a file that cannot be read, or that somebody else wrote.
+    """
+    facts = read_metadata(path)
+    missing = [key for key in ("card", "fingerprint", "precision") if key not in facts]
+    if missing:
+        raise InputError(
+            f"{path} says nothing of its {missing[0]}, so reid-dhm did not write it: "
+            "export the model with reid-dhm export"
+        )
+    card = parse_card(facts["card"], source=path)
+    return ExportedModel(path, facts["fingerprint"], facts["precision"]), card
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What an exported file says of itself, by key; empty where it says nothing.
+
+    Raises:
+        InputError: a file that cannot be read, or whose reader is not installed.
+    """
+    return _of_onnx(path) if path.suffix == ".onnx" else _of_openvino(path)
+
+
+def _of_onnx(path: Path) -> dict[str, str]:
+    _need("onnx", path)
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # what a damaged file makes its parser raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path} is truncated or no ONNX ({reason}): export the model again"
+        ) from error
+    start = f"{METADATA}."
+    return {
+        entry.key.removeprefix(start): entry.value
+        for entry in model.metadata_props
+        if entry.key.startswith(start)
+    }
+
+
+def _of_openvino(path: Path) -> dict[str, str]:
+    _need("openvino", path)
+    from reid_dhm.inference.openvino_engine import read_graph
+
+    model = read_graph(path)
+    if not model.has_rt_info(METADATA):
+        return {}
+    return {str(key): str(value) for key, value in model.get_rt_info(METADATA).value.items()}
+
+
+def _need(package: str, path: Path) -> None:
+    if not installed(package):
+        raise InputError(f"{path} is read with {package}, which is missing: pip install {package}")
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, which holds a program."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())

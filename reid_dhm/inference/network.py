@@ -1,0 +1,117 @@
+"""The network as engines take it: the part that embeds, or one graph from uint8 pictures on.
+
+Reading, resizing and mirroring are the Embedder's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional as F
+
+from reid_dhm.errors import InputError
+from reid_dhm.models.card import ModelCard
+from reid_dhm.models.reid import ReIDModel
+
+logger = logging.getLogger(__name__)
+
+INPUT = "pictures"
+OUTPUTS = ("embeddings", "raw")  # unit rows, and as the model gives them
+RAW = OUTPUTS[1]
+
+_OPSET = 17
+
+
+class EmbeddingNetwork(nn.Module):
+    """What of a model embeds, as a module of its own.
+
+    Args:
+        model: in eval mode; kept, not copied.
+        card: which embedding is meant.
+    """
+
+    def __init__(self, model: ReIDModel, card: ModelCard) -> None:
+        super().__init__()
+        self.model = model
+        self.ensemble = card.embedding == "ensemble"
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(N, 3, H, W) float32, normalised → (N, D) embeddings, not normalised."""
+        return self.model.embed_ensemble(pictures) if self.ensemble else self.model.embed(pictures)
+
+    def folded(self) -> nn.Module:
+        """A copy whose convolutions do the work of the batch normalisations behind them."""
+        try:
+            return fuse(self)
+        except Exception as error:  # whatever a network does that cannot be traced
+            logger.debug("batch normalisations stay as they are: %s", error)
+            return self
+
+
+class DeployedNetwork(nn.Module):
+    """From uint8 pictures to embeddings: the normalisation of pixels lies inside.
+
+    Args:
+        model: in eval mode, on the CPU; kept, not copied.
+        card: its normalisation and which embedding is meant.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: ReIDModel, card: ModelCard) -> None:
+        super().__init__()
+        self.embedding = EmbeddingNetwork(model, card)
+        mean, std = torch.tensor(card.mean), torch.tensor(card.std)
+        self.register_buffer("scale", (1 / (255 * std))[:, None, None])
+        self.register_buffer("shift", (-mean / std)[:, None, None])
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W, 3) uint8 RGB → (N, D) float32 unit rows, and the same not normalised."""
+        raw = self.embedding(pictures.permute(0, 3, 1, 2).float() * self.scale + self.shift)
+        return F.normalize(raw), raw
+
+
+def example_pictures(card: ModelCard) -> Tensor:
+    """Two black pictures to trace a network with; a single one might be taken for a rule."""
+    return torch.zeros((2, *card.size, 3), dtype=torch.uint8)
+
+
+def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
+    """A serialised ONNX graph of any batch size, batch normalisations folded.
+
+    Its input is :data:`INPUT`, its outputs are :data:`OUTPUTS`; see :class:`DeployedNetwork`.
+
+    Raises:
+        InputError: the package onnx is not installed.
+    """
+    if not installed("onnx"):
+        raise InputError(
+            "graphs are made with the package onnx, which is missing: pip install onnx"
+        )
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        graph = Path(folder) / "graph.onnx"
+        warnings.simplefilter("ignore")  # of the exporter's future, and of shapes that it takes in
+        torch.onnx.export(
+            DeployedNetwork(model, card).eval(),
+            (example_pictures(card),),
+            graph,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "N"} for name in (INPUT, *OUTPUTS)},
+            opset_version=_OPSET,
+            dynamo=False,  # the newer exporter takes ten times as long to the same graph
+        )
+        return graph.read_bytes()
+
+
+def installed(*packages: str) -> bool:
+    """Whether all of these packages can be imported; none is."""
+    return all(importlib.util.find_spec(package) is not None for package in packages)

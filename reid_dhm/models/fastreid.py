@@ -1,0 +1,123 @@
+"""Checkpoints of fast-reid's plain ResNets, whose file holds the backbone and the neck behind it.
+
+Their backbone is torchvision's but for its first pooling, see
+:data:`reid_dhm.models.providers.BACKBONES`; the last stride is 1, as in all their re-ID recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.errors import InputError
+from reid_dhm.models.backbones import Backbone
+from reid_dhm.models.card import ModelCard
+from reid_dhm.models.providers import BACKBONES
+from reid_dhm.models.reid import ReIDModel
+from reid_dhm.models.weights import load_weights
+
+RGB = tuple[float, float, float]
+
+PREFIX = "fastreid_"
+
+_NECKS = ("heads.bottleneck.0.", "heads.bnneck.")  # since version 1.0, and before
+_EXPONENT = "heads.pool_layer.p"
+_FOREIGN_PARTS = {".IN.": "IBN", "backbone.NL_": "non-local", ".se.": "squeeze-and-excitation"}
+
+
+def is_theirs(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are a fast-reid baseline's: a backbone and heads, by these names."""
+    return all(any(k.startswith(part) for k in tensors) for part in ("backbone.", "heads."))
+
+
+def build_model(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    backbone: str,
+    size: tuple[int, int],
+    neck: str | None = None,
+) -> tuple[ReIDModel, ModelCard]:
+    """Rebuild the model that fast-reid tests, in eval mode.
+
+    A file does not tell average pooling from other pooling without parameters: it is taken for
+    average pooling, and for GeM where it holds an exponent.
+
+    Args:
+        path: what error messages call it.
+        tensors: its state dict.
+        backbone: ``resnet18``, ``34``, ``50`` or ``101``, with or without the prefix
+            ``fastreid_``.
+        size: (height, width) of the input in pixels.
+        neck: ``bnneck`` for the feature behind their neck, which they test; ``none`` for the one
+            before it; ``None`` for ``bnneck`` where the file holds a neck.
+
+    Raises:
+        InputError: another architecture, or a neck that the file does not hold.
+    """
+    name = backbone if backbone.startswith(PREFIX) else PREFIX + backbone
+    if name not in BACKBONES:
+        known = ", ".join(key for key in BACKBONES if key.startswith(PREFIX))
+        raise InputError(f"{path} is fast-reid's, of which {backbone} cannot be read: use {known}")
+    for sign, part in _FOREIGN_PARTS.items():
+        if any(sign in key for key in tensors):
+            raise InputError(
+                f"{path} has {part} layers, which {name} has not: of fast-reid's models, plain "
+                "ResNets alone can be read"
+            )
+    bn = _neck_of(tensors)
+    if any(value.dim() > 1 for value in bn.values()):
+        raise InputError(
+            f"{path} reduces its embedding by a convolution (EMBEDDING_DIM), which cannot be read: "
+            "pass a model without"
+        )
+    if neck is None:
+        neck = "bnneck" if bn else "none"
+    if neck == "bnneck" and not bn:
+        raise InputError(f"neck is bnneck, but {path} holds no neck: use none")
+
+    provider = BACKBONES[name]
+    resnet = provider.create()
+    inside = {
+        key.removeprefix("backbone."): value
+        for key, value in tensors.items()
+        if key.startswith("backbone.")
+    }
+    load_weights(resnet, inside, source=path, unused=provider.unused)
+    card = ModelCard(
+        name,
+        num_classes=1,  # nothing reads a classifier after training
+        size=size,
+        pooling="gem" if _EXPONENT in tensors else "avg",
+        neck=neck,
+        last_stride=1,
+        mean=_of_pixels(tensors.get("pixel_mean"), IMAGENET_MEAN),
+        std=_of_pixels(tensors.get("pixel_std"), IMAGENET_STD),
+    )
+    trunk = Backbone(name, provider.split(resnet), card.last_stride)
+    model = ReIDModel(trunk, card.num_classes, (), card.pooling, card.neck)
+    if neck == "bnneck":
+        load_weights(model.head.neck, bn, source=path)
+    if _EXPONENT in tensors:
+        load_weights(model.head.pool, {"p": tensors[_EXPONENT].reshape(())}, source=path)
+    return model.eval(), card
+
+
+def _neck_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the neck by their own names; none where there is no neck."""
+    return {
+        key.removeprefix(prefix): value
+        for prefix in _NECKS
+        for key, value in tensors.items()
+        if key.startswith(prefix)
+    }
+
+
+def _of_pixels(values: Tensor | None, default: RGB) -> RGB:
+    """What old files say of pixels 0 … 255, for pixels 0 … 1."""
+    if values is None:
+        return default
+    red, green, blue = (values.double().flatten() / 255).tolist()
+    return red, green, blue

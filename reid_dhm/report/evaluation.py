@@ -1,0 +1,152 @@
+"""The report on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reid_dhm.report import figures, overview, selection
+from reid_dhm.report.cards import Deck, QueryLists, listed_paths, rankings_of, thumbnail_names
+from reid_dhm.report.content import Evaluation, Progress, scores_of
+from reid_dhm.report.embedding_map import draw_map
+from reid_dhm.report.folder import report_folder, write_results
+from reid_dhm.report.pages import Pages
+from reid_dhm.report.progress import counter
+from reid_dhm.report.selection import Rows
+from reid_dhm.report.svg import Drawing
+from reid_dhm.report.tables import PER_QUERY, evaluation_results, write_per_query
+from reid_dhm.report.thumbnails import write_activation, write_thumbnails
+from reid_dhm.retrieval import RetrievalResult
+
+_EXAMPLES = 3  # mistakes shown of each confused pair
+
+
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    *,
+    num_lists: int = 12,
+    seed: int = 0,
+    map_people: Sequence[int] | int | None = None,
+    on_progress: Progress | None = None,
+) -> list[str]:
+    """Write a folder that opens in a browser from disk: ``index.html`` and what it needs.
+
+    Args:
+        folder: appears whole or not at all; an earlier report there is replaced.
+        num_lists: queries in each section of the overview, and confused pairs.
+        seed: draws the random queries, and the map.
+        map_people: pids to draw a map of, or how many (the most confused first); None for no map.
+        on_progress: told the pictures and pages done, and all there are.
+
+    Returns:
+        Why each picture that could not be read could not; the report has empty boxes there.
+
+    Raises:
+        InputError: if ``folder`` holds something that is no report, or a map cannot be drawn.
+    """
+    with report_folder(folder) as fresh:
+        return _write(fresh, evaluation, num_lists, seed, map_people, on_progress)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Queries of the overview, under a heading."""
+
+    id: str
+    title: str
+    about: str
+    rows: Rows
+
+
+def _write(
+    folder: Path,
+    evaluation: Evaluation,
+    num_lists: int,
+    seed: int,
+    wanted: Sequence[int] | int | None,
+    on_progress: Progress | None,
+) -> list[str]:
+    query, final = evaluation.query, evaluation.final
+    sections = _sections(final, query.pids, num_lists, seed)
+    confused = selection.confusions(evaluation, final, num_lists)
+    drawings = _drawings(evaluation)
+    people_map = None
+    if wanted is not None:
+        people = selection.map_people(evaluation, wanted, confused, seed)
+        people_map = draw_map(evaluation, people, seed)
+
+    rankings = rankings_of(evaluation)
+    names = thumbnail_names(query, evaluation.gallery, rankings)
+    count = counter(on_progress, len(names) + len(query))
+    thumbnails = write_thumbnails(folder, names, count)
+    deck = Deck(query, evaluation.gallery, rankings, thumbnails)
+    examples = {pair: pair.queries[:_EXAMPLES] for pair in confused}
+    if evaluation.activation is not None:
+        shown: list[Iterable[int]] = [*(section.rows for section in sections), *examples.values()]
+        paths = listed_paths(deck, [row for rows in shown for row in rows])
+        write_activation(folder, thumbnails, paths, evaluation.activation)
+
+    pages = Pages(folder, evaluation.name, len(query))
+    pages.write_queries(deck, count, files=True, judged=final)
+    pages.write_figures([*drawings, *([people_map] if people_map else [])])
+    pages.write(
+        "index.html",
+        "evaluation.html",
+        **overview.blocks(evaluation),
+        drawings=drawings,
+        score_names=deck.score_names,
+        sections=[(section, _cards(deck, section.rows)) for section in sections],
+        confused=[(pair, _cards(deck, rows)) for pair, rows in examples.items()],
+        map=people_map,
+        activation=bool(thumbnails.maps),
+        faults=thumbnails.faults,
+    )
+    write_per_query(folder / PER_QUERY, rankings)
+    results = evaluation_results(evaluation, confused, len(thumbnails.faults))
+    write_results(folder, "evaluation", results)
+    return thumbnails.faults
+
+
+def _sections(result: RetrievalResult, pids: Rows, count: int, seed: int) -> list[_Section]:
+    return [
+        _Section(
+            "worst",
+            "Worst queries",
+            "The lowest average precision (AP), one query of each person.",
+            selection.worst_queries(result, pids, count),
+        ),
+        _Section(
+            "random",
+            "Random queries",
+            f"Drawn with seed {seed}: what an ordinary search looks like.",
+            selection.random_queries(result, count, seed),
+        ),
+        _Section(
+            "best",
+            "Best queries",
+            "The highest average precision (AP), one query of each person.",
+            selection.best_queries(result, pids, count),
+        ),
+    ]
+
+
+def _cards(deck: Deck, rows: Iterable[int]) -> list[QueryLists]:
+    return [deck.lists(int(row)) for row in rows]
+
+
+def _drawings(evaluation: Evaluation) -> list[Drawing]:
+    stages = [("", evaluation.result)]
+    if evaluation.reranked is not None:
+        stages = [
+            ("before re-ranking", evaluation.result),
+            ("after re-ranking", evaluation.reranked),
+        ]
+    scores = scores_of(evaluation.pairs.metric)
+    return [
+        figures.cmc_curve(stages),
+        figures.precision_histogram(stages),
+        figures.score_distributions(evaluation.pairs, evaluation.points, scores),
+        figures.roc_curve([("", evaluation.pairs, evaluation.points)]),
+    ]

@@ -1,0 +1,170 @@
+"""The overview's blocks of figures: how good, where it fails, which threshold, camera by camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.report.content import Evaluation, Intervals, scores_of
+from reid_dhm.report.selection import worst_camera_pair
+from reid_dhm.retrieval import RetrievalResult
+from reid_dhm.retrieval.cameras import CameraPairs
+from reid_dhm.retrieval.confidence import Estimate
+
+_CHANGES = ("multi-query", "database-side augmentation", "query expansion", "re-ranking")
+_DEPTH = 0.55  # of the worst cell of a matrix; text stays readable on it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Headline figures, before or after re-ranking; the title is empty without re-ranking."""
+
+    title: str
+    headline: list[tuple[str, float, Estimate | None]]
+    others: list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A camera pair's figure; ``shade`` from 0 (best of its matrix) to the darkest."""
+
+    value: float | None
+    count: int
+    shade: str | None
+    worst: bool
+
+
+def blocks(evaluation: Evaluation) -> dict[str, Any]:
+    """What the overview's template needs to show the figures."""
+    final = evaluation.final
+    return {
+        "protocol": protocol_text(evaluation),
+        "aside": aside(evaluation),
+        "counts": {
+            "queries": len(evaluation.query),
+            "valid": int(final.valid.sum()),
+            "gallery": final.num_gallery,
+        },
+        "stages": _stages(evaluation),
+        # Under draws of the gallery, the mean over them.
+        "wrong": float(np.nansum(1 - final.hits(1))),
+        "facts_of": evaluation.facts,
+        **_thresholds(evaluation),
+        **_matrices(evaluation.cameras),
+    }
+
+
+def _stages(evaluation: Evaluation) -> list[Stage]:
+    first = _stage("", evaluation.result, evaluation.intervals)
+    if evaluation.reranked is None:
+        return [first]
+    after = _stage("After re-ranking", evaluation.reranked, evaluation.reranked_intervals or {})
+    return [after, replace(first, title="Before re-ranking")]
+
+
+def _stage(title: str, result: RetrievalResult, intervals: Intervals) -> Stage:
+    figures_of = {"mAP": result.mAP, "rank-1": result.cmc[1], "mINP": result.mINP}
+    keys = {"rank-1": "rank1"}
+    return Stage(
+        title,
+        [
+            (label, value, intervals.get(keys.get(label, label)))
+            for label, value in figures_of.items()
+        ],
+        [(k, value) for k, value in result.cmc.items() if k != 1],
+    )
+
+
+def _thresholds(evaluation: Evaluation) -> dict[str, Any]:
+    """What the block on thresholds and its captions need."""
+    scores = scores_of(evaluation.pairs.metric)
+    calibration = evaluation.calibration
+    half = prior = level = None
+    if calibration is not None and calibration.slope > 0:
+        half = scores.text(-calibration.intercept / calibration.slope)
+        prior = f"{calibration.prior * 100:.2g}%"
+    for estimate in evaluation.final_intervals.values():
+        level = estimate.level
+    return {
+        "scores": scores,
+        "points": evaluation.points,
+        "half": half,
+        "prior": prior,
+        "level": level,
+    }
+
+
+def _matrices(cameras: CameraPairs) -> dict[str, Any]:
+    """The camera pairs as tables of shaded cells, and the worst of them."""
+    worst = worst_camera_pair(cameras)
+    pair = None
+    if worst is not None:
+        row, column = worst
+        pair = {
+            "query": f"camera {cameras.query_cameras[row]}",
+            "gallery": f"camera {cameras.gallery_cameras[column]}",
+            "rank1": float(cameras.rank1[worst]),
+            "mean_ap": float(cameras.mean_ap[worst]),
+            "num_queries": int(cameras.num_queries[worst]),
+        }
+    return {
+        "cameras": {
+            "query": cameras.query_cameras.tolist(),
+            "gallery": cameras.gallery_cameras.tolist(),
+        },
+        "worst_pair": pair,
+        "matrices": [
+            {"title": title, "rows": _cells(values, cameras.num_queries, worst)}
+            for title, values in (("rank-1", cameras.rank1), ("mAP", cameras.mean_ap))
+        ],
+    }
+
+
+def _cells(
+    values: NDArray[np.float64], counts: NDArray[np.int64], worst: tuple[int, int] | None
+) -> list[list[Cell]]:
+    known = values[np.isfinite(values)]
+    best = float(known.max(initial=0))
+    span = float(best - known.min(initial=best)) or 1.0
+    cells = []
+    for row, line in enumerate(values.tolist()):
+        cells.append(
+            [
+                Cell(None, 0, None, False)
+                if np.isnan(value)
+                else Cell(
+                    value,
+                    int(counts[row, column]),
+                    f"{_DEPTH * (best - value) / span:.2f}",
+                    (row, column) == worst,
+                )
+                for column, value in enumerate(line)
+            ]
+        )
+    return cells
+
+
+def aside(evaluation: Evaluation) -> str:
+    """Of figures that are not of the last ranking: which one they are of."""
+    if evaluation.reranked is not None:
+        return ", before re-ranking"
+    drawn = evaluation.result.protocol.gallery == "single-shot"
+    return ", in the whole gallery" if drawn else ""
+
+
+def protocol_text(evaluation: Evaluation) -> str:
+    """How the ranking was defined, in a line."""
+    protocol = evaluation.result.protocol
+    facts = evaluation.facts.get("Protocol", {})
+    changed = "".join(f", {name} ({facts[name]})" for name in _CHANGES if name in facts)
+    rule = "" if protocol.camera_rule else ", own camera ranked as well"
+    drawn = ""
+    if protocol.gallery == "single-shot":
+        drawn = (
+            f", the mean of {protocol.repeats} draws of one picture of each person; lists rank all"
+        )
+    kind = "" if protocol.ap == "standard" else f", {protocol.ap} AP"
+    return f"{scores_of(protocol.metric).name} ({protocol.metric}){rule}{kind}{drawn}{changed}"

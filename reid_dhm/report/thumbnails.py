@@ -1,0 +1,122 @@
+"""Small pictures of a report: each picture file once, and activation maps to lay over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.data.pictures import read_picture, resize_picture
+from reid_dhm.errors import InputError
+
+HEIGHT = 128
+WIDTH = 192  # pictures wider than this are made lower than HEIGHT
+_QUALITY = 80
+_JOB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture: its file inside the report's folder, and its size in pixels."""
+
+    href: str
+    width: int
+    height: int
+
+
+@dataclass
+class Thumbnails:
+    """What became of the pictures.
+
+    Attributes:
+        of: thumbnail of each picture path that could be read.
+        faults: why each of the others could not, as a sentence.
+        maps: file of each path's activation map.
+    """
+
+    of: dict[str, Thumbnail] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    maps: dict[str, str] = field(default_factory=dict)
+
+
+def write_thumbnails(
+    folder: Path, names: Mapping[str, str], on_done: Callable[[int], None]
+) -> Thumbnails:
+    """Write ``thumbs/NAME.jpg`` for every picture path; one that cannot be read is a fault.
+
+    Pictures are encoded anew, so that no metadata of theirs is passed on.
+
+    Args:
+        folder: of the report.
+        names: path → name of its thumbnail, without suffix.
+        on_done: told the number of pictures done since it was last called.
+    """
+    (folder / "thumbs").mkdir()
+    made = Thumbnails()
+    paths = list(names)
+    jobs = [paths[start : start + _JOB] for start in range(0, len(paths), _JOB)]
+
+    def work(job: Sequence[str]) -> list[Thumbnail | str]:
+        return [_write(folder, path, f"thumbs/{names[path]}.jpg") for path in job]
+
+    with ThreadPoolExecutor() as pool:
+        for job, written in zip(jobs, pool.map(work, jobs), strict=True):
+            for path, thumbnail in zip(job, written, strict=True):
+                if isinstance(thumbnail, Thumbnail):
+                    made.of[path] = thumbnail
+                else:
+                    made.faults.append(thumbnail)
+            on_done(len(job))
+    return made
+
+
+def write_activation(
+    folder: Path,
+    thumbnails: Thumbnails,
+    paths: Iterable[str],
+    activation: Callable[[Sequence[str]], Sequence[NDArray[np.float32]]],
+) -> None:
+    """Write ``activation/NAME.png`` for those of the paths that have a thumbnail.
+
+    A map keeps its own, low resolution: browsers enlarge it smoothly.
+    """
+    readable = [path for path in dict.fromkeys(paths) if path in thumbnails.of]
+    (folder / "activation").mkdir()
+    for path, strength in zip(readable, activation(readable), strict=True):
+        href = f"activation/{Path(thumbnails.of[path].href).stem}.png"
+        (folder / href).write_bytes(_encode(".png", _heat(strength)))
+        thumbnails.maps[path] = href
+
+
+def _write(folder: Path, path: str, href: str) -> Thumbnail | str:
+    try:
+        picture = read_picture(path)
+    except InputError as fault:
+        return str(fault)
+    height, width = picture.shape[:2]
+    scale = min(1.0, HEIGHT / height, WIDTH / width)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    small = cv2.cvtColor(resize_picture(picture, size), cv2.COLOR_RGB2BGR)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    (folder / href).write_bytes(_encode(".jpg", small, quality))
+    return Thumbnail(href, size[1], size[0])
+
+
+def _heat(strength: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(h, w, 4) BGRA: the stronger, the warmer and the less transparent."""
+    level = np.round(np.clip(strength, 0, 1) * 255).astype(np.uint8)
+    return np.dstack(
+        [cv2.applyColorMap(level, cv2.COLORMAP_TURBO), (level * 0.65).astype(np.uint8)]
+    )
+
+
+def _encode(suffix: str, picture: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    encoded, data = cv2.imencode(suffix, picture, list(options))
+    if not encoded:
+        raise RuntimeError(f"OpenCV could not encode a {suffix} picture")
+    return data.tobytes()

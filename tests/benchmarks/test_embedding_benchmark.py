@@ -1,0 +1,113 @@
+"""The embedding benchmark: both sides embed the same, and its figures are what they say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from reid_dhm.benchmarks import embedding
+from reid_dhm.benchmarks.embedding import (
+    EmbeddingRates,
+    EngineRates,
+    compare_embedding,
+    deployed_cost,
+    memory_over,
+)
+from reid_dhm.benchmarks.pipeline import write_pictures
+from reid_dhm.cli.benchmark import benchmark
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.models.card import ModelCard
+
+SIZE = (64, 32)
+CARD = ModelCard("osnet_x0_25", 1, SIZE, neck="none", last_stride=2)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return [str(sample.path) for sample in write_pictures(folder, 4, 16)]
+
+
+def test_every_side_embeds_the_same_pictures_to_the_same(paths: list[str]) -> None:
+    rates = compare_embedding("osnet_x0_25", paths, SIZE, "cpu", rounds=1, seconds=0.05)
+    assert rates.torchreid > 0
+    assert ("torch", "float32") in [(one.engine, one.precision) for one in rates.engines]
+    assert rates.chosen in [(one.engine, one.precision) for one in rates.engines]
+    for one in rates.engines:
+        assert one.files > 0
+        assert one.share == pytest.approx(one.files / one.memory)
+        assert one.cosine >= (0.9999 if one.precision == "float32" else 0.99)
+
+
+def test_the_peer_reads_and_embeds_as_it_always_does(paths: list[str]) -> None:
+    torch.manual_seed(0)
+    card = replace(CARD, size=(256, 128))  # enlarged, pictures are the same pixels on both sides
+    model = card.build().eval()
+    peer, length = embedding._torchreid_extractor(model, card, torch.device("cpu"), paths)
+    assert length in (8, 32, 64)
+    ours = Embedder((model, card), "torch", "cpu", normalize=False, precision="float32")
+    np.testing.assert_allclose(peer(paths[:9]), ours(paths[:9]), rtol=1e-3, atol=1e-4)
+
+
+def test_what_deploy_costs_is_a_ratio_near_one() -> None:
+    assert 0.2 < deployed_cost("resnet18", SIZE, torch.device("cpu"), rounds=1) < 5
+
+
+def test_memory_is_noted_along_the_way(paths: list[str]) -> None:
+    embedder = Embedder((CARD.build().eval(), CARD), "torch", "cpu", precision="float32")
+    found = memory_over(embedder, paths, count=300, every=100)
+    assert [done for done, _ in found] == [32, 160, 288, 300]  # batches of 32
+    assert min(held for _, held in found) > 2**20
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Backbones that were measured, with made-up figures in place of measuring."""
+    asked: list[str] = []
+
+    def compare(backbone: str, *_: object) -> EmbeddingRates:
+        asked.append(backbone)
+        ours = EngineRates("openvino", "bf16", 800.0, 1000.0, 0.8, 0.9999)
+        return EmbeddingRates(backbone, 100.0, 32, (ours,), ("openvino", "bf16"), 1.01)
+
+    monkeypatch.setattr(embedding, "compare_embedding", compare)
+    command = importlib.import_module("reid_dhm.cli.benchmark.embed")
+    monkeypatch.setattr(command, "_pictures", lambda *_: [])
+    return asked
+
+
+def call(*arguments: object) -> str:
+    outcome = CliRunner().invoke(benchmark, [str(one) for one in arguments])
+    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return outcome.output
+
+
+def test_figures_are_printed_as_ratios(measured: list[str]) -> None:
+    shown = call("embed", "osnet_x0_25")
+    for figure in ("8.00", "80.0%", "1.010 times", "lists of 32"):
+        assert figure in shown
+
+
+def test_what_was_measured_is_not_measured_again(measured: list[str], tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    call("embed", "osnet_x0_25", "--json", figures)
+    call("embed", "osnet_x0_25", "resnet50", "--json", figures)
+    assert measured == ["osnet_x0_25", "resnet50"]
+    assert list(json.loads(figures.read_text())["backbones"]) == ["osnet_x0_25", "resnet50"]
+    assert "other settings" in call("embed", "resnet50", "--rounds", 1, "--json", figures)
+    assert measured == ["osnet_x0_25", "resnet50"]
+
+
+def test_all_four_networks_are_measured_by_default(measured: list[str]) -> None:
+    call("embed")
+    assert measured == ["osnet_x0_25", "osnet_x1_0", "mobilenet_v2", "resnet50"]
+    assert isinstance(benchmark, typer.Typer)

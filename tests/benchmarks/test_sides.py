@@ -1,0 +1,23 @@
+"""What retrieval benchmarks are measured on, and with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid_dhm.benchmarks.sides import made_up_sets, peak
+
+
+def test_made_up_sets_have_the_asked_size_and_distractors_beyond_market_1501():
+    query, gallery = made_up_sets(7, 13_200, 4)
+    assert query.embeddings.shape == (7, 4)
+    assert gallery.embeddings.shape == (13_200, 4)
+    assert np.count_nonzero(gallery.pids == 0) == 13_200 - 13_115
+
+
+def test_the_peak_is_seen_after_it_has_passed():
+    with peak() as above:
+        held = np.ones(2**26, dtype=np.uint8)
+        for _ in range(20):
+            held += 1
+        del held
+    assert 2**26 <= above() < 2**28

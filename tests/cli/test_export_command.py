@@ -1,0 +1,96 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid_dhm.cli.export import spread
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.network import installed
+
+TOOL = Path(__file__).parents[2] / "tools" / "export.py"
+
+onnx = pytest.mark.skipif(
+    not (installed("onnx") and (installed("onnxruntime") or installed("openvino"))),
+    reason="needs onnx, and onnxruntime or openvino",
+)
+
+
+@onnx
+def test_tool_writes_a_file_that_embeds_as_the_run_does(market, trained_run, tmp_path):
+    output, pictures = tmp_path / "new" / "model.onnx", market / "query"
+    done = subprocess.run(
+        [
+            *(sys.executable, TOOL, "--checkpoint", trained_run, "--format", "onnx"),
+            *("--output", output, "--images", pictures),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "onnx, float32" in done.stdout
+    assert "on 16 random pictures: lowest 1.0" in done.stdout or "lowest 0.9999" in done.stdout
+    assert "on 6 real pictures" in done.stdout
+    paths = sorted(pictures.glob("*.jpg"))
+    expected = Embedder(trained_run, engine="torch", device="cpu", precision="float32")(paths)
+    found = Embedder(output, precision="float32")(paths)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_figures_are_written_for_machines(run, trained_run, tmp_path):
+    output, figures = tmp_path / "model.safetensors", tmp_path / "figures.json"
+    options = ("--format", "safetensors", "--output", output, "--json", figures)
+    assert run("export", "--checkpoint", trained_run, *options).code == 0
+    assert json.loads(figures.read_text()) == {
+        "output": str(output),
+        "format": "safetensors",
+        "precision": "float32",
+        "bytes": output.stat().st_size,
+        "cosine": {
+            "random": {"count": 16, "lowest": pytest.approx(1), "mean": pytest.approx(1)},
+        },
+    }
+
+
+@pytest.mark.skipif(
+    not installed("nncf", "openvino", "onnx"), reason="needs nncf, openvino and onnx"
+)
+def test_int8_is_calibrated_with_a_folder(run, market, trained_run, tmp_path):
+    output, figures = tmp_path / "model.xml", tmp_path / "figures.json"
+    outcome = run(
+        *("export", "--checkpoint", trained_run, "--format", "openvino", "--output", output),
+        *("--int8", "--calibration", market, "--json", figures),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "openvino, int8 of 21 pictures" in outcome.out
+    found = json.loads(figures.read_text())
+    assert found["precision"] == "int8"
+    assert found["cosine"]["real"]["mean"] >= 0.99
+    assert found["bytes"] == output.stat().st_size + output.with_suffix(".bin").stat().st_size
+    assert Embedder(output).precision == "int8"
+
+
+@pytest.mark.parametrize("options", [("--int8",), ("--calibration", ".")])
+def test_int8_and_its_pictures_go_together(run, trained_run, tmp_path, options):
+    given = ("--checkpoint", trained_run, "--format", "onnx", "--output", tmp_path / "a.onnx")
+    outcome = run("export", *given, *options)
+    assert outcome.code == 2
+    assert "go together" in outcome.err
+
+
+def test_a_name_that_does_not_fit_the_format_is_one_line(run, trained_run, tmp_path):
+    options = ("--format", "onnx", "--output", tmp_path / "model.xml")
+    outcome = run("export", "--checkpoint", trained_run, *options)
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ")
+    assert "ends in .onnx" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_pictures_are_taken_evenly():
+    paths = [str(number) for number in range(10)]
+    assert spread(paths, 20) == paths
+    assert spread(paths, 5) == ["0", "2", "4", "6", "8"]
+    assert spread(paths, 3) == ["0", "3", "6"]

@@ -1,0 +1,311 @@
+"""Every engine gives the embeddings of eager PyTorch, and the one that does not is not taken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import CheckedEngine, Choice, cosines
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.engines import build_engine
+from reid_dhm.inference.network import EmbeddingNetwork, installed
+from reid_dhm.inference.torch_engine import TorchEngine, cpu_has_bf16
+
+HAS_OPENVINO = installed("openvino", "onnx")
+HAS_ONNXRUNTIME = installed("onnxruntime", "onnx")
+
+openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="needs openvino and onnx")
+onnxruntime = pytest.mark.skipif(not HAS_ONNXRUNTIME, reason="needs onnxruntime and onnx")
+gpu = pytest.mark.gpu
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def openvino_has_bf16() -> bool:
+    if not HAS_OPENVINO:
+        return False
+    from reid_dhm.inference.openvino_engine import has_bf16
+
+    return has_bf16()
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "torch",
+        pytest.param("openvino", marks=openvino),
+        pytest.param("onnxruntime", marks=onnxruntime),
+    ],
+)
+def test_every_engine_in_float32_gives_eager_pytorchs_embeddings(case, engine):
+    made = build_engine(engine, case.model, case.card, "cpu", "float32")
+    assert (made.name, made.precision, made.device) == (engine, "float32", "cpu")
+    assert made.dim == case.expected.shape[1]
+    found = np.concatenate([made(case.pictures[:1]), made(case.pictures[1:])])  # of any number
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, case.expected, rtol=1e-3, atol=1e-3 * case.expected.std())
+    spread = cosines(case.expected[:-1], case.expected[1:])
+    assert spread.min() < 0.99  # else the comparison would prove nothing
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(
+            "torch", marks=pytest.mark.skipif(not cpu_has_bf16(), reason="needs a CPU with bf16")
+        ),
+        pytest.param(
+            "openvino",
+            marks=pytest.mark.skipif(
+                not openvino_has_bf16(), reason="needs openvino and a CPU with bf16"
+            ),
+        ),
+    ],
+)
+def test_bf16_is_near_float32_and_not_the_same(resnet, engine):
+    made = build_engine(engine, resnet.model, resnet.card, "cpu", "bf16")
+    found = made(resnet.pictures)
+    assert made.precision == "bf16"
+    assert resnet.cosines(found).min() >= 0.995
+    assert np.abs(found - resnet.expected).max() > 1e-4 * resnet.expected.std()
+
+
+def test_auto_agrees_whatever_it_takes(case):
+    made = build_engine("auto", case.model, case.card, "cpu")
+    assert case.cosines(made(case.pictures)).min() >= 0.999
+
+
+@openvino
+def test_auto_is_openvino_where_it_is_installed(resnet):
+    assert build_engine("auto", resnet.model, resnet.card, "cpu", "float32").name == "openvino"
+
+
+@onnxruntime
+def test_auto_is_onnx_runtime_where_openvino_is_missing(resnet, uninstall):
+    uninstall("openvino")
+    assert build_engine("auto", resnet.model, resnet.card, "cpu").name == "onnxruntime"
+
+
+def test_auto_is_pytorch_where_nothing_else_is_installed(resnet, uninstall):
+    for package in ("openvino", "onnxruntime"):
+        uninstall(package)
+    assert build_engine("auto", resnet.model, resnet.card, "cpu").name == "torch"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_an_engine_that_is_missing_is_named(resnet, uninstall, engine):
+    uninstall(engine)
+    with pytest.raises(InputError, match=f"engine {engine} is not installed"):
+        build_engine(engine, resnet.model, resnet.card, "cpu")
+
+
+@openvino
+def test_many_threads_get_their_own_results(resnet):
+    made = build_engine("openvino", resnet.model, resnet.card, "cpu", "float32")
+    made(resnet.pictures)
+    before = resnet.pictures.copy()
+    rows = [i % 12 for i in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: made(resnet.pictures[row : row + 1]), rows))
+    np.testing.assert_allclose(
+        np.concatenate(found), resnet.expected[rows], rtol=1e-3, atol=1e-3 * resnet.expected.std()
+    )
+    np.testing.assert_array_equal(resnet.pictures, before)  # requests copy what they are given
+
+
+@openvino
+def test_openvino_runs_without_telling_its_maker():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "from reid_dhm.inference.openvino_engine import openvino\n"
+        "openvino().Core()\n"
+        "print([m for m in sys.modules if m.startswith('openvino_telemetry.')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_folding_leaves_no_normalisation_behind_a_convolution(case):
+    folded = EmbeddingNetwork(case.model, case.card).eval().folded()
+    left = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not left
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in case.model.modules())
+
+
+def test_a_network_that_cannot_be_traced_runs_as_it_is(resnet):
+    class Moody(torch.nn.Module):
+        def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+            pooled = pictures.mean((2, 3))
+            return pooled if pooled.sum() > 0 else -pooled
+
+    engine = TorchEngine(Moody(), resnet.card, "cpu")
+    found = engine(resnet.pictures)
+    assert found.shape == (12, 3)
+    assert np.isfinite(found).all()
+
+
+# ---------------------------------------------------------------- which engine is taken
+
+
+class Fake:
+    """An engine that adds ``error`` to the first of three values."""
+
+    device, batch_size, streams, dim = "cpu", 4, 1, 3
+
+    def __init__(self, name: str, precision: str, error: float) -> None:
+        self.name, self.precision, self.error, self.calls = name, precision, error, 0
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        found = np.ones((len(pictures), 3), np.float32)
+        found[-1, 0] += self.error
+        return found
+
+
+def choice(name: str, precision: str = "float32", error: float = 0.0) -> Choice:
+    return Choice(name, precision, lambda: Fake(name, precision, error))
+
+
+def broken(name: str) -> Choice:
+    def make() -> Fake:
+        raise RuntimeError("no kernel for this\nat line 3")
+
+    return Choice(name, "float32", make)
+
+
+BATCH = np.zeros((20, 4, 4, 3), np.uint8)
+REFERENCE = choice("torch")
+
+
+def test_the_first_that_agrees_is_taken_without_a_word(caplog):
+    engine = CheckedEngine([choice("fast", error=0.01), choice("slow")], REFERENCE)
+    engine(BATCH)
+    assert engine.name == "fast"
+    assert not caplog.records
+
+
+def test_one_that_differs_gives_way_with_one_warning(caplog):
+    engine = CheckedEngine([choice("fast", "bf16", error=1), choice("slow")], REFERENCE)
+    assert engine.name == "fast"
+    np.testing.assert_array_equal(engine(BATCH), 1)
+    assert engine.name == "slow"
+    engine(BATCH)
+    assert [record.getMessage() for record in caplog.records] == [
+        # (2 + 1 + 1) / (√6 √3)
+        "fast in bf16 differs from torch in float32 on the first pictures (cosine 0.9428, 0.999 is "
+        "asked for): using slow in float32"
+    ]
+
+
+def test_one_that_cannot_run_the_model_gives_way_with_one_warning(caplog):
+    engine = CheckedEngine([broken("fast"), choice("slow")], REFERENCE)
+    engine(BATCH)
+    assert engine.name == "slow"
+    assert [record.getMessage() for record in caplog.records] == [
+        "fast in float32 cannot run this model (no kernel for this): using slow in float32"
+    ]
+
+
+def test_the_reference_itself_is_the_last_resort(caplog):
+    engine = CheckedEngine([choice("fast", error=1), REFERENCE], REFERENCE)
+    np.testing.assert_array_equal(engine(BATCH), 1)
+    assert engine.name == "torch"
+    assert len(caplog.records) == 1
+
+
+def test_without_another_choice_disagreement_is_an_error():
+    engine = CheckedEngine([choice("fast", error=1)], REFERENCE)
+    with pytest.raises(InputError, match=r"fast in float32 differs .* use engine auto"):
+        engine(BATCH)
+    with pytest.raises(InputError, match="fast in float32 differs"):  # still not checked
+        engine(BATCH)
+
+
+def test_what_was_insisted_on_runs_with_a_warning(caplog):
+    engine = CheckedEngine([choice("fast", "bf16", error=1)], REFERENCE, insist=True)
+    assert engine(BATCH)[-1, 0] == 2
+    assert engine.name == "fast"
+    assert caplog.records[0].getMessage().endswith("it is used as asked")
+
+
+def test_the_first_batch_alone_is_compared_and_in_part():
+    made: list[Fake] = []
+
+    def reference() -> Fake:
+        made.append(Fake("torch", "float32", 0))
+        return made[-1]
+
+    engine = CheckedEngine([choice("fast")], Choice("torch", "float32", reference))
+    with ThreadPoolExecutor(4) as pool:  # whichever comes first, the others wait
+        list(pool.map(engine, [BATCH] * 8))
+    assert [one.calls for one in made] == [1]
+
+
+def test_cosines_by_hand():
+    left = np.array([[1, 0], [3, 4], [0, 0], [0, 0], [1, 1]], np.float32)
+    right = np.array([[0, 2], [6, 8], [0, 0], [1, 0], [-1, -1]], np.float32)
+    np.testing.assert_allclose(cosines(left, right), [0, 1, 1, np.nan, -1])
+
+
+def test_values_that_are_not_finite_never_agree(caplog):
+    engine = CheckedEngine([choice("fast", error=np.inf), choice("slow")], REFERENCE)
+    engine(BATCH)
+    assert engine.name == "slow"
+
+
+@openvino
+def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, caplog):
+    from reid_dhm.inference import openvino_engine
+
+    class Wrong(openvino_engine.OpenVINOEngine):
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            return super().__call__(pictures)[::-1]
+
+    monkeypatch.setattr(openvino_engine, "OpenVINOEngine", Wrong)
+    embedder = Embedder((resnet.model, resnet.card), device="cpu", normalize=False)
+    with caplog.at_level(logging.WARNING):
+        found = embedder(resnet.pictures)
+    assert embedder.engine != "openvino"
+    assert resnet.cosines(found).min() >= 0.999
+    assert threading.active_count() < 20
+
+
+@gpu
+@needs_gpu
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+def test_torch_on_a_gpu_agrees_at_every_precision(case, precision):
+    engine = TorchEngine(case.model.deploy(), case.card, "cuda", precision)
+    assert case.cosines(engine(case.pictures)).min() >= 0.999
+
+
+@gpu
+@needs_gpu
+def test_a_cuda_graph_takes_batches_of_any_size(resnet):
+    engine = TorchEngine(resnet.model.deploy(), resnet.card, "cuda", compiled=True)
+    many = np.tile(resnet.pictures, (30, 1, 1, 1))  # more than the graph's batch
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(engine, [many, resnet.pictures, resnet.pictures[:5], many]))
+    assert [len(one) for one in found] == [360, 12, 5, 360]
+    for one in found:
+        expected = np.resize(resnet.expected, one.shape)
+        np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+@gpu
+@needs_gpu
+@onnxruntime
+def test_onnx_runtime_on_a_gpu_agrees(resnet):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
+    made = build_engine("onnxruntime", resnet.model, resnet.card, "cuda", "float32")
+    assert resnet.cosines(made(resnet.pictures)).min() >= 0.999

@@ -1,0 +1,323 @@
+"""What is written gives the model's embeddings, says what it is, and opens again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reid_dhm import __version__
+from reid_dhm.errors import InputError
+from reid_dhm.inference import export
+from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.export import Agreement, export_model
+from reid_dhm.inference.exported import ExportedModel, read_metadata
+from reid_dhm.inference.network import INPUT, OUTPUTS, installed
+from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.card import ModelCard
+
+openvino = pytest.mark.skipif(not installed("openvino", "onnx"), reason="needs openvino and onnx")
+onnxruntime = pytest.mark.skipif(
+    not installed("onnxruntime", "onnx"), reason="needs onnxruntime and onnx"
+)
+onnx = pytest.mark.skipif(
+    not (installed("onnx") and (installed("onnxruntime") or installed("openvino"))),
+    reason="needs onnx, and onnxruntime or openvino",
+)
+nncf = pytest.mark.skipif(
+    not installed("nncf", "openvino", "onnx"), reason="needs nncf, openvino and onnx"
+)
+FORMATS = [
+    pytest.param("onnx", marks=onnx),
+    pytest.param("openvino", marks=openvino),
+    "torchscript",
+    "safetensors",
+]
+
+
+def written(folder: Path, format: str) -> Path:
+    return folder / f"model{export.SUFFIXES[format]}"
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_agrees_and_leaves_nothing_else(tmp_path, case, format):
+    path = written(tmp_path, format)
+    found = export_model(case.model, case.card, format, path, list(case.pictures))
+    assert [(one.pictures, one.count) for one in found] == [("random", 16), ("real", 12)]
+    assert all(one.lowest >= 0.999 for one in found)
+    beside = {"openvino": ["model.bin"], "safetensors": ["model.json"]}.get(format, [])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, *beside])
+
+
+@pytest.mark.parametrize("format", [FORMATS[0], FORMATS[1], FORMATS[3]])
+def test_what_was_written_opens_again_as_the_model_itself(tmp_path, case, format):
+    path = written(tmp_path, format)
+    export_model(case.model, case.card, format, path)
+    embedder = Embedder(str(path), device="cpu", precision="float32")
+    np.testing.assert_allclose(embedder(case.pictures), unit(case.expected), atol=1e-4)
+    raw = Embedder(path, device="cpu", precision="float32", normalize=False)
+    np.testing.assert_allclose(
+        raw(case.pictures), case.expected, rtol=1e-3, atol=1e-3 * case.expected.std()
+    )
+    assert embedder.dim == case.expected.shape[1]
+    assert embedder.fingerprint == fingerprint(case.model, case.card)
+    assert replace(embedder.card, branches=()) == replace(case.card, branches=())
+
+
+@onnxruntime
+def test_an_onnx_file_serves_programs_that_know_nothing_of_us(tmp_path, case):
+    import onnxruntime
+
+    path = tmp_path / "model.onnx"
+    export_model(case.model, case.card, "onnx", path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (taken,) = session.get_inputs()
+    assert (taken.name, taken.type, taken.shape[1:]) == (INPUT, "tensor(uint8)", [64, 32, 3])
+    assert [given.name for given in session.get_outputs()] == list(OUTPUTS)
+    for count in (1, 5, 12):
+        embeddings, raw = session.run(None, {INPUT: case.pictures[:count]})
+        np.testing.assert_allclose(embeddings, unit(case.expected[:count]), atol=1e-4)
+        np.testing.assert_allclose(unit(raw), embeddings, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.load:FutureWarning")
+def test_a_torchscript_file_runs_alone(tmp_path, case):
+    path = tmp_path / "model.pt"
+    export_model(case.model, case.card, "torchscript", path)
+    facts = {"reid_dhm.json": ""}
+    network = torch.jit.load(path, _extra_files=facts)
+    for count in (1, 5, 12):
+        found = network(torch.from_numpy(case.pictures[:count])).numpy()
+        np.testing.assert_allclose(found, unit(case.expected[:count]), atol=1e-4)
+    assert json.loads(facts["reid_dhm.json"])["backbone"] == case.card.backbone
+
+
+@pytest.mark.parametrize("format", FORMATS[:2])
+def test_a_graph_says_what_it_is(tmp_path, resnet, format):
+    training = {"data": ["market1501", "msmt17"], "method": "dhm", "seed": 3}
+    card = replace(resnet.card, training=training)
+    path = written(tmp_path, format)
+    export_model(resnet.model, card, format, path)
+    facts = read_metadata(path)
+    assert json.loads(facts.pop("card"))["training"] == training
+    assert facts == {
+        "backbone": "resnet18",
+        "size": "64x32",
+        "training_set": "market1501, msmt17",
+        "method": "dhm",
+        "precision": "float32",
+        "version": f"reid-dhm {__version__}",
+        "fingerprint": fingerprint(resnet.model, card),
+    }
+
+
+@onnx
+def test_side_branches_stay_behind(tmp_path, resnet):
+    card = replace(resnet.card, branches=(BranchSpec("layer3"),))
+    branched = card.build().eval()
+    sizes = []
+    for model, its_card in ((branched, card), (branched.deploy(), replace(card, branches=()))):
+        path = tmp_path / f"{len(sizes)}.onnx"
+        export_model(model, its_card, "onnx", path)
+        sizes.append(path.stat().st_size)
+    assert abs(sizes[0] - sizes[1]) < 1000
+    assert open_checkpoint(tmp_path / "0.onnx")[1].branches == ()
+
+
+@nncf
+@pytest.mark.parametrize("format", FORMATS[:2])
+def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
+    whole, eighth = written(tmp_path / "a", format), written(tmp_path / "b", format)
+    export_model(resnet.model, resnet.card, format, whole)
+    calibration = list(resnet.pictures)
+    found = export_model(resnet.model, resnet.card, format, eighth, calibration=calibration)
+    real = found[1]
+    assert (real.pictures, real.count) == ("real", 12)
+    assert 0.99 <= real.mean < 0.99999
+    weights = {"openvino": ".bin", "onnx": ".onnx"}[format]
+    size = [path.with_suffix(weights).stat().st_size for path in (whole, eighth)]
+    assert size[1] < 0.4 * size[0]
+    embedder = Embedder(eighth, device="cpu", precision="float32")
+    assert embedder.precision == "int8"
+    assert resnet.cosines(embedder(resnet.pictures)).mean() >= 0.99
+    assert embedder.fingerprint != Embedder(whole, device="cpu").fingerprint
+
+
+@nncf
+def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
+    from reid_dhm.inference.network import onnx_graph
+    from reid_dhm.inference.openvino_engine import read_graph
+    from reid_dhm.inference.quantisation import quantise
+
+    graph = read_graph(onnx_graph(resnet.model, resnet.card))
+
+    def count(quantised) -> int:
+        """Convolutions that still take float32 weights."""
+        kinds = ("Convolution", "GroupConvolution")
+        return sum(
+            node.get_type_name() in kinds
+            and node.input_value(1).get_node().get_type_name() == "Constant"
+            and node.input_value(1).get_element_type().get_type_name() == "f32"
+            for node in quantised.get_ordered_ops()
+        )
+
+    asked: list[int] = []
+
+    def agreement(quantised) -> float:
+        asked.append(count(quantised))
+        return [0.5, 0.9, 0.7][min(len(asked), 3) - 1]
+
+    best = quantise(graph, resnet.pictures, agreement, enough=0.9)
+    assert asked == [0, 6]
+    assert count(best) == 6
+    asked.clear()
+    assert count(quantise(graph, resnet.pictures, agreement, enough=0.99)) == 6
+    assert asked == [0, 6, 12]  # it has 20: 24 would leave nothing to quantise
+
+
+def test_a_file_that_does_not_agree_is_removed(tmp_path, resnet, monkeypatch):
+    def wrong(*_):
+        return [Agreement("random", 16, 1.0, 1.0), Agreement("real", 3, 0.9989, 0.9999)]
+
+    monkeypatch.setattr(export, "_verify", wrong)
+    path = tmp_path / "model.pt"
+    with pytest.raises(InputError, match=r"model\.pt is not kept.*3 real.*0\.9989, 0\.999 is"):
+        export_model(resnet.model, resnet.card, "torchscript", path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_there_stays_when_the_new_one_fails(tmp_path, resnet, monkeypatch):
+    path = tmp_path / "model.pt"
+    path.write_text("the old one")
+    monkeypatch.setattr(
+        export, "_verify", lambda *_: [Agreement("random", 16, float("nan"), float("nan"))]
+    )
+    with pytest.raises(InputError, match="is not kept"):
+        export_model(resnet.model, resnet.card, "torchscript", path)
+    assert path.read_text() == "the old one"
+
+
+def test_int8_is_judged_on_real_pictures_by_their_mean():
+    agreements = [Agreement("random", 16, 0.9, 0.95), Agreement("real", 64, 0.97, 0.991)]
+    assert export._fault(agreements, int8=True) is None
+    agreements[1] = Agreement("real", 64, 0.97, 0.989)
+    assert "mean cosine 0.9890, 0.99 is asked for" in export._fault(agreements, int8=True)
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "int8", "message"),
+    [
+        ("tflite", "a.tflite", False, "format 'tflite' is unknown: use onnx, openvino"),
+        ("onnx", "a.bin", False, r"a\.bin is to be onnx: give a name that ends in \.onnx"),
+        ("torchscript", "a.pt", True, "torchscript is not written in int8"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(tmp_path, resnet, format, name, int8, message):
+    calibration = list(resnet.pictures) if int8 else ()
+    with pytest.raises(InputError, match=message):
+        export_model(resnet.model, resnet.card, format, tmp_path / name, calibration=calibration)
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, resnet, uninstall):
+    uninstall("onnx")
+    with pytest.raises(InputError, match="needs the package onnx: pip install onnx"):
+        export_model(resnet.model, resnet.card, "onnx", tmp_path / "a.onnx")
+
+
+@onnx
+def test_a_picture_that_cannot_be_read_stops_it_by_name(tmp_path, resnet):
+    (tmp_path / "bad.jpg").touch()
+    with pytest.raises(InputError, match=r"bad\.jpg is empty"):
+        export_model(resnet.model, resnet.card, "onnx", tmp_path / "a.onnx", [tmp_path / "bad.jpg"])
+    assert not (tmp_path / "a.onnx").exists()
+
+
+# ---------------------------------------------------------------- opening
+
+
+@onnx
+def test_what_others_wrote_is_refused(tmp_path):
+    import onnx
+
+    identity = onnx.helper.make_node("Identity", ["x"], ["y"])
+    value = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
+    graph = onnx.helper.make_graph([identity], "theirs", value[:1], value[1:])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "theirs.onnx")
+    with pytest.raises(InputError, match=r"theirs\.onnx says nothing of its card"):
+        open_checkpoint(tmp_path / "theirs.onnx")
+
+
+@pytest.mark.parametrize("format", FORMATS[:2])
+def test_a_truncated_graph_is_refused_by_name(tmp_path, resnet, format):
+    path = written(tmp_path, format)
+    export_model(resnet.model, resnet.card, format, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{path.name} .*export the model again") as refusal:
+        open_checkpoint(path)
+    assert "\n" not in str(refusal.value)
+
+
+@openvino
+def test_a_graph_without_its_weights_is_refused_by_name(tmp_path, resnet):
+    path = tmp_path / "model.xml"
+    export_model(resnet.model, resnet.card, "openvino", path)
+    path.with_suffix(".bin").unlink()
+    with pytest.raises(InputError, match=r"model\.xml cannot be"):
+        Embedder(path)
+
+
+def test_a_program_is_never_run(tmp_path, resnet):
+    path = tmp_path / "model.pt"
+    export_model(resnet.model, resnet.card, "torchscript", path)
+    with pytest.raises(InputError, match=r"model\.pt is TorchScript, a program.*onnx or openvino"):
+        open_checkpoint(path, "resnet18", (64, 32))
+
+
+@onnx
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "torch"}, "an exported file is not PyTorch's to run"),
+        ({"device": "cuda"}, "is not there|is embedded on the CPU"),
+    ],
+)
+def test_what_an_exported_file_cannot_do_is_said(tmp_path, resnet, options, message):
+    path = tmp_path / "model.onnx"
+    export_model(resnet.model, resnet.card, "onnx", path)
+    with pytest.raises(InputError, match=message):
+        Embedder(path, **options)
+
+
+@onnx
+def test_an_exported_file_needs_no_words_and_is_not_exported_again(tmp_path, resnet):
+    path = tmp_path / "model.onnx"
+    export_model(resnet.model, resnet.card, "onnx", path)
+    with pytest.raises(InputError, match="has a card that says its backbone"):
+        open_checkpoint(path, backbone="resnet18")
+    opened, card = open_checkpoint(path)
+    assert isinstance(opened, ExportedModel)
+    assert isinstance(card, ModelCard)
+    with pytest.raises(InputError, match="is exported already"):
+        export_model(opened, card, "openvino", tmp_path / "again.xml")
+
+
+@onnxruntime
+def test_onnx_runtime_runs_it_where_openvino_is_missing(tmp_path, resnet, uninstall):
+    path = tmp_path / "model.onnx"
+    export_model(resnet.model, resnet.card, "onnx", path)
+    uninstall("openvino")
+    embedder = Embedder(path)
+    np.testing.assert_allclose(embedder(resnet.pictures), unit(resnet.expected), atol=1e-4)
+    assert embedder.engine == "onnxruntime"
+    uninstall("onnxruntime")
+    with pytest.raises(InputError, match=r"nothing installed runs .*model\.onnx"):
+        Embedder(path)

@@ -1,0 +1,133 @@
+"""Small evaluations with drawn pictures, to make reports of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.report import Evaluation
+from reid_dhm.retrieval import EmbeddingSet, evaluate
+from reid_dhm.retrieval.cameras import camera_pairs
+from reid_dhm.retrieval.confidence import intervals
+from reid_dhm.retrieval.verification import pair_scores
+
+PEOPLE, CAMERAS = 9, 3
+FACTS = {
+    "Protocol": {"metric": "cosine", "seed": "0"},
+    "Data": {"data": "drawn people", "queries": "18"},
+    "Configuration": {f"key{number}": str(number) for number in range(40)},
+}
+
+
+def angles(degrees: Sequence[float]) -> np.ndarray:
+    """Unit vectors in the plane."""
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def evaluation_of(
+    query: EmbeddingSet, gallery: EmbeddingSet, name: str = "dhm", metric: str = "cosine", **kwargs
+) -> Evaluation:
+    """An evaluation as the command line makes it."""
+    result = evaluate(query, gallery, metric=metric, device="cpu")
+    pairs = pair_scores(query, gallery, metric=metric, device="cpu")
+    return Evaluation(
+        name,
+        query,
+        gallery,
+        result,
+        intervals(result, query.pids, resamples=50),
+        pairs,
+        camera_pairs(query, gallery, metric=metric, device="cpu"),
+        pairs.operating_points((0.1, 0.02)),
+        pairs.calibrate(),
+        FACTS,
+        **kwargs,
+    )
+
+
+def draw(path: Path, pid: int, camid: int) -> str:
+    """A coloured figure on the camera's ground, 64 × 32 pixels."""
+    random = np.random.default_rng(pid)
+    picture = np.full((64, 32, 3), 60 + 50 * camid, np.uint8)
+    for top, bottom in ((18, 38), (38, 60)):
+        colour = random.integers(0, 256, 3).tolist()
+        cv2.rectangle(picture, (8, top), (24, bottom), colour, -1)
+    cv2.circle(picture, (16, 12), 6, (140, 170, 210), -1)
+    path.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    return str(path)
+
+
+def noisy_sides(folder: Path | None, noise: float, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
+    """Nine people in three cameras, and distractors; pictures only where there is a folder."""
+    random = np.random.default_rng(seed)
+    labels = [(pid, camid) for pid in range(1, PEOPLE + 1) for camid in range(1, CAMERAS + 1)]
+    asked = [(pid, camid) for pid, camid in labels if camid < 3]
+    held = [pair for pair in labels for _ in range(2)] + [(0, 1), (0, 2), (0, 3)]
+    directions = np.random.default_rng(99).normal(size=(PEOPLE + 1, 8))
+
+    def side(name: str, members: list[tuple[int, int]]) -> EmbeddingSet:
+        pids, camids = np.array(members).T
+        rows = directions[pids] + noise * random.normal(size=(len(members), 8))
+        paths = None
+        if folder is not None:
+            paths = tuple(
+                draw(folder / f"{name} {row:03d} & <i>{pid}.jpg", pid, camid)
+                for row, (pid, camid) in enumerate(members)
+            )
+        return EmbeddingSet(rows.astype(np.float32), pids, camids, paths)
+
+    return side("query", asked), side("gallery", held)
+
+
+@pytest.fixture(scope="session")
+def on_circle() -> Callable[[Sequence[float]], np.ndarray]:
+    return angles
+
+
+@pytest.fixture(scope="session")
+def assess() -> Callable[..., Evaluation]:
+    return evaluation_of
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture(scope="session")
+def make(pictures: Path) -> Callable[..., Evaluation]:
+    """Evaluations of drawn people: ``make(noise=…, seed=…, with_pictures=…, name=…, metric=…)``."""
+
+    def build(
+        noise: float = 1.1, seed: int = 0, with_pictures: bool = True, **kwargs
+    ) -> Evaluation:
+        sides = noisy_sides(pictures if with_pictures else None, noise, seed)
+        return evaluation_of(*sides, **kwargs)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def reranked(make) -> Evaluation:
+    """With a second result, as re-ranking gives it: scores are minus distances."""
+    first, second = make(noise=1.1), make(noise=0.7)
+    result = replace(second.result, topk_scores=second.result.topk_scores - 1)
+    return replace(first, reranked=result, reranked_intervals=second.intervals)
+
+
+@pytest.fixture
+def known() -> Evaluation:
+    """Three queries on a circle whose answers are known by their angles.
+
+    Query 0 ranks rows 0, 3, 1, 2: right at once, AP 1. Query 1 ranks rows 2, 1, 3, 0: a distractor
+    first, AP 1/2. Query 2 ranks rows 1, 0, 2 and has no right picture: row 3 is of its own camera.
+    """
+    query = EmbeddingSet(angles([0, 90, 46]), np.array([1, 2, 3]), np.array([1, 1, 1]))
+    gallery = EmbeddingSet(angles([10, 60, 80, 45]), np.array([1, 2, 0, 3]), np.array([2, 2, 2, 1]))
+    return evaluation_of(query, gallery)
