@@ -13,6 +13,7 @@ export class Boxing {
     this.box = null;
     this.active = false;
     this.drag = null;
+    this.touched = false; // a box that nobody drew yet is in nobody's way
     this.handle = el("div", { class: "cut", tabindex: "0", role: "application", "aria-roledescription": "box" });
     for (const [x, y] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
       this.handle.append(el("i", { "data-x": x, "data-y": y }));
@@ -38,6 +39,7 @@ export class Boxing {
     const tall = height * this.part;
     const wide = Math.min(width * 0.9, tall / 2.4);
     this.set(box || [(width - wide) / 2, (height - tall) / 2, (width + wide) / 2, (height + tall) / 2]);
+    this.touched = false;
     this.stage.append(this.handle);
   }
 
@@ -93,11 +95,12 @@ export class Boxing {
     if (corner) {
       const [x1, y1, x2, y2] = this.box;
       this.drag = { anchor: [corner.dataset.x === "0" ? x2 : x1, corner.dataset.y === "0" ? y2 : y1] };
-    } else if (event.target === this.handle) {
+    } else if (event.target === this.handle && this.touched) {
       this.drag = { from: [x, y], box: this.box };
     } else {
       this.drag = { anchor: [x, y] };
     }
+    this.touched = true;
     this.focus();
   }
 
@@ -123,6 +126,7 @@ export class Boxing {
     if (!way) return;
     event.preventDefault();
     event.stopPropagation();
+    this.touched = true;
     const step = Math.max(1, Math.round(Math.max(...this.size()) / (event.ctrlKey ? 400 : 80)));
     const [dx, dy] = [way[0] * step, way[1] * step];
     const [x1, y1, x2, y2] = this.box;

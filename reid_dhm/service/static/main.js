@@ -1,6 +1,6 @@
 /* The page of a gallery: what happens when, and what is shown where. */
 
-import { ask, askAll, onUnknown, Refused } from "./api.js";
+import { ask, askAll, onUnknown } from "./api.js";
 import { $, count, drawIcons, say, showProblem, wireClosing } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Forgetting, forgetAll, forgetOne } from "./forget.js";
@@ -42,7 +42,6 @@ const viewer = new Viewer(actions);
 const forgetting = new Forgetting(filters, (gone) => forgotten(gone, []), fail);
 
 function fail(error) {
-  if (!(error instanceof Refused)) console.warn(error.message);
   showProblem($("problem"), error.message);
 }
 
@@ -148,10 +147,10 @@ async function load() {
   $("from-video").disabled = $("forget-open").disabled = !gallery.videos;
 }
 
+/** Have the user sign in; resolves when that is done. */
 function askToken() {
   const dialog = $("sign-in");
-  if (dialog.open) return new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   return new Promise((done) => dialog.addEventListener("close", done, { once: true }));
 }
 
@@ -166,7 +165,6 @@ function wire() {
       await ask("/api/session", { method: "POST", json: { token: $("token").value } });
       $("token").value = "";
       showProblem($("sign-in-problem"), null);
-      $("sign-out").hidden = false;
       $("sign-in").close();
     } catch (error) {
       showProblem($("sign-in-problem"), error.message);
@@ -217,7 +215,8 @@ function wireFiles() {
 wire();
 attempt(async () => {
   const session = await ask("/api/session");
-  $("sign-out").hidden = !(session.required && session.actor);
+  if (session.required && !session.actor) await askToken();
+  $("sign-out").hidden = !session.required;
   await load();
   await search();
 });

@@ -18,7 +18,7 @@ export class Query {
     this.boxing = new Boxing($("cutter-stage"), $("cutter-picture"), { part: 0.8, entered: () => this.cut(true) });
     $("cutter-use").addEventListener("click", () => this.cut(true));
     $("cutter-whole").addEventListener("click", () => this.cut(false));
-    $("cutter").addEventListener("close", () => this.boxing.stop());
+    $("cutter").addEventListener("close", () => { this.boxing.stop(); this.show(); this.changed(); });
   }
 
   get empty() {
@@ -55,7 +55,10 @@ export class Query {
     if (kind !== "picture" || this.items.some((item) => item.kind !== "picture")) this.clear();
     this.items.push(...items);
     this.show();
-    this.changed();
+    // Where a picture may show several people, the search waits for who is meant.
+    const unclear = items.find(({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight);
+    if (unclear) this.openCutter(unclear);
+    else this.changed();
   }
 
   /** Add picture files; asks where the person is in those that may show more. */
@@ -74,10 +77,7 @@ export class Query {
       }
       items.push({ kind: "picture", file, url, image, box: null });
     }
-    if (!items.length) return;
-    this.take(items);
-    const wide = items.find(({ image }) => image.naturalWidth > WIDEST * image.naturalHeight);
-    if (wide) this.openCutter(wide);
+    if (items.length) this.take(items);
   }
 
   takeTracklet(seen) {
@@ -93,6 +93,9 @@ export class Query {
     const shown = $("cutter-picture");
     shown.src = item.url;
     await shown.decode();
+    // Small pictures are enlarged, so that a finger can draw on them.
+    const room = [innerWidth / shown.naturalWidth, (0.64 * innerHeight) / shown.naturalHeight];
+    shown.style.width = `${shown.naturalWidth * Math.min(...room, 6)}px`;
     $("cutter").showModal();
     this.boxing.start(item.box);
     this.boxing.focus();
@@ -101,8 +104,6 @@ export class Query {
   cut(boxed) {
     this.cutting.box = boxed ? this.boxing.box : null;
     $("cutter").close();
-    this.show();
-    this.changed();
   }
 
   remove(item) {

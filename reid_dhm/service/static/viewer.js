@@ -1,6 +1,6 @@
 /* The viewer: frames of a video, who is in them, and a box to search for whom nobody found. */
 
-import { ask, askAll, askPicture, Refused } from "./api.js";
+import { ask, askAll, askPicture } from "./api.js";
 import { Boxing } from "./boxing.js";
 import { $, count, el, picture, showProblem } from "./dom.js";
 import { chance, date, likeness, moment, span } from "./format.js";
@@ -32,6 +32,7 @@ export class Viewer {
     this.cache.clear();
     this.video = this.person = null;
     $("frame").removeAttribute("src");
+    $("frame").alt = "";
     $("people").replaceChildren();
   }
 
@@ -121,11 +122,14 @@ export class Viewer {
     } catch (error) {
       if (error.name === "AbortError" || signal.aborted) return;
       people.catch(() => {});
-      this.showStage(error instanceof Refused ? error.message : "This frame cannot be shown.");
+      this.showStage(error.message);
     }
   }
 
   load(number) {
+    if (!this.video.reachable) {
+      return Promise.reject(new Error("The video cannot be reached any more, so its frames cannot be shown; the best pictures of people can."));
+    }
     const known = this.cache.get(number);
     if (known) return known;
     const url = askPicture(`/api/videos/${this.video.video}/frames/${number}`);

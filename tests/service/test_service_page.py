@@ -1,0 +1,473 @@
+"""The page in a real browser, at a desk and on a phone: it searches, shows, refines and forgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.store import Gallery
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+VISITORS = {"desk": (1280, 900, "light"), "phone": (390, 844, "dark")}
+TOKEN = "annas-very-own-token"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as started:
+        # Chromium's profile must not land in a home folder that cannot be written to.
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page under watch: every complaint of the browser is kept."""
+
+    def __init__(self, page: playwright.Page, serve: Callable[..., str]) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        self.addresses: list[str] = []
+        self._serve = serve
+        page.set_default_timeout(30_000)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("requestfailed", self._on_failure)
+        page.on("request", lambda request: self.addresses.append(request.url))
+
+    def _on_console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def _on_failure(self, request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # stepping on aborts what is on its way
+            self.faults.append(f"{request.url} {request.failure}")
+
+    def open(self, **options) -> playwright.Page:
+        self.page.goto(self._serve(**options))
+        return self.page
+
+    def upload(self, tmp_path: Path, *pictures: bytes) -> None:
+        files = []
+        for number, picture in enumerate(pictures):
+            files.append(tmp_path / f"{number}.jpg")
+            files[-1].write_bytes(picture)
+        self.page.locator("#files").set_input_files(files)
+
+
+@pytest.fixture(params=VISITORS.values(), ids=VISITORS.keys())
+def visit(request, browser, serve) -> Iterator[Visit]:
+    """A visitor of each kind; the test fails on any complaint of the browser."""
+    width, height, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=width < 500
+    )
+    watched = Visit(context.new_page(), serve)
+    yield watched
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert watched.page.evaluate(fits), "the page is wider than its window"
+    context.close()
+    assert watched.faults == []
+
+
+def expect(locator):
+    return playwright.expect(locator)
+
+
+def hits(page) -> list[str]:
+    """Tracklets of the cards that are shown."""
+    return [card.get_attribute("data-tracklet") for card in page.locator(".hit").all()]
+
+
+def wait_for_hits(page, heading: str) -> list[str]:
+    expect(page.locator("#heading")).to_have_text(heading)
+    expect(page.locator("#results")).to_have_attribute("aria-busy", "false")
+    return hits(page)
+
+
+def frame_is(page, number: int) -> None:
+    """Wait until a frame is shown, with its picture."""
+    expect(page.locator("#moment")).to_contain_text(f"Frame {number} ·")
+    expect(page.locator("#frame")).to_have_attribute("alt", re.compile(f"Frame {number} "))
+    assert page.locator("#frame").evaluate("image => image.naturalWidth") == 320
+
+
+def drag(page, stage: str, box: tuple[int, int, int, int], size: tuple[int, int]) -> None:
+    """Draw a box, given in pixels of the picture, with the mouse."""
+    area = page.locator(stage).bounding_box()
+    x, y = area["width"] / size[0], area["height"] / size[1]
+    page.mouse.move(area["x"] + box[0] * x, area["y"] + box[1] * y)
+    page.mouse.down()
+    page.mouse.move(area["x"] + box[2] * x, area["y"] + box[3] * y, steps=4)
+    page.mouse.up()
+
+
+def test_it_begins_with_who_is_there(visit, site):
+    page = visit.open()
+    assert set(wait_for_hits(page, "In this gallery")) == set(site.ids.values())
+    expect(page.locator("#counts")).to_have_text("5 appearances · 2 cameras · 2 videos")
+    expect(page.locator("#name")).to_have_text("site")
+    page.wait_for_load_state("networkidle")
+    # Lazily loaded pictures below the window may still be missing, but none may be broken.
+    broken = "[...document.images].filter((i) => i.complete && i.src && !i.naturalWidth).length"
+    assert page.evaluate(broken) == 0
+
+
+def test_a_search_by_upload(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("anna"))
+    found = wait_for_hits(page, "5 hits")
+    assert set(found[:2]) == {site.ids["gate", "anna"], site.ids["yard", "anna"]}
+    best = page.locator(".hit").first
+    expect(best.locator(".likeness")).to_contain_text("1.000 similarity")
+    expect(page.locator("#status")).to_contain_text("5 hits. Best: camera")
+    rows = page.locator(".lane h4")
+    expect(rows).to_have_count(2)  # the gate has a clock, the yard has none
+    expect(rows.first).to_have_text("gate")
+    expect(page.locator(".lane button")).to_have_count(5)
+
+
+def test_a_picture_may_be_dropped(visit, site, picture_of):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    data = page.evaluate_handle(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "p.jpg", { type: "image/jpeg" }));
+            return data;
+        }""",
+        list(picture_of("bert")),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": data})
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+
+
+def test_a_box_on_an_uploaded_picture(visit, site, person_beside, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, person_beside("anna", "bert"))
+    expect(page.locator("#cutter")).to_be_visible()  # more than one person may be on it
+    drag(page, "#cutter-picture", (34, 1, 63, 79), (64, 80))
+    page.locator("#cutter-use").click()
+    expect(page.locator("#cutter")).to_be_hidden()
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    page.get_by_role("button", name="Change box").click()
+    drag(page, "#cutter-picture", (1, 1, 31, 79), (64, 80))
+    page.locator("#cutter-use").click()
+    expect(page.locator(".hit").first).not_to_have_attribute(
+        "data-tracklet", site.ids["gate", "bert"]
+    )
+    assert wait_for_hits(page, "5 hits")[0] in (site.ids["gate", "anna"], site.ids["yard", "anna"])
+
+
+def test_pictures_that_cannot_be_used_are_named(visit, picture_of, tmp_path):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    visit.upload(tmp_path, b"no picture")
+    expect(page.locator("#problem")).to_have_text(
+        "0.jpg is damaged or no picture: choose a JPEG, a PNG or a WebP"
+    )
+    visit.upload(tmp_path, *[picture_of("anna")] * 9)
+    expect(page.locator("#problem")).to_have_text("8 pictures are the most: leave some out")
+
+
+def test_a_box_on_a_frame(visit, site):
+    page = visit.open()
+    page.locator("#from-video").click()
+    frame_is(page, 5)  # where the first person is seen best
+    page.locator("#seek").fill("20")
+    frame_is(page, 20)
+    page.locator("#draw").click()
+    drag(page, "#frame", (80, 120, 112, 200), (320, 240))  # Bert
+    page.locator("#use-box").click()
+    expect(page.locator("#viewer")).to_be_hidden()
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    expect(page.locator("#asked p")).to_have_text("gate, frame 20")
+
+
+def test_a_box_on_a_frame_by_keyboard(visit, site):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    page.locator("#from-video").focus()
+    page.keyboard.press("Enter")
+    frame_is(page, 5)
+    for _ in range(15):
+        page.keyboard.press("ArrowRight")
+    frame_is(page, 20)
+    page.locator("#draw").focus()
+    page.keyboard.press("Enter")
+    box = page.locator(".cut")
+    expect(box).to_be_focused()
+    # The box begins in the middle, 60 pixels tall; steps are four pixels.
+    for key, times in {"ArrowLeft": 16, "ArrowDown": 9, "Shift+ArrowDown": 4}.items():
+        for _ in range(times):
+            page.keyboard.press(key)
+    expect(box).to_have_attribute(
+        "aria-label", re.compile(r"25 wide and 76 tall, 84 from the left, 126 from the top")
+    )
+    page.keyboard.press("Enter")
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+
+
+def test_somebody_known_in_a_frame(visit, site):
+    page = visit.open()
+    page.locator("#from-video").click()
+    frame_is(page, 5)
+    page.locator("#viewer-camera").select_option("yard")
+    expect(page.locator("#moment")).to_contain_text("in the video")
+    page.locator("#seek").fill("15")
+    frame_is(page, 15)
+    expect(page.locator("#people button")).to_have_count(2)  # Cleo and Anna
+    page.get_by_role("button", name="Person 2").click()
+    expect(page.locator("#viewer-side")).to_contain_text(site.ids["yard", "anna"])
+    page.locator("#find-person").click()
+    assert wait_for_hits(page, "4 hits")[0] == site.ids["gate", "anna"]
+
+
+def test_cameras_and_times_narrow_the_hits(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("anna"))
+    wait_for_hits(page, "5 hits")
+    page.get_by_role("checkbox", name="gate").check()
+    assert set(wait_for_hits(page, "2 hits")) == {
+        site.ids["gate", "anna"],
+        site.ids["gate", "bert"],
+    }
+    page.locator("#after-clock").fill("2026-03-01T08:30:03")
+    page.locator("#after-clock").dispatch_event("change")
+    assert wait_for_hits(page, "1 hit") == [site.ids["gate", "bert"]]
+    page.get_by_role("checkbox", name="gate").uncheck()
+    page.locator("#kind").select_option("seconds")
+    page.locator("#before-seconds").fill("0.5")
+    page.locator("#before-seconds").dispatch_event("change")
+    assert set(wait_for_hits(page, "2 hits")) == {
+        site.ids["gate", "anna"],
+        site.ids["yard", "cleo"],
+    }
+    page.locator("#clear").click()
+    assert len(wait_for_hits(page, "In this gallery")) == 5
+
+
+def test_the_gallery_is_filtered_before_any_search(visit, site):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    page.get_by_role("checkbox", name="gate").check()
+    expect(page.locator(".hit")).to_have_count(2)
+    page.locator("#after-clock").fill("2026-03-02T00:00:00")
+    page.locator("#after-clock").dispatch_event("change")
+    expect(page.locator(".empty")).to_contain_text("Nobody was seen there and then")
+
+
+def test_right_and_wrong_hits_refine_the_search(visit, site):
+    page = visit.open()
+    cards = page.locator(f'[data-tracklet="{site.ids["gate", "bert"]}"]')
+    cards.get_by_role("button", name="Find this person").click()
+    before = wait_for_hits(page, "4 hits")
+    card = {t: page.locator(f'.hit[data-tracklet="{t}"]') for t in before}
+    dora, cleo = card[site.ids["yard", "dora"]], card[site.ids["yard", "cleo"]]
+    likeness = float(dora.locator(".likeness strong").inner_text())
+    dora.locator(".mark-right").click()
+    expect(dora.locator(".mark-right")).to_have_attribute("aria-pressed", "true")
+    expect(dora.locator(".mark-right")).to_be_focused()
+    cleo.locator(".mark-wrong").click()
+    expect(page.locator("#marks")).to_have_text("1 right, 1 wrong")
+    page.locator("#refine").click()
+    after = wait_for_hits(page, "3 hits")
+    assert after[0] == site.ids["yard", "dora"]
+    assert site.ids["yard", "cleo"] not in after
+    assert float(dora.locator(".likeness strong").inner_text()) > likeness
+    page.locator("#unmark").click()
+    expect(page.locator("#feedback")).to_be_hidden()
+
+
+def test_a_hit_is_opened_and_stepped_through(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("bert"))
+    wait_for_hits(page, "5 hits")
+    page.locator(".hit .open").first.click()
+    frame_is(page, 15)  # Bert's best picture
+    expect(page.locator("#viewer-title")).to_have_text("gate · 1 Mar 2026")
+    expect(page.locator("#moment")).to_have_text("Frame 15 · 1 Mar 2026, 08:30:01")
+    own = page.locator('#people button[aria-current="true"]')
+    expect(own).to_have_attribute("data-tracklet", site.ids["gate", "bert"])
+
+    def assert_box(number: int) -> None:
+        frame, box = page.locator("#frame").bounding_box(), own.bounding_box()
+        scale = frame["width"] / 320
+        assert (box["x"] - frame["x"]) / scale == pytest.approx(10 + 7 * (number - 10), abs=2)
+        assert (box["y"] - frame["y"]) / scale == pytest.approx(120, abs=2)
+
+    assert_box(15)
+    page.locator("#next").click()
+    frame_is(page, 16)
+    assert_box(16)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    frame_is(page, 14)
+    page.locator("#last").click()
+    frame_is(page, 39)
+    expect(page.locator("#next")).to_be_disabled()
+    page.locator(".crops button").first.click()
+    frame_is(page, 15)
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    page.locator(".lane button", has_text=re.compile("^1$")).click()  # the same from the timeline
+    frame_is(page, 15)
+
+
+def test_a_video_that_is_gone_leaves_its_pictures(visit, site):
+    (site.folder.parent / "gate.avi").unlink()
+    page = visit.open()
+    page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"] .open').click()
+    expect(page.locator("#viewer-problem")).to_contain_text("The video cannot be reached any more")
+    expect(page.locator("#stage")).to_be_hidden()
+    expect(page.locator(".crops img")).to_have_count(2)
+
+
+def test_one_appearance_is_deleted_after_asking(visit, site):
+    page = visit.open()
+    card = page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"]')
+    card.locator(".quiet").click()
+    expect(page.locator("#confirm-text")).to_contain_text("camera gate, 1 Mar 2026, 08:30:00")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".hit")).to_have_count(5)
+    card.locator(".quiet").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator(".hit")).to_have_count(4)
+    expect(page.locator("#counts")).to_contain_text("4 appearances")
+    expect(page.locator("#status")).to_have_text("1 appearance deleted.")
+    with Gallery(site.folder) as gallery:
+        assert gallery.count() == 4
+        assert [entry.action for entry in audit.entries(gallery)] == ["delete", "delete"]
+
+
+def test_all_right_hits_are_deleted_together(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("anna"))
+    wait_for_hits(page, "5 hits")
+    page.locator(".mark-right").nth(0).click()
+    page.locator(".mark-right").nth(1).click()
+    page.locator("#forget-right").click()
+    expect(page.locator("#confirm-text")).to_contain_text("All 2 appearances")
+    page.locator("#confirm-yes").click()
+    left = wait_for_hits(page, "3 hits")
+    assert not {site.ids["gate", "anna"], site.ids["yard", "anna"]} & set(left)
+
+
+def test_cameras_videos_and_spans_are_deleted(visit, site):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    page.get_by_role("checkbox", name="yard").check()
+    page.locator("#kind").select_option("seconds")
+    page.locator("#after-seconds").fill("3")
+    page.locator("#after-seconds").dispatch_event("change")
+    expect(page.locator(".hit")).to_have_count(2)
+    page.locator("#forget-open").click()
+    page.locator("#forget-what").select_option("span")
+    expect(page.locator("#forget-count")).to_have_text(
+        "2 appearances: yard, from second 3. The videos stay in the list."
+    )
+    page.locator("#forget-next").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator("#counts")).to_contain_text("3 appearances")
+
+    page.locator("#forget-open").click()
+    page.locator("#forget-what").select_option("video")
+    page.locator("#forget-camera").select_option(label="yard")
+    expect(page.locator("#forget-count")).to_have_text(
+        "The video yard.avi of camera yard, with 1 appearance."
+    )
+    page.locator("#forget-next").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator("#counts")).to_have_text("2 appearances · 2 cameras · 1 video")
+
+    page.locator("#forget-open").click()
+    page.locator("#forget-what").select_option("camera")
+    page.locator("#forget-camera").select_option(label="gate")
+    page.locator("#forget-next").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator("#counts")).to_have_text("0 appearances · 1 camera · 0 videos")
+    page.locator("#clear").evaluate("button => button.click()")
+    expect(page.locator(".empty")).to_contain_text("Nobody yet")
+
+
+def test_a_token_is_asked_for_and_stays_out_of_addresses(visit, site):
+    page = visit.open(tokens={"anna": TOKEN})
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.get_by_label("Token").fill("a-token-of-nobody-here")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#sign-in-problem")).to_have_text("This token is not known")
+    assert "401" in visit.faults.pop()  # the browser says so as well
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    wait_for_hits(page, "In this gallery")
+    page.reload()
+    wait_for_hits(page, "In this gallery")
+    assert not [address for address in visit.addresses if TOKEN in address]
+    kept = "JSON.stringify([localStorage, sessionStorage, document.cookie])"
+    assert TOKEN not in page.evaluate(kept)
+    page.locator("#sign-out").click()
+    expect(page.locator("#sign-in")).to_be_visible()
+
+
+UNNAMED = """() => {
+    const named = (e) => (e.getAttribute("aria-label") || e.textContent || "").trim()
+        || (e.labels && e.labels.length) || e.getAttribute("aria-labelledby");
+    const shown = (e) => e.checkVisibility();
+    const faults = [];
+    for (const e of document.querySelectorAll("button, input, select, dialog, a")) {
+        if (shown(e) && !named(e)) faults.push(e.outerHTML.slice(0, 120));
+    }
+    for (const e of document.images) if (!e.hasAttribute("alt")) faults.push(e.outerHTML);
+    const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
+    faults.push(...ids.filter((id, place) => ids.indexOf(id) !== place));
+    let level = 0;
+    for (const e of document.querySelectorAll("h1, h2, h3, h4")) {
+        if (!shown(e)) continue;
+        if (Number(e.tagName[1]) > level + 1) faults.push(`${e.tagName} behind h${level}`);
+        level = Number(e.tagName[1]);
+    }
+    return faults;
+}"""
+
+
+def test_everything_has_a_name_for_those_who_hear_the_page(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    assert page.evaluate(UNNAMED) == []
+    visit.upload(tmp_path, picture_of("anna"))
+    wait_for_hits(page, "5 hits")
+    assert page.evaluate(UNNAMED) == []
+    page.locator(".hit .open").first.click()
+    expect(page.locator("#people button").first).to_be_visible()
+    assert page.evaluate(UNNAMED) == []
+
+
+def test_what_the_page_uses_is_described(visit, site):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    described = json.loads(page.request.get(f"{page.url}openapi.json").text())
+    patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$") for path in described["paths"]]
+    asked = {re.sub(r"^https?://[^/]+|\?.*", "", address) for address in visit.addresses}
+    for path in asked:
+        if path.startswith("/api/"):
+            assert any(pattern.match(path) for pattern in patterns), path
