@@ -22,6 +22,7 @@ from reid_dhm.cli.eval import evaluate
 from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
+from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
 from reid_dhm.errors import InputError
@@ -42,6 +43,7 @@ app.command("embed")(embed)
 app.command("export")(export)
 app.command("serve")(serve)
 app.command("index-video")(index_video)
+app.command("search")(search)
 app.add_typer(gallery, name="gallery")
 app.add_typer(benchmark, name="benchmark")
 

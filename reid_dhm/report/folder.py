@@ -17,7 +17,7 @@ RESULTS = "results.json"
 MADE_BY = "reid-dhm report"
 _OWN = {
     *("index.html", RESULTS, "per_query.csv", "queries.js", "report.css", "report.js"),
-    *("activation", "figures", "queries", "thumbs"),
+    *("activation", "clips", "crops", "figures", "queries", "query", "thumbs"),
 }
 
 

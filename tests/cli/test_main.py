@@ -15,7 +15,7 @@ def test_version_is_printed(run):
     assert run("--version") == (0, f"reid-dhm {reid_dhm.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "embed", "export", "index-video"])
+@pytest.mark.parametrize("command", ["train", "eval", "embed", "export", "index-video", "search"])
 def test_help_shows_an_example_without_loading_what_is_heavy(command):
     done = python(
         "import sys\n"

@@ -7,6 +7,7 @@ import typer
 from reid_dhm.cli.benchmark.embed import embed, memory, precision
 from reid_dhm.cli.benchmark.rank import rank
 from reid_dhm.cli.benchmark.rerank import rerank
+from reid_dhm.cli.benchmark.search import search
 from reid_dhm.cli.benchmark.train import train
 
 benchmark = typer.Typer(
@@ -17,4 +18,5 @@ benchmark.command("memory")(memory)
 benchmark.command("precision")(precision)
 benchmark.command("rank")(rank)
 benchmark.command("rerank")(rerank)
+benchmark.command("search")(search)
 benchmark.command("train")(train)

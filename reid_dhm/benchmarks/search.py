@@ -1,0 +1,264 @@
+"""Searching a gallery as it grows: exact, approximate, and beside brute force in NumPy.
+
+A real gallery is written, tracklet by tracklet, and searched one picture at a time. All sides
+answer a query one after the other, in one process: ours from the open gallery (the index, exact
+scores from SQLite, the hits' rows), NumPy by a float32 product with a matrix that holds everything
+and a partial sort. Building and memory are measured in processes of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from reid_dhm.benchmarks.people import MadeUpPeople
+from reid_dhm.benchmarks.sides import in_a_process, peak
+from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
+from reid_dhm.gallery.search import Searcher
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.writing import VideoWriter
+
+TOP_K = 10
+CAMERAS = ("gate", "yard", "hall", "roof")
+_PER_PERSON = 5
+_BATCH = 20_000
+_WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of single searches: the median, and what one in a hundred exceeds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Latency:
+        """Of measured ones."""
+        return cls(*np.quantile(seconds, [0.5, 0.99]).tolist())
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of searching one gallery.
+
+    Attributes:
+        name: kind of index, or ``NumPy``.
+        search: a picture's embedding to the ten best hits, with all that is known of them.
+        proposals: of it, the index alone; None for NumPy, which has nothing else.
+        filtered: as ``search``, among one of four cameras; None for NumPy.
+        recall: share of the exact ten that are among those found.
+        build: seconds from the gallery to an index; None for NumPy.
+        reopen: seconds to read it back from the cache; None for NumPy.
+        build_peak: bytes above those at the start while building; None for NumPy.
+        memory: bytes in memory for each embedding.
+    """
+
+    name: str
+    search: Latency
+    proposals: Latency | None
+    filtered: Latency | None
+    recall: float
+    build: float | None
+    reopen: float | None
+    build_peak: int | None
+    memory: float
+
+
+@dataclass(frozen=True)
+class SearchFigures:
+    """What was measured on a gallery of one size.
+
+    Attributes:
+        num_tracklets, dim: of the gallery.
+        threads: that FAISS uses.
+        num_queries: single searches of each side.
+        file_bytes: of the gallery's SQLite file.
+        exact, approximate, numpy: the sides.
+    """
+
+    num_tracklets: int
+    dim: int
+    threads: int
+    num_queries: int
+    file_bytes: int
+    exact: Side
+    approximate: Side
+    numpy: Side
+
+    @property
+    def times_faster(self) -> float:
+        """How many times longer exact search takes than approximate, by medians."""
+        return self.exact.search.p50 / self.approximate.search.p50
+
+    @property
+    def over_numpy(self) -> float:
+        """How many times longer NumPy takes than our exact search, by medians."""
+        return self.numpy.search.p50 / self.exact.search.p50
+
+
+def compare_search(
+    sizes: Sequence[int],
+    dim: int = 512,
+    num_queries: int = 300,
+    index: str | None = None,
+    folder: Path | None = None,
+    on_done: Callable[[SearchFigures], None] | None = None,
+) -> list[SearchFigures]:
+    """Measure all sides on a gallery that grows through these sizes.
+
+    Args:
+        sizes: numbers of tracklets, ascending.
+        dim: length of an embedding.
+        num_queries: searches of each side.
+        index: of the approximate side; :func:`suggested` by default.
+        folder: where to write the gallery, for a while; a temporary folder by default.
+        on_done: told each size's figures as soon as they are there.
+    """
+    people = MadeUpPeople(max(1, sizes[-1] // _PER_PERSON), dim)
+    queries = people.pictures(num_queries)[0]
+    made = []
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / "gallery"
+        with Gallery(path, create=True) as gallery:
+            gallery.claim_model("made up", dim, "made up")
+            for size in sizes:
+                grow(gallery, people, size)
+                made.append(_measure(gallery, queries, index or suggested(size, dim)))
+                if on_done is not None:
+                    on_done(made[-1])
+    return made
+
+
+def suggested(count: int, dim: int) -> str:
+    """An approximate index for so many embeddings: 2·√N lists, and half a byte for four numbers."""
+    lists = 2 ** round(math.log2(2 * math.sqrt(count)))
+    return f"IVF{lists},PQ{math.gcd(dim, max(1, dim // 4))}x4fs"
+
+
+def grow(gallery: Gallery, people: MadeUpPeople, size: int) -> None:
+    """Add tracklets until there are ``size``, in about equal parts before each camera."""
+    boxes = np.zeros(2, DETECTION)
+    boxes["frame"], boxes["time"], boxes["box"] = (0, 10), (0, 1), (0, 0, 32, 64)
+    batch = min(_BATCH, -(-(size - gallery.state().tracklets) // len(CAMERAS)))
+    while (there := gallery.state().tracklets) < size:
+        means, _ = people.tracklets(min(batch, size - there))
+        number = len(gallery.videos())
+        video = NewVideo(f"{number:016x}", f"{number}.avi", 10.0, 64, 64)
+        writer = VideoWriter.open(gallery, CAMERAS[number % len(CAMERAS)], video)
+        writer.add(
+            [
+                NewTracklet(row, boxes, [Crop(0, 0.0, (0, 0, 32, 64), 1.0, b"", mean)], mean)
+                for row, mean in enumerate(means, 1)
+            ]
+        )
+        writer.finish()
+
+
+def _measure(gallery: Gallery, queries: NDArray[np.float32], approximate: str) -> SearchFigures:
+    kinds = ["Flat", approximate]
+    gallery.empty_cache()  # of a smaller gallery
+    built = {kind: in_a_process(_build, gallery.folder, kind) for kind in kinds}
+    opened = {kind: in_a_process(_reopen, gallery.folder, kind) for kind in kinds}
+    searchers = {kind: Searcher(gallery, LiveIndex(kind)) for kind in kinds}
+    keys, matrix = _everything(gallery)
+
+    clock = _Clock()
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number, query in enumerate(queries):
+        if number == _WARM_UP:
+            clock.seconds.clear()
+        rows = clock("NumPy", "search", _brute_force, matrix, query)
+        truth = set(keys[rows].tolist())
+        for kind, searcher in searchers.items():
+            hits = clock(kind, "search", searcher.search, query[None], TOP_K)
+            found[kind].append(len(truth & {hit.tracklet.key for hit in hits}) / len(truth))
+            clock(kind, "filtered", searcher.search, query[None], TOP_K, Where(cameras=["yard"]))
+            index = searcher.index.opened(gallery)
+            clock(kind, "proposals", index.search, query[None], TOP_K * index.candidates)
+
+    def side(kind: str) -> Side:
+        return Side(
+            kind,
+            Latency.of(clock.seconds[kind, "search"]),
+            Latency.of(clock.seconds[kind, "proposals"]),
+            Latency.of(clock.seconds[kind, "filtered"]),
+            float(np.mean(found[kind])),
+            **built[kind],
+            **opened[kind],
+        )
+
+    brute = Side(
+        "NumPy", Latency.of(clock.seconds["NumPy", "search"]), None, None, 1.0, None, None, None,
+        matrix.nbytes / len(matrix),
+    )  # fmt: skip
+    return SearchFigures(
+        len(matrix),
+        matrix.shape[1],
+        faiss.omp_get_max_threads(),
+        len(queries) - _WARM_UP,
+        gallery.path.stat().st_size,
+        side("Flat"),
+        side(approximate),
+        brute,
+    )
+
+
+class _Clock:
+    """Runs work, and keeps how long it took by side and kind of work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, str], list[float]] = {}
+
+    def __call__(self, side: str, what: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = work(*arguments)
+        self.seconds.setdefault((side, what), []).append(time.perf_counter() - start)
+        return result
+
+
+def _everything(gallery: Gallery) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(N,) keys and (N, D) float32 rows."""
+    matrix = np.empty((gallery.state().tracklets, gallery.dim or 0), np.float32)
+    keys = gallery.keys()
+    start = 0
+    for page in gallery.pages():
+        matrix[start : start + len(page.keys)] = page.embeddings
+        start += len(page.keys)
+    return keys, matrix
+
+
+def _brute_force(matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.int64]:
+    scores = matrix @ query
+    best = np.argpartition(scores, -TOP_K)[-TOP_K:]
+    return best[np.argsort(-scores[best])]
+
+
+def _build(folder: Path, kind: str) -> dict[str, Any]:
+    """Make an index from the gallery, and keep it in the cache."""
+    with Gallery(folder) as gallery:
+        start = time.perf_counter()
+        with peak() as highest:
+            LiveIndex(kind).opened(gallery)
+        return {"build": time.perf_counter() - start, "build_peak": highest()}
+
+
+def _reopen(folder: Path, kind: str) -> dict[str, Any]:
+    """Read an index back from the cache."""
+    process = psutil.Process()
+    with Gallery(folder) as gallery:
+        before, start = process.memory_info().rss, time.perf_counter()
+        index = LiveIndex(kind).opened(gallery)
+        seconds = time.perf_counter() - start
+        return {"reopen": seconds, "memory": (process.memory_info().rss - before) / len(index)}

@@ -1,0 +1,252 @@
+"""``reid-dhm search`` from the words of a command to its files, and what it says when it cannot."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from reid_dhm.cli import main
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.models.card import ModelCard, save_model
+from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
+from reid_dhm.retrieval.verification import Calibration
+
+START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., Outcome]:
+    """Runs ``reid-dhm search`` in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as caught:
+            main(["search", *(str(argument) for argument in arguments)])
+        out, err = capsys.readouterr()
+        return Outcome(caught.value.code or 0, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A run folder whose model, though untrained, tells colours apart."""
+    torch.manual_seed(0)
+    card = ModelCard("resnet18", num_classes=2, size=(64, 32))
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    save_model(card.build(), card, folder / "best.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(model, keep_film, tmp_path_factory) -> Path:
+    """A gallery of the film, with wall-clock times."""
+    path = tmp_path_factory.mktemp("gallery") / "site"
+    embedder = Embedder(model)
+    with Gallery(path, create=True) as gallery:
+        keep_film(gallery, embedder, embedder.fingerprint, START)
+    return path
+
+
+@pytest.fixture
+def picture(film, tmp_path) -> Path:
+    """Frame 20 of the film."""
+    capture = cv2.VideoCapture(str(film.path))
+    image = [capture.read()[1] for _ in range(21)][-1]
+    path = tmp_path / "frame.png"
+    cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def ids(folder) -> dict[str, str]:
+    """Of both people."""
+    with Gallery(folder) as gallery:
+        return dict(
+            zip(["red", "blue"], map(str, (t.id for t in gallery.tracklets())), strict=True)
+        )
+
+
+def box_of(film, colour: str) -> str:
+    boxes = film.boxes[colour]
+    return ",".join(f"{side:g}" for side in boxes["box"][boxes["frame"] == 20][0])
+
+
+class TestFinding:
+    @pytest.mark.parametrize("colour", ["red", "blue"])
+    def test_a_box_in_a_picture_finds_the_person(
+        self, run, folder, model, picture, film, ids, tmp_path, colour
+    ):
+        found = tmp_path / "found.json"
+        outcome = run(
+            *("--gallery", folder, "--checkpoint", model, "--query", picture),
+            *("--box", box_of(film, colour), "--json", found),
+        )
+        assert outcome.code == 0, outcome.err
+        first, second = json.loads(found.read_text())
+        assert first["tracklet"] == ids[colour]
+        assert 1 >= first["similarity"] > second["similarity"]
+        assert first["camera"] == "gate"
+        assert first["video"] == ids[colour].split("-")[0]
+        begin, end = film.boxes[colour]["time"][[0, -1]].tolist()
+        assert (first["start"], first["end"]) == (begin, end)
+        assert datetime.fromisoformat(first["start_time"]).timestamp() == START.timestamp() + begin
+        assert first["box"] == film.boxes[colour]["box"][13].tolist()
+        assert first["frame"] == film.boxes[colour]["frame"][13]
+        assert first["probability"] is None
+        assert first["crop"] is None
+        assert ids[colour] in outcome.out.splitlines()[1]
+        assert "2026-03-01 08:00:0" in outcome.out
+
+    def test_a_tracklet_needs_no_model(self, run, folder, ids, tmp_path):
+        found = tmp_path / "found.json"
+        assert run("--gallery", folder, "--tracklet", ids["red"], "--json", found).code == 0
+        assert [hit["tracklet"] for hit in json.loads(found.read_text())] == [ids["blue"]]
+
+    def test_conditions_narrow_it_down(self, run, folder, ids, tmp_path):
+        found = tmp_path / "found.json"
+        asked = ("--gallery", folder, "--tracklet", ids["red"], "--json", found)
+        outcome = run(*asked, "--after", "2026-03-01T09:00:00Z")
+        assert outcome.out == "nobody that satisfies all that\n"
+        assert json.loads(found.read_text()) == []
+        run(*asked, "--before", "3.2", "--camera", "gate")
+        assert len(json.loads(found.read_text())) == 1
+        run(*asked, "--min-similarity", "0.999")
+        assert json.loads(found.read_text()) == []
+
+    def test_the_thresholds_beside_the_model_give_probabilities(
+        self, run, folder, model, ids, tmp_path
+    ):
+        path = tmp_path / "mine.json"
+        facts = Thresholds("cosine", "colours", None, 9, 9, (), Calibration(9.0, -4.0, 0.5))
+        write_thresholds(path, facts)
+        found = tmp_path / "found.json"
+        outcome = run(
+            *("--gallery", folder, "--tracklet", ids["red"]),
+            *("--thresholds", path, "--json", found),
+        )
+        (hit,) = json.loads(found.read_text())
+        expected = 1 / (1 + np.exp(-(9 * hit["similarity"] - 4)))
+        assert hit["probability"] == pytest.approx(expected)
+        assert f"{expected:.1%}" in outcome.out
+
+    def test_an_approximate_index_says_how_much_it_finds(self, run, folder, ids):
+        outcome = run(*("--gallery", folder, "--tracklet", ids["red"], "--index", "HNSW8_SQfp16"))
+        assert outcome.code == 0
+        assert "HNSW8_SQfp16 is approximate: it found 100.0% of the ten nearest" in outcome.err
+
+    def test_every_search_is_in_the_audit_log(self, run, folder, ids):
+        run("--gallery", folder, "--tracklet", ids["red"], "--camera", "gate")
+        with Gallery(folder) as gallery:
+            last = audit.entries(gallery)[-1]
+        assert last.action == "search"
+        assert last.detail == {"tracklets": [ids["red"]], "cameras": ["gate"], "hits": 1}
+
+
+class TestFiles:
+    def test_the_best_pictures_are_written(self, run, folder, ids, tmp_path):
+        found = tmp_path / "found.json"
+        run(
+            *("--gallery", folder, "--tracklet", ids["red"], "--crops", tmp_path / "crops"),
+            *("--json", found),
+        )
+        (hit,) = json.loads(found.read_text())
+        picture = cv2.imread(hit["crop"])
+        assert Path(hit["crop"]).parent == tmp_path / "crops"
+        assert picture.shape == (60, 20, 3)
+        assert picture.mean((0, 1)).argmax() == 0  # blue, in BGR
+
+    def test_the_video_is_written_with_everybody_in_it(self, run, folder, ids, tmp_path):
+        outcome = run(
+            *("--gallery", folder, "--tracklet", ids["red"]),
+            *("--annotate", tmp_path / "seen.webm"),
+        )
+        assert outcome.code == 0, outcome.err
+        assert f"40 frames: {tmp_path / 'seen.webm'}" in outcome.out
+        assert cv2.VideoCapture(str(tmp_path / "seen.webm")).read()[0]
+
+    def test_the_report_s_pictures_are_named(self, run, folder, ids, tmp_path):
+        found = tmp_path / "found.json"
+        outcome = run(
+            *("--gallery", folder, "--tracklet", ids["red"], "--report", tmp_path / "report"),
+            *("--json", found),
+        )
+        assert outcome.code == 0, outcome.err
+        (hit,) = json.loads(found.read_text())
+        assert Path(hit["crop"]).parent == tmp_path / "report" / "crops"
+        assert Path(hit["crop"]).is_file()
+
+
+class TestRefusals:
+    def test_nobody_is_named(self, run, folder):
+        outcome = run("--gallery", folder)
+        assert outcome.code == 2
+        assert "give --query IMAGE or --tracklet ID" in " ".join(outcome.err.split())
+
+    @pytest.mark.parametrize(
+        ("boxes", "message"),
+        [(["1,2,3,4", "1,2,3,4"], "there are 2 boxes and 1 pictures"), (["1,2,x,4"], "is no box")],
+    )
+    def test_boxes_that_make_no_sense(self, run, folder, picture, boxes, message):
+        words = [word for box in boxes for word in ("--box", box)]
+        outcome = run("--gallery", folder, "--query", picture, *words)
+        assert outcome.code == 2
+        assert message in " ".join(outcome.err.replace("│", " ").split())
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--camera", "lawn"], "has no camera 'lawn': it has gate"),
+            (["--after", "yesterday"], "'yesterday' is no ISO 8601 time"),
+            (["--not", "nobody"], "'nobody' is no tracklet"),
+            (["--index", "Flatt"], "index 'Flatt' is no FAISS factory string"),
+            (["--annotate", "seen.gif"], "name a video .webm"),
+        ],
+    )
+    def test_one_line_says_what_is_wrong(self, run, folder, ids, words, message):
+        outcome = run("--gallery", folder, "--tracklet", ids["red"], *words)
+        assert outcome.code == 1
+        assert outcome.err.startswith("error: ")
+        assert message in outcome.err
+        assert outcome.err.count("\n") == 1
+
+    def test_a_picture_that_shows_nobody(self, run, folder, model, tmp_path):
+        asked = ("--gallery", folder, "--checkpoint", model, "--query", tmp_path / "query.png")
+        assert "query.png does not exist" in run(*asked).err
+        cv2.imwrite(str(tmp_path / "query.png"), np.zeros((10, 30, 3), np.uint8))
+        assert "too few to know anybody by" in run(*asked).err
+        outcome = run(*asked, "--box", "90,0,99,40")
+        assert outcome.code == 1
+        assert "lies outside of" in outcome.err
+
+    def test_a_gallery_of_another_model(self, run, folder, picture):
+        outcome = run("--gallery", folder, "--query", picture)  # the package's own
+        assert outcome.code == 1
+        assert "holds embeddings of another model" in outcome.err
+
+    def test_a_gallery_of_nobody(self, run, tmp_path, model, picture):
+        assert "holds no gallery" in run("--gallery", tmp_path, "--query", picture).err
+        Gallery(tmp_path, create=True).close()
+        outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", picture)
+        assert outcome.code == 1
+        assert "holds nobody yet: index a video into it first" in outcome.err
+
+    def test_a_folder_that_is_no_report(self, run, folder, ids, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        outcome = run("--gallery", folder, "--tracklet", ids["red"], "--report", tmp_path)
+        assert outcome.code == 1
+        assert "holds other files and is no report" in outcome.err
+        assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -1,0 +1,136 @@
+"""The page of a search, and what it does in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.search import Searcher
+from reid_dhm.gallery.search_report import Asked, write_search_report
+from reid_dhm.gallery.store import Gallery
+
+START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def gallery(keep, keep_film, tmp_path_factory):
+    """The film, and on another camera somebody whose footage is gone."""
+    with Gallery(tmp_path_factory.mktemp("site") / "site", create=True) as gallery:
+        keep_film(gallery, start_time=START)
+        keep(gallery, np.array([[0.9, -0.2, -0.1]]), "yard")
+        yield gallery
+
+
+@pytest.fixture(scope="module")
+def report(gallery, film, tmp_path_factory) -> Path:
+    """Of a search for red."""
+    folder = tmp_path_factory.mktemp("report") / "found"
+    picture = np.full((60, 20, 3), (220, 30, 30), np.uint8)
+    asked = Asked(Where(after=0.0), pictures=[picture], names=["/home/anna/<red> & co.png"])
+    searcher = Searcher(gallery)
+    hits = searcher.search(np.array([[1, -0.5, -0.5]]), 5)
+    files = write_search_report(folder, searcher, hits, asked)
+    assert [file.is_file() for file in files if file] == [True] * 3
+    return folder
+
+
+class TestReport:
+    def test_names_every_hit_with_place_time_and_similarity(self, report, gallery):
+        page = (report / "index.html").read_text()
+        found = json.loads((report / "results.json").read_text())
+        assert [hit["camera"] for hit in found["hits"]] == ["gate", "yard", "gate"]
+        for hit in found["hits"]:
+            assert hit["tracklet"] in page
+            assert f"{hit['similarity']:.3f}" in page
+            assert (report / hit["crop"]).is_file()
+        assert "2026-03-01 08:00:00 to 08:00:03 +00:00" in page
+        assert found["kind"] == "search"
+        assert found["asked"]["index"] == "Flat (exact)"
+
+    def test_what_it_is_given_is_escaped(self, report):
+        page = (report / "index.html").read_text()
+        assert "&lt;red&gt; &amp; co.png" in page
+        assert "/home/anna" not in page
+
+    def test_a_clip_shows_the_hit_and_footage_that_is_gone_is_told(self, report, film):
+        page = (report / "index.html").read_text()
+        assert re.findall(r"<video src=\"([^\"]+)\"", page) == ["clips/001.webm", "clips/003.webm"]
+        assert "No clip: gate" not in page
+        assert re.search(r"No clip: .*no longer where it was indexed", page)
+        capture = cv2.VideoCapture(str(report / "clips/001.webm"))
+        numbers = []
+        while (image := capture.read()[1]) is not None:
+            numbers.append(film.number(image))
+        assert numbers == list(range(5, 31))
+        poster = cv2.imread(str(report / "clips/001.jpg"))
+        assert film.number(poster) == 18  # the best picture's
+
+    def test_an_older_report_is_replaced(self, report, gallery, tmp_path):
+        folder = tmp_path / "found"
+        shutil.copytree(report, folder)
+        write_search_report(folder, Searcher(gallery), [], Asked())
+        assert not list((folder / "clips").iterdir())
+        assert "0 hits" in (folder / "index.html").read_text()
+
+    def test_a_failure_leaves_nothing_behind(self, gallery, tmp_path):
+        searcher = Searcher(gallery)
+        hits = searcher.search(np.array([[1, -0.5, -0.5]]), 2)
+
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            write_search_report(tmp_path / "found", searcher, hits, Asked(), stop)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(
+            executable_path=CHROMIUM, args=[*flags, "--disable-dev-shm-usage"],
+            env=dict(os.environ),
+        )  # fmt: skip
+        yield opened
+        opened.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+class TestInABrowser:
+    @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+    def test_everything_is_there_and_clips_play(self, browser, report, size):
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        faults: list[str] = []
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(request.url))
+        page.goto((report / "index.html").as_uri())
+        for image in page.locator("img").all():
+            image.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+        page.locator(".track a").first.click()
+        assert page.url.endswith("#hit-1")
+        assert page.locator("#hit-1").is_visible()
+
+        clip = page.locator("#hit-1 video")
+        clip.evaluate("video => video.play()")
+        page.wait_for_function("document.querySelector('#hit-1 video').currentTime > 0.1")
+        assert clip.evaluate("video => video.videoWidth") == 160
+        assert not faults
+        page.close()
