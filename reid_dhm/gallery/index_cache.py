@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import re
+import time
+import uuid
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from reid_dhm.gallery.vectors import VectorIndex
 _FORMAT = 1
 _BLOCK = 2**22
 _TRAILER = 4  # bytes of the checksum that ends the file
+_LONGEST_WRITE = 3600.0  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +67,10 @@ def save(gallery: Gallery, index: VectorIndex, state: State) -> bool:
         state: of the gallery when the index was brought up to date.
     """
     path = path_of(gallery, index.kind)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         gallery.cache.mkdir(exist_ok=True)
+        _sweep(gallery.cache)
         with partial.open("wb") as file:
             checked = _Checksummed(file)
             header = {"about": _about(gallery, index), "state": state._asdict()}
@@ -87,6 +91,13 @@ def save(gallery: Gallery, index: VectorIndex, state: State) -> bool:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
     return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished."""
+    for partial in folder.glob("*.partial"):
+        if time.time() - partial.stat().st_mtime > _LONGEST_WRITE:
+            partial.unlink(missing_ok=True)
 
 
 class _Checksummed:

@@ -1,4 +1,5 @@
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -209,6 +210,17 @@ class TestCache:
         assert not index_cache.save(empty, index, known)
         assert looked[0].deletions == known.deletions < looked[1].deletions
         assert not list(empty.cache.iterdir())
+
+    def test_what_killed_processes_left_is_swept_away(self, empty, keep):
+        keep(empty, vectors(40))
+        empty.cache.mkdir()
+        old, new = empty.cache / "Flat.index.1.partial", empty.cache / "Flat.index.2.partial"
+        for path in (old, new):
+            path.write_bytes(b"half")
+        os.utime(old, (0, 0))
+        LiveIndex().search(empty, unit_queries(1), 1)
+        assert not old.exists()
+        assert new.exists()  # of a process that is still writing
 
     def test_a_cache_that_cannot_be_written_is_no_failure(self, empty, keep, caplog):
         keep(empty, vectors(40))
