@@ -102,7 +102,13 @@ class TestSearch:
         query = made_up(1, seed + 1000).embeddings.astype(np.float32)
         expected = brute_force(page, query[0], k, wanted)
         scores, keys = index.search(query, k, wanted)
-        assert keys[0, : len(expected)].tolist() == expected
+        found = keys[0, : len(expected)].tolist()
+        assert len(set(found)) == len(expected)
+        truth = dict(zip(page.keys.tolist(), page.embeddings @ query[0].astype(float), strict=True))
+        # Float32 may exchange neighbours that are equally far but for its rounding.
+        np.testing.assert_allclose(
+            [truth[key] for key in found], [truth[key] for key in expected], atol=1e-6
+        )
         assert (keys[0, len(expected) :] == -1).all()
         assert np.isneginf(scores[0, len(expected) :]).all()
 
