@@ -105,9 +105,10 @@ class TestSearch:
         found = keys[0, : len(expected)].tolist()
         assert len(set(found)) == len(expected)
         truth = dict(zip(page.keys.tolist(), page.embeddings @ query[0].astype(float), strict=True))
-        # Float32 may exchange neighbours that are equally far but for its rounding.
+        # What quantised products round may exchange neighbours that are almost equally far.
+        rounding = 1e-6 if kind == "Flat" else 1e-4
         np.testing.assert_allclose(
-            [truth[key] for key in found], [truth[key] for key in expected], atol=1e-6
+            [truth[key] for key in found], [truth[key] for key in expected], atol=rounding
         )
         assert (keys[0, len(expected) :] == -1).all()
         assert np.isneginf(scores[0, len(expected) :]).all()
