@@ -67,6 +67,8 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give 0 or more")
         if self.single_shot and self.rerank:
             raise InputError("re-ranking needs the whole gallery: leave single-shot out")
         if self.single_shot and self.ap != "standard":
@@ -75,10 +77,14 @@ class Settings:
             )
 
     @property
-    def scores_as_search(self) -> bool:
-        """Whether scores are a gallery search's: cosines of embeddings as the model gives them."""
-        changed = self.multi_query or self.query_expansion or self.database_augmentation
-        return self.metric == "cosine" and not changed
+    def changes_embeddings(self) -> bool:
+        """Whether what is compared is not one picture's embedding as the model gives it."""
+        return bool(self.multi_query or self.query_expansion or self.database_augmentation)
+
+    @property
+    def calibrates_search(self) -> bool:
+        """Whether pairs are scored as a gallery search scores them, between cameras."""
+        return self.metric == "cosine" and self.camera_rule and not self.changes_embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +165,7 @@ def assess(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> As
         InputError: if the sets cannot be ranked so.
     """
     seconds: dict[str, float] = {}
+    settings = replace(settings, top_k=min(settings.top_k, len(gallery)))
     if settings.multi_query:
         query = pool_queries(query, settings.multi_query, settings.metric)
     if settings.query_expansion or settings.database_augmentation:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from reid_dhm.benchmarks.sides import in_a_process, peak, seconds, times
+from reid_dhm.benchmarks.sides import in_a_process, made_up_sets, peak, seconds, times
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.retrieval import evaluate, read_evaluation_npz
 from reid_dhm.retrieval.checks import torch_device
@@ -94,8 +93,7 @@ def _measure_ours(path: Path, device: str, rounds: int) -> dict[str, Any]:
     where = torch_device(device)
     left = torch.from_numpy(query.embeddings).to(where)
     right = torch.from_numpy(gallery.embeddings).to(where)
-    warm_up = gallery.select(np.arange(min(len(gallery), 2000)))
-    evaluate(query, warm_up, device=device)
+    evaluate(*made_up_sets(64, 2000, query.dim), device=device)  # warm up
     _product(left, right[:2000])
 
     ours, product, search, peaks = [], [], [], []

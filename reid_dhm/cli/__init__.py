@@ -20,6 +20,9 @@ from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
 from reid_dhm.cli.export import export
+from reid_dhm.cli.gallery import gallery
+from reid_dhm.cli.index_video import index_video
+from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
 from reid_dhm.errors import InputError
 
@@ -37,6 +40,9 @@ app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("embed")(embed)
 app.command("export")(export)
+app.command("serve")(serve)
+app.command("index-video")(index_video)
+app.add_typer(gallery, name="gallery")
 app.add_typer(benchmark, name="benchmark")
 
 

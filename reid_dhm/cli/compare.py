@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from reid_dhm.cli.options import (
-    SINGLE_SHOT_DRAWS,
     AlphaOption,
     ApOption,
     BackboneOption,
@@ -38,6 +37,7 @@ from reid_dhm.cli.options import (
     TopKOption,
     build_settings,
     check_report_folder,
+    refuse,
     write_json,
 )
 from reid_dhm.cli.results import NAMES, difference_text, figures_of, interval_text
@@ -69,12 +69,12 @@ def compare(
     multi_query: MultiQueryOption = None,
     seed: SeedOption = 0,
     rerank: RerankOption = False,
-    k1: K1Option = 20,
-    k2: K2Option = 6,
-    lambda_: LambdaOption = 0.3,
+    k1: K1Option = None,
+    k2: K2Option = None,
+    lambda_: LambdaOption = None,
     query_expansion: QueryExpansionOption = 0,
     database_augmentation: DatabaseAugmentationOption = 0,
-    alpha: AlphaOption = 3.0,
+    alpha: AlphaOption = None,
     flip: FlipOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -97,10 +97,13 @@ def compare(
         metric=metric,
         camera_rule=camera_rule,
         ap=ap,
-        single_shot=SINGLE_SHOT_DRAWS if single_shot else 0,
+        single_shot=single_shot,
         multi_query=multi_query,
         seed=seed,
-        reranking=(k1, k2, lambda_) if rerank else None,
+        rerank=rerank,
+        k1=k1,
+        k2=k2,
+        lambda_=lambda_,
         query_expansion=query_expansion,
         database_augmentation=database_augmentation,
         alpha=alpha,
@@ -167,6 +170,12 @@ def _all_sides(paths: Sequence[Path], data: Data, options: ModelOptions) -> list
         raise typer.BadParameter(f"{checkpoints[0]} is a checkpoint: give the --dataset to embed")
     if not checkpoints and name is not None:
         raise typer.BadParameter("--dataset has no meaning where every model is an .npz: drop it")
+    if not checkpoints:
+        plain = ModelOptions(device=options.device)
+        changed = [n for n, v in asdict(options).items() if v != getattr(plain, n)]
+        refuse("where every model is an .npz: drop it", {f"--{name}": name for name in changed})
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise typer.BadParameter("one model is given twice: give models of their own")
     dataset = None if name is None else load_sides_dataset(name, root, words)
     found = [
         read_sides(path)

@@ -13,7 +13,6 @@ from reid_dhm.cli.compare import compare_models
 from reid_dhm.cli.options import (
     MODEL,
     REPORT,
-    SINGLE_SHOT_DRAWS,
     AlphaOption,
     ApOption,
     BackboneOption,
@@ -41,9 +40,15 @@ from reid_dhm.cli.options import (
     TopKOption,
     build_settings,
     check_report_folder,
+    refuse,
     write_json,
 )
-from reid_dhm.cli.results import figures_of, print_results, save_thresholds
+from reid_dhm.cli.results import (
+    figures_of,
+    keep_other_thresholds,
+    print_results,
+    save_thresholds,
+)
 from reid_dhm.cli.sides import (
     ModelOptions,
     Sides,
@@ -98,12 +103,12 @@ def evaluate(
     multi_query: MultiQueryOption = None,
     seed: SeedOption = 0,
     rerank: RerankOption = False,
-    k1: K1Option = 20,
-    k2: K2Option = 6,
-    lambda_: LambdaOption = 0.3,
+    k1: K1Option = None,
+    k2: K2Option = None,
+    lambda_: LambdaOption = None,
     query_expansion: QueryExpansionOption = 0,
     database_augmentation: DatabaseAugmentationOption = 0,
-    alpha: AlphaOption = 3.0,
+    alpha: AlphaOption = None,
     flip: FlipOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -152,10 +157,13 @@ def evaluate(
         metric=metric,
         camera_rule=camera_rule,
         ap=ap,
-        single_shot=SINGLE_SHOT_DRAWS if single_shot else 0,
+        single_shot=single_shot,
         multi_query=multi_query,
         seed=seed,
-        reranking=(k1, k2, lambda_) if rerank else None,
+        rerank=rerank,
+        k1=k1,
+        k2=k2,
+        lambda_=lambda_,
         query_expansion=query_expansion,
         database_augmentation=database_augmentation,
         alpha=alpha,
@@ -180,18 +188,23 @@ def evaluate(
     }
     if compare:
         of_a_file = {"--embeddings": embeddings, "--map": people, "--thresholds": thresholds}
-        _refuse("--compare", of_a_model | of_a_file)
+        refuse("beside --compare: drop one", of_a_model | of_a_file)
         data = (dataset, data_root, dataset_option or ())
         compare_models(models or [], data, options, settings, report, json)
         return
+    if thresholds is not None and settings.changes_embeddings:
+        raise typer.BadParameter(
+            "--thresholds are for single pictures: drop it, or multi-query, expansion and "
+            "augmentation"
+        )
     if models:
         raise typer.BadParameter(f"{models[0]} stands alone: say --checkpoint or --compare")
     if report is None:
-        _refuse("no --report", {"--cam": cam or None, "--map": people})
+        refuse("without --report", {"--cam": cam or None, "--map": people})
     else:
         check_report_folder(report)
     if embeddings is not None:
-        _refuse("--embeddings", of_a_model | of_data)
+        refuse("beside --embeddings: drop one", of_a_model | of_data)
         sides = read_sides(embeddings)
     elif checkpoint is not None and dataset is not None:
         loaded = load_sides_dataset(dataset, data_root, dataset_option or ())
@@ -201,40 +214,44 @@ def evaluate(
     if save_embeddings is not None:
         save_sides(save_embeddings, sides)
 
+    if isinstance(people, tuple) and (unknown := set(people) - set(sides.query.pids.tolist())):
+        raise InputError(f"--map: person {min(unknown)} has no query picture; name others")
+
     from reid_dhm.assessment import assess
 
     assessment = assess(sides.query, sides.gallery, settings)
     measured = None
     if thresholds is not None or report is not None:
         measured = assessment.measure()
-        if thresholds is not None:
-            save_thresholds(thresholds, sides, measured)
-    if checkpoint is not None and checkpoint.is_dir() and settings.scores_as_search:
-        measured = _keep_thresholds(checkpoint, sides, assessment, measured)
     if report is not None and measured is not None:
         from reid_dhm.cli.reports import write_evaluation_report
 
         write_evaluation_report(
             report, sides, assessment, measured, cam=cam, people=people, device=device
         )
+    if thresholds is not None and measured is not None:
+        save_thresholds(thresholds, sides, measured)
+    as_in_search = settings.calibrates_search and not flip
+    if checkpoint is not None and checkpoint.is_dir() and as_in_search:
+        measured = _keep_thresholds(checkpoint, sides, assessment, measured)
     print_results(sides, assessment, measured.points if measured is not None else None)
     if json is not None:
         write_json(json, figures_of(sides, assessment))
 
 
-def _refuse(beside: str, options: dict[str, Any]) -> None:
-    """Refuse the first of ``options`` that was given."""
-    if given := [option for option, value in options.items() if value is not None]:
-        raise typer.BadParameter(f"{given[0]} has no meaning beside {beside}: drop one")
-
-
 def _keep_thresholds(
     run: Path, sides: Sides, assessment: Assessment, measured: Measured | None
 ) -> Measured | None:
-    """Leave in a run folder the thresholds that its model needs in a search, where that can be."""
+    """Leave in a run folder the thresholds that its model needs in a search, where that can be.
+
+    Those of another dataset, or from more pairs, are not replaced.
+    """
+    path = run / "thresholds.json"
     try:
         measured = measured or assessment.measure()
-        save_thresholds(run / "thresholds.json", sides, measured)
+        if keep_other_thresholds(path, sides, measured):
+            return measured
+        save_thresholds(path, sides, measured)
     except (InputError, OSError) as error:  # nobody asked for them
         logger.warning("%s gets no thresholds.json: %s", run, error)
     return measured

@@ -138,15 +138,27 @@ RerankOption = Annotated[
     typer.Option("--rerank", rich_help_panel=RANKING, help="k-reciprocal re-ranking."),
 ]
 K1Option = Annotated[
-    int, typer.Option("--k1", rich_help_panel=RANKING, help="Re-ranking: neighbours.")
+    int | None,
+    typer.Option(
+        "--k1", rich_help_panel=RANKING, show_default="20", help="Re-ranking: neighbours."
+    ),
 ]
 K2Option = Annotated[
-    int, typer.Option("--k2", rich_help_panel=RANKING, help="Re-ranking: neighbours averaged.")
+    int | None,
+    typer.Option(
+        "--k2",
+        rich_help_panel=RANKING,
+        show_default="6",
+        help="Re-ranking: neighbours averaged.",
+    ),
 ]
 LambdaOption = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--lambda", rich_help_panel=RANKING, help="Re-ranking: weight of the first distance."
+        "--lambda",
+        rich_help_panel=RANKING,
+        show_default="0.3",
+        help="Re-ranking: weight of the first distance.",
     ),
 ]
 QueryExpansionOption = Annotated[
@@ -170,9 +182,13 @@ DatabaseAugmentationOption = Annotated[
     ),
 ]
 AlphaOption = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--alpha", rich_help_panel=RANKING, min=0, help="Neighbours weigh similarity^alpha."
+        "--alpha",
+        rich_help_panel=RANKING,
+        min=0,
+        show_default="3",
+        help="Neighbours weigh similarity^alpha.",
     ),
 ]
 
@@ -189,21 +205,48 @@ TopKOption = Annotated[
     typer.Option("--top-k", rich_help_panel=REPORT, min=1, help="Answers shown for a query."),
 ]
 JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here as well.")
+    Path | None,
+    typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures here as well."),
 ]
 
 
-def build_settings(reranking: tuple[int, int, float] | None, **given: Any) -> Settings:
-    """The settings of a ranking from the words of a command.
+def build_settings(
+    *,
+    rerank: bool,
+    k1: int | None,
+    k2: int | None,
+    lambda_: float | None,
+    alpha: float | None,
+    single_shot: bool,
+    **given: Any,
+) -> Settings:
+    """The settings of a ranking from the words of a command; None is an option not given.
 
     Args:
-        reranking: k1, k2 and lambda, or None.
         given: the other fields of :class:`~reid_dhm.assessment.Settings`.
     """
     from reid_dhm.assessment import Settings
     from reid_dhm.retrieval.rerank import Reranking
 
-    return Settings(**given, rerank=None if reranking is None else Reranking(*reranking))
+    of_reranking: dict[str, Any] = {"k1": k1, "k2": k2, "weight": lambda_}
+    chosen = {name: value for name, value in of_reranking.items() if value is not None}
+    if not rerank:
+        refuse("without --rerank", {"--k1": k1, "--k2": k2, "--lambda": lambda_})
+    if alpha is not None:
+        given["alpha"] = alpha
+        if not (given["query_expansion"] or given["database_augmentation"]):
+            refuse("without --query-expansion or --database-augmentation", {"--alpha": alpha})
+    return Settings(
+        **given,
+        single_shot=SINGLE_SHOT_DRAWS if single_shot else 0,
+        rerank=Reranking(**chosen) if rerank else None,
+    )
+
+
+def refuse(where: str, options: dict[str, Any]) -> None:
+    """Refuse the first of ``options`` that was given; ``where`` it has no meaning."""
+    if given := [option for option, value in options.items() if value is not None]:
+        raise typer.BadParameter(f"{given[0]} has no meaning {where}")
 
 
 def check_report_folder(folder: Path) -> None:
@@ -215,7 +258,9 @@ def check_report_folder(folder: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write figures for machines; the file appears whole or not at all."""
-    from reid_dhm.models.card import write_atomically
+    from reid_dhm.retrieval.files import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
+    text = json.dumps(content, indent=2) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from reid_dhm.retrieval import RetrievalResult
     from reid_dhm.retrieval.confidence import Estimate
     from reid_dhm.retrieval.verification import OperatingPoint
+
+logger = logging.getLogger(__name__)
 
 NAMES = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1"}
 
@@ -52,6 +55,7 @@ def print_results(
     from rich.table import Table
 
     from reid_dhm.provenance import protocol_facts
+    from reid_dhm.retrieval.verification import threshold_text
 
     result, final = assessment.result, assessment.final
     table = Table(title=f"{sides.name}, {sides.data}", title_justify="left", show_header=False)
@@ -70,7 +74,8 @@ def print_results(
     for number, point in enumerate(points or (), start=1):
         table.add_row(
             f"threshold, FPR {point.asked:.2%}",
-            f"{point.threshold:.4f}, TPR {point.true_positive_rate:.1%}",
+            f"{threshold_text(point.threshold, result.protocol.metric)}, "
+            f"TPR {point.true_positive_rate:.1%}",
             end_section=number == len(points or ()),
         )
     table.add_row("index", f"{result.index} on {result.device}")
@@ -88,6 +93,24 @@ def difference_text(difference: Estimate) -> str:
     """``+4.62 points (+2.90 to +6.31)``."""
     value, low, high = (100 * end for end in (difference.value, difference.low, difference.high))
     return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
+
+
+def keep_other_thresholds(path: Path, sides: Sides, measured: Measured) -> bool:
+    """Whether a file of the same model says more than these pairs, or something of other data."""
+    from reid_dhm.retrieval.thresholds import read_thresholds
+
+    if not path.is_file():
+        return False
+    stored = read_thresholds(path)
+    num_pairs = int(measured.pairs.same.sum() + measured.pairs.different.sum())
+    more = stored.num_same + stored.num_different > num_pairs
+    if stored.model != sides.fingerprint or not (stored.dataset != sides.data or more):
+        return False
+    logger.warning(
+        "%s keeps the thresholds of %s; delete it first to have those of %s",
+        *(path, stored.dataset, sides.data),
+    )
+    return True
 
 
 def save_thresholds(path: Path, sides: Sides, measured: Measured) -> None:

@@ -23,6 +23,7 @@ class Picture:
 
     Attributes:
         row: in its set, from 0.
+        person: ``person 7``, or ``distractor``.
         name: its file's name; None where pictures are not known.
         thumbnail: None where there is no picture, or none that could be read.
         activation: file of its activation map, or None.
@@ -30,6 +31,7 @@ class Picture:
 
     row: int
     pid: int
+    person: str
     camid: int
     name: str | None
     thumbnail: Thumbnail | None
@@ -40,7 +42,6 @@ class Picture:
 class Answer:
     """A listed gallery picture; ``score`` is text."""
 
-    rank: int
     verdict: Verdict
     score: str
     picture: Picture
@@ -52,14 +53,12 @@ class RankedList:
 
     Attributes:
         title: of the model or stage; empty where a query has one list only.
-        scores: how the scores are called.
         first: rank of the first right picture, the mean where the gallery was drawn; None where
             the query is not counted.
         average_precision: None likewise.
     """
 
     title: str
-    scores: str
     answers: tuple[Answer, ...]
     first: float | None
     average_precision: float | None
@@ -132,49 +131,49 @@ class Deck:
         self.verdicts = [_verdicts(ranking) for ranking in rankings]
         self.firsts = [first_ranks(ranking.result) for ranking in rankings]
 
-    def query_picture(self, row: int) -> Picture:
-        """The card of a query."""
-        return self._picture(self.query, row)
-
-    def gallery_picture(self, row: int) -> Picture:
-        """The card of a gallery picture."""
-        return self._picture(self.gallery, row)
+    @property
+    def score_names(self) -> str:
+        """How the scores of the lists are called."""
+        return " or ".join(dict.fromkeys(ranking.scores.name for ranking in self.rankings))
 
     def lists(self, row: int) -> QueryLists:
         """A query with all its lists."""
         lists = (self._list(number, row) for number in range(len(self.rankings)))
-        return QueryLists(self.query_picture(row), tuple(lists))
+        asked = self._picture(self.query, row, f"person {self.query.pids[row]}")
+        return QueryLists(asked, tuple(lists))
 
     def _list(self, number: int, row: int) -> RankedList:
         ranking = self.rankings[number]
         result, scores = ranking.result, ranking.scores
+        listed = zip(
+            result.topk_indices[row].tolist(),
+            result.topk_scores[row].tolist(),
+            self.verdicts[number][row].tolist(),
+            strict=True,
+        )
         answers = tuple(
-            Answer(rank, verdict, scores.text(score), self.gallery_picture(index))
-            for rank, (index, score, verdict) in enumerate(
-                zip(
-                    result.topk_indices[row].tolist(),
-                    result.topk_scores[row].tolist(),
-                    self.verdicts[number][row].tolist(),
-                    strict=True,
-                ),
-                start=1,
-            )
+            Answer(verdict, scores.text(score), self._answer(index, verdict))
+            for index, score, verdict in listed
             if index >= 0
         )
         counted = bool(result.valid[row])
         return RankedList(
             ranking.title,
-            scores.name,
             answers,
             float(self.firsts[number][row]) if counted else None,
             float(result.average_precision[row]) if counted else None,
         )
 
-    def _picture(self, side: EmbeddingSet, row: int) -> Picture:
+    def _answer(self, row: int, verdict: Verdict) -> Picture:
+        person = verdict if verdict == "distractor" else f"person {self.gallery.pids[row]}"
+        return self._picture(self.gallery, row, person)
+
+    def _picture(self, side: EmbeddingSet, row: int, person: str) -> Picture:
         path = None if side.paths is None else side.paths[row]
         return Picture(
             row,
             int(side.pids[row]),
+            person,
             int(side.camids[row]),
             None if path is None else PurePath(path).name,
             None if path is None else self.thumbnails.of.get(path),

@@ -11,6 +11,7 @@ from reid_dhm.report import figures, selection
 from reid_dhm.report.cards import Deck, QueryLists, final_ranking, thumbnail_names
 from reid_dhm.report.content import Evaluation, Intervals, Progress, check_same_queries, scores_of
 from reid_dhm.report.folder import report_folder, write_results
+from reid_dhm.report.overview import aside, protocol_text
 from reid_dhm.report.pages import Pages
 from reid_dhm.report.progress import counter
 from reid_dhm.report.svg import Drawing
@@ -117,6 +118,8 @@ def _write(
             "valid": int(first.final.valid.sum()),
             "gallery": first.final.num_gallery,
         },
+        protocol=protocol_text(first),
+        aside=aside(first),
         figures=list(_FIGURES.values()),
         rows=[_row(each, differences.get((each.name, first.name), {})) for each in evaluations],
         ranks=[k for k in first.final.ranks if k != 1],
@@ -160,7 +163,7 @@ def _row(evaluation: Evaluation, differences: Intervals) -> _Row:
             (
                 point.asked,
                 point.true_positive_rate,
-                f"{scores.bound} {scores.text(point.threshold)}",
+                f"{scores.bound} {scores.threshold(point.threshold)}",
             )
             for point in evaluation.points
         ],

@@ -13,7 +13,12 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
 from reid_dhm.retrieval.cameras import CameraPairs
 from reid_dhm.retrieval.confidence import Estimate
-from reid_dhm.retrieval.verification import Calibration, OperatingPoint, PairScores
+from reid_dhm.retrieval.verification import (
+    Calibration,
+    OperatingPoint,
+    PairScores,
+    threshold_text,
+)
 
 Intervals = Mapping[str, Estimate]
 """``mAP``, ``mINP`` and ``rank1`` with their intervals."""
@@ -93,6 +98,10 @@ class Scores:
         """Three places after the point, four digits for distances of 10 and more."""
         value = self.shown(score)
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+
+    def threshold(self, score: float) -> str:
+        """A threshold, rounded so that it lets no more pairs pass."""
+        return threshold_text(score, "cosine" if self.sign > 0 else "euclidean")
 
     @property
     def bound(self) -> str:

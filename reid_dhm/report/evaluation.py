@@ -89,14 +89,14 @@ def _write(
         write_activation(folder, thumbnails, paths, evaluation.activation)
 
     pages = Pages(folder, evaluation.name, len(query))
-    pages.write_queries(deck, count, final)
+    pages.write_queries(deck, count, files=True, judged=final)
     pages.write_figures([*drawings, *([people_map] if people_map else [])])
     pages.write(
         "index.html",
         "evaluation.html",
         **overview.blocks(evaluation),
         drawings=drawings,
-        score_names=" or ".join(dict.fromkeys(ranking.scores.name for ranking in rankings)),
+        score_names=deck.score_names,
         sections=[(section, _cards(deck, section.rows)) for section in sections],
         confused=[(pair, _cards(deck, rows)) for pair, rows in examples.items()],
         map=people_map,

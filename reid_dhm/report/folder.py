@@ -15,20 +15,30 @@ from reid_dhm.errors import InputError
 
 RESULTS = "results.json"
 MADE_BY = "reid-dhm report"
+_OWN = {
+    *("index.html", RESULTS, "per_query.csv", "queries.js", "report.css", "report.js"),
+    *("activation", "figures", "queries", "thumbs"),
+}
 
 
 def check_folder(folder: Path) -> None:
     """Refuse to replace what is no report; call it before long work.
 
     Raises:
-        InputError: if ``folder`` is a file, or holds something and is no report.
+        InputError: if ``folder`` is a file, or holds something that is not of a report.
     """
     if not folder.exists():
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder for the report")
-    if any(folder.iterdir()) and not _is_report(folder):
+    names = {path.name for path in folder.iterdir()}
+    if names and not _is_report(folder):
         raise InputError(f"{folder} holds other files and is no report; name another folder")
+    if others := sorted(names - _OWN):
+        raise InputError(
+            f"{folder} holds {others[0]!r} beside a report, which would be lost; move it away or "
+            "name another folder"
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from reid_dhm.retrieval import RetrievalResult
 from reid_dhm.retrieval.cameras import CameraPairs
 from reid_dhm.retrieval.confidence import Estimate
 
+_CHANGES = ("multi-query", "database-side augmentation", "query expansion", "re-ranking")
 _DEPTH = 0.55  # of the worst cell of a matrix; text stays readable on it
 
 
@@ -40,7 +41,8 @@ def blocks(evaluation: Evaluation) -> dict[str, Any]:
     """What the overview's template needs to show the figures."""
     final = evaluation.final
     return {
-        "protocol": _protocol(final),
+        "protocol": protocol_text(evaluation),
+        "aside": aside(evaluation),
         "counts": {
             "queries": len(evaluation.query),
             "valid": int(final.valid.sum()),
@@ -145,8 +147,19 @@ def _cells(
     return cells
 
 
-def _protocol(result: RetrievalResult) -> str:
-    protocol = result.protocol
+def aside(evaluation: Evaluation) -> str:
+    """Of figures that are not of the last ranking: which one they are of."""
+    if evaluation.reranked is not None:
+        return ", before re-ranking"
+    drawn = evaluation.result.protocol.gallery == "single-shot"
+    return ", in the whole gallery" if drawn else ""
+
+
+def protocol_text(evaluation: Evaluation) -> str:
+    """How the ranking was defined, in a line."""
+    protocol = evaluation.result.protocol
+    facts = evaluation.facts.get("Protocol", {})
+    changed = "".join(f", {name} ({facts[name]})" for name in _CHANGES if name in facts)
     rule = "" if protocol.camera_rule else ", own camera ranked as well"
     drawn = ""
     if protocol.gallery == "single-shot":
@@ -154,4 +167,4 @@ def _protocol(result: RetrievalResult) -> str:
             f", the mean of {protocol.repeats} draws of one picture of each person; lists rank all"
         )
     kind = "" if protocol.ap == "standard" else f", {protocol.ap} AP"
-    return f"{scores_of(protocol.metric).name} ({protocol.metric}){rule}{kind}{drawn}"
+    return f"{scores_of(protocol.metric).name} ({protocol.metric}){rule}{kind}{drawn}{changed}"

@@ -79,13 +79,19 @@ class Pages:
         self._write(page, template, root="", link=self.link, **content)
 
     def write_queries(
-        self, deck: Deck, on_done: Callable[[int], None], judged: RetrievalResult | None = None
+        self,
+        deck: Deck,
+        on_done: Callable[[int], None],
+        *,
+        files: bool = False,
+        judged: RetrievalResult | None = None,
     ) -> None:
         """Write a page per query, and ``queries.js`` for the search box.
 
         Args:
             deck: makes the cards.
             on_done: told the number of pages done since it was last called.
+            files: list the names of the answers' files.
             judged: the search box says whether each query's first answer in it is right.
         """
         (self.folder / "queries").mkdir()
@@ -98,6 +104,8 @@ class Pages:
                 "query.html",
                 root="../",
                 lists=deck.lists(row),
+                score_names=deck.score_names,
+                files=files,
                 before=before,
                 after=after,
             )

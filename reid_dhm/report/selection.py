@@ -167,7 +167,9 @@ def map_people(
         return list(dict.fromkeys(int(pid) for pid in wanted))
     if wanted < 1:
         raise InputError(f"a map of {wanted} people was asked for; ask for 1 or more")
-    people = list(dict.fromkeys(pid for pair in confused for pid in pair.people))[:wanted]
+    searched = set(evaluation.query.pids.tolist())
+    both = (pid for pair in confused for pid in pair.people if pid in searched)
+    people = list(dict.fromkeys(both))[:wanted]
     others = np.setdiff1d(evaluation.query.pids[evaluation.final.valid], people)
     missing = min(wanted - len(people), len(others))
     drawn = np.random.default_rng(seed).choice(others, missing, replace=False)

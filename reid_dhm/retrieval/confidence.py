@@ -124,6 +124,8 @@ def _intervals(
         raise InputError(f"{len(pids)} pids were given for {len(valid)} queries; give one for each")
     if not 0 < level < 1:
         raise InputError(f"level is {level}; give a probability between 0 and 1, such as 0.95")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; give 0 or more")
     if resamples < 1:
         raise InputError(f"resamples is {resamples}; draw once or more")
     _, person = np.unique(pids[valid], return_inverse=True)

@@ -153,7 +153,8 @@ def _read_arrays(
     path: Path, names: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, NDArray]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give the path of an existing .npz")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; give the path of an existing .npz")
     if not zipfile.is_zipfile(path):
         raise InputError(
             f"{path}: not an .npz archive, or one that was cut short; write it again with "

@@ -16,13 +16,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.distances import normalised
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.index import GalleryIndex
-from reid_dhm.retrieval.parallel import parallel_map
-
-_TASK = 1024  # rows that one thread normalises at a time
-_CPU = torch.device("cpu")
 
 
 def expand_queries(
@@ -99,9 +94,9 @@ def _index(gallery: EmbeddingSet, device: str) -> GalleryIndex:
 
 
 def _units(rows: NDArray[np.float32], norms: Tensor) -> NDArray[np.float32]:
-    """(N, D) rows of length 1."""
-    parts = list(zip(torch.from_numpy(rows).split(_TASK), norms.split(_TASK), strict=True))
-    return torch.cat(parallel_map(lambda part: normalised(*part).float(), parts, _CPU)).numpy()
+    """(N, D) rows of length 1: divided in float64, where no length is extreme."""
+    units = np.empty_like(rows)
+    return np.divide(rows, norms.numpy()[:, None], out=units, casting="same_kind")
 
 
 def _weighted(

@@ -5,6 +5,7 @@ A pair is a query and a gallery picture that the protocol ranks (the camera rule
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -241,6 +242,17 @@ def pair_scores(
             "another; thresholds need pictures of several people"
         )
     return scores
+
+
+def threshold_text(threshold: float, metric: str) -> str:
+    """A threshold to four places, rounded so that no pair passes which did not pass before.
+
+    Args:
+        threshold: a score; under ``euclidean`` the distance that it stands for is written.
+        metric: ``cosine`` or ``euclidean``.
+    """
+    rounded = math.ceil(threshold * 10_000) / 10_000
+    return f"{rounded if metric == 'cosine' else abs(rounded):.4f}"
 
 
 def _share_above(counts: NDArray[np.int64]) -> NDArray[np.float64]:

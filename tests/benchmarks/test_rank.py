@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from reid_dhm.benchmarks.rank import compare_ranking
-from reid_dhm.benchmarks.sides import made_up_file
+from reid_dhm.benchmarks.sides import made_up_file, made_up_sets
+from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
 
 
 def test_both_sides_rank_the_same_sets_and_agree():
@@ -20,8 +22,12 @@ def test_both_sides_rank_the_same_sets_and_agree():
     assert figures.torchreid > figures.torchreid_distances > 0
 
 
-def test_without_torchreid_its_figures_are_none():
-    with made_up_file(5, 300, 8) as path:
-        figures = compare_ranking(path, device="cpu", rounds=1, with_torchreid=False)
+def test_a_gallery_that_begins_with_distractors_is_measured_without_torchreid(tmp_path):
+    query, gallery = made_up_sets(20, 6000, 8)
+    pids = np.where(np.arange(6000) < 3000, 0, gallery.pids)  # as Market-1501: distractors first
+    path = tmp_path / "sorted.npz"
+    write_evaluation_npz(path, query, EmbeddingSet(gallery.embeddings, pids, gallery.camids))
+    figures = compare_ranking(path, device="cpu", rounds=1, with_torchreid=False)
+    assert figures.num_gallery == 6000
     assert figures.torchreid is None
     assert figures.times_faster is None

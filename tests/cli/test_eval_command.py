@@ -169,6 +169,39 @@ def test_single_shot_refuses_what_it_has_no_meaning_with(run, crowd, other):
     assert "single-shot" in outcome.err
 
 
+def test_a_negative_seed_is_refused(run, crowd):
+    outcome = run("eval", "--embeddings", crowd, "--seed", "-1")
+    assert (outcome.code, outcome.err) == (1, "error: seed is -1; give 0 or more\n")
+
+
+def test_lists_are_no_longer_than_the_gallery(run, crowd, tmp_path):
+    plain = evaluate(run, tmp_path, "--embeddings", crowd)
+    assert evaluate(run, tmp_path, "--embeddings", crowd, "--top-k", 10**9)["mAP"] == plain["mAP"]
+
+
+def test_an_unknown_person_of_a_map_is_refused_with_nothing_written(run, crowd, tmp_path):
+    options = ("--report", tmp_path / "r", "--thresholds", tmp_path / "t.json", "--map", "1,999")
+    outcome = run("eval", "--embeddings", crowd, *options)
+    assert outcome.code == 1
+    assert "person 999 has no query picture" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_keeps_the_thresholds_of_more_pairs(run, market, trained_run, tmp_path):
+    options = ("--checkpoint", trained_run, "--dataset", "market1501", "--data-root", market)
+    evaluate(run, tmp_path, *options)
+    file = trained_run / "thresholds.json"
+    content = json.loads(file.read_text())
+    content["pairs"]["different"] += 1
+    file.write_text(json.dumps(content))
+    outcome = run("eval", *options)
+    assert "keeps the thresholds of market1501" in outcome.err
+    assert json.loads(file.read_text()) == content
+    file.unlink()
+    evaluate(run, tmp_path, *options, "--flip")
+    assert not file.exists()  # a search does not average with the mirrored picture
+
+
 def test_run_folders_get_thresholds_and_files_where_they_are_asked_for(
     run, market, trained_run, crowd, tmp_path
 ):
@@ -261,6 +294,12 @@ def test_dataset_options_reach_the_dataset_as_yaml_scalars(run, market, trained_
         ("--embeddings", "a.npz", "--map", "1,2"),
         ("--embeddings", "a.npz", "--map", "some", "--report", "out"),
         ("--embeddings", "a.npz", "--multi-query", "median"),
+        ("--embeddings", "a.npz", "--k1", "10"),
+        ("--embeddings", "a.npz", "--alpha", "2"),
+        ("--embeddings", "a.npz", "--thresholds", "t.json", "--multi-query", "mean"),
+        ("--embeddings", "a.npz", "--json", "."),
+        ("--compare", "a.npz", "b.npz", "--flip"),
+        ("--compare", "a.npz", "./a.npz"),
         ("run", "--checkpoint", "run", "--dataset", "market1501"),
         ("--checkpoint", "run", "--dataset", "market1501", "--cam"),
         ("--compare", "a.npz"),

@@ -12,17 +12,17 @@ from reid_dhm.report.folder import RESULTS, check_folder, report_folder, write_r
 
 def write_one(folder, text):
     with report_folder(folder) as fresh:
-        (fresh / "page.txt").write_text(text)
+        (fresh / "index.html").write_text(text)
         write_results(fresh, "evaluation", {"mAP": 0.5})
 
 
 def test_a_report_takes_the_place_of_an_earlier_one_and_leaves_nothing_beside_it(tmp_path):
     folder = tmp_path / "deep" / "report"
     write_one(folder, "first")
-    (folder / "left over").touch()
+    (folder / "activation").mkdir()
     write_one(folder, "second")
-    assert (folder / "page.txt").read_text() == "second"
-    assert not (folder / "left over").exists()
+    assert (folder / "index.html").read_text() == "second"
+    assert not (folder / "activation").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
     assert json.loads((folder / RESULTS).read_text())["mAP"] == 0.5
 
@@ -30,16 +30,16 @@ def test_a_report_takes_the_place_of_an_earlier_one_and_leaves_nothing_beside_it
 def test_what_fails_leaves_the_earlier_report_as_it_was(tmp_path):
     write_one(tmp_path / "report", "first")
     with pytest.raises(RuntimeError), report_folder(tmp_path / "report") as fresh:  # noqa: PT012
-        (fresh / "page.txt").write_text("half")
+        (fresh / "index.html").write_text("half")
         raise RuntimeError
-    assert (tmp_path / "report" / "page.txt").read_text() == "first"
+    assert (tmp_path / "report" / "index.html").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 def test_an_empty_folder_is_used(tmp_path):
     (tmp_path / "report").mkdir()
     write_one(tmp_path / "report", "first")
-    assert (tmp_path / "report" / "page.txt").read_text() == "first"
+    assert (tmp_path / "report" / "index.html").read_text() == "first"
 
 
 @pytest.mark.parametrize("results", [None, "", "[]", '{"mAP": 0.5}'])
@@ -50,7 +50,16 @@ def test_a_folder_that_holds_anything_else_is_refused_and_kept(tmp_path, results
     with pytest.raises(InputError, match="no report; name another folder"):
         write_one(tmp_path, "report")
     assert (tmp_path / "precious.txt").read_text() == "mine"
-    assert not (tmp_path / "page.txt").exists()
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_a_report_with_something_else_in_its_folder_is_refused_and_kept(tmp_path):
+    write_one(tmp_path / "report", "first")
+    (tmp_path / "report" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds 'notes.txt' beside a report"):
+        write_one(tmp_path / "report", "second")
+    assert (tmp_path / "report" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "report" / "index.html").read_text() == "first"
 
 
 def test_a_file_is_refused(tmp_path):

@@ -283,3 +283,18 @@ def test_a_gpu_counts_the_same(random_sets, metric):
     np.testing.assert_allclose(gpu.edges, cpu.edges, rtol=1e-12)
     np.testing.assert_array_equal(gpu.same, cpu.same)
     np.testing.assert_array_equal(gpu.different, cpu.different)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "metric", "shown"),
+    [
+        (0.58024597, "cosine", "0.5803"),
+        (0.5, "cosine", "0.5000"),
+        (-0.12341, "cosine", "-0.1234"),
+        (-3.14159, "euclidean", "3.1415"),
+        (0.00001, "cosine", "0.0001"),
+    ],
+)
+def test_a_threshold_is_written_so_that_no_more_pairs_pass(threshold, metric, shown):
+    assert verification.threshold_text(threshold, metric) == shown
+    assert (1 if metric == "cosine" else -1) * float(shown) >= threshold

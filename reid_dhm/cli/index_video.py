@@ -1,0 +1,209 @@
+"""``reid-dhm index-video``: footage into a gallery."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from reid_dhm.cli.options import (
+    BackboneOption,
+    DeviceOption,
+    JsonOption,
+    NeckOption,
+    SizeOption,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reid_dhm.gallery.frames import Source
+    from reid_dhm.gallery.ingest import Summary
+
+FRAMES, PEOPLE = "Which frames", "How people are found"
+
+
+def index_video(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A video, a folder or 'pattern' of frames, a stream's address, or a webcam's "
+            "number.",
+        ),
+    ],
+    gallery: Annotated[Path, typer.Option(metavar="DIR", help="Made if it is not there.")],
+    camera: Annotated[str, typer.Option(metavar="NAME", help="Which camera recorded it.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ISO8601",
+            rich_help_panel=FRAMES,
+            help="Wall-clock time of the first frame; UTC without an offset.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=FRAMES, help="Of pictures, or of a video that is wrong."),
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(min=1, rich_help_panel=FRAMES, help="Look at one of so many frames.")
+    ] = 1,
+    begin: Annotated[
+        float,
+        typer.Option("--from", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="Begin."),
+    ] = 0.0,
+    end: Annotated[
+        float | None,
+        typer.Option("--to", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="End."),
+    ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            rich_help_panel=FRAMES,
+            help="How long to call a stream that dropped.",
+        ),
+    ] = 300.0,
+    detector: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=PEOPLE,
+            help="yolox:FILE, torchvision:NAME[:WEIGHTS], mot:FILE, or motion (what moves before a "
+            "fixed camera).",
+        ),
+    ] = "motion",
+    confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, rich_help_panel=PEOPLE, help="Lowest score of a box."),
+    ] = None,
+    tracker: Annotated[
+        Literal["bytetrack", "sort"], typer.Option(rich_help_panel=PEOPLE)
+    ] = "bytetrack",
+    track_confidence: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, rich_help_panel=PEOPLE, help="Lowest score of a box that begins a track."
+        ),
+    ] = 0.5,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="What embeds the people.", show_default="the package's own model"),
+    ] = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
+    backbone: BackboneOption = None,
+    size: SizeOption = None,
+    neck: NeckOption = None,
+) -> None:
+    """Find the people in a video and keep who was where and when, with their best pictures.
+
+    A run that was stopped goes on where it was; indexing a video twice adds nothing.
+
+    Example: reid-dhm index-video --gallery galleries/site --camera gate gate.mp4
+    --start 2026-03-01T08:00:00+01:00 --detector yolox:yolox_nano.onnx
+    """
+    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.gallery import audit
+    from reid_dhm.gallery.detection import build_detector
+    from reid_dhm.gallery.ingest import Options, ingest
+    from reid_dhm.gallery.records import wall_clock
+    from reid_dhm.gallery.sources import open_source
+    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.tracklets import TrackSettings
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+    from reid_dhm.inference.embedder import Embedder
+
+    tracks = TrackSettings(tracker=tracker, activation=track_confidence)
+    options = Options(stride, begin, end, tracks)
+    moment = None if start is None else wall_clock(start)
+    finder = build_detector(detector, confidence)
+    opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
+    embedder = Embedder(opened, device=device)
+    frames = open_source(source, fps, patience)
+    with Gallery(gallery, create=True) as store:
+        store.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint or "default"))
+        with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
+            summary = ingest(store, camera, frames, finder, embedder, options, moment, bar)
+        if not summary.known:
+            audit.record(store, "index", {"camera": camera, "videos": summary.videos})
+        _print(summary, frames.info.name)
+        if json is not None:
+            figures = figures_of(summary)
+            figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}
+            write_json(json, figures)
+
+
+def figures_of(summary: Summary) -> dict[str, Any]:
+    """What came of indexing, for machines."""
+    return {
+        "videos": summary.videos,
+        "known": summary.known,
+        "resumed": summary.resumed,
+        "frames": summary.frames,
+        "detections": summary.detections,
+        "tracklets": summary.tracklets,
+        "seconds": summary.seconds,
+        "stages": [
+            {
+                "name": stage.name,
+                "unit": stage.unit,
+                "count": stage.count,
+                "busy_seconds": stage.seconds / stage.workers,
+                "rate": stage.rate,
+            }
+            for stage in summary.stages
+        ],
+    }
+
+
+@contextmanager
+def stopped_by_interrupt(source: Source) -> Iterator[None]:
+    """Let Ctrl-C end a stream, so that what was seen is kept; files are gone on with later."""
+    from reid_dhm.gallery.streams import Stream
+
+    if not isinstance(source, Stream):
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: source.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print(summary: Summary, name: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if summary.known:
+        typer.echo(f"{name} is in the gallery already (video {summary.videos[0]}): nothing to do")
+        return
+    again = ", going on where it was stopped" if summary.resumed else ""
+    typer.echo(
+        f"{summary.frames} frames{again}: {summary.detections} boxes, {summary.tracklets} "
+        f"tracklets (video {', '.join(summary.videos)})"
+    )
+    if not summary.tracklets and not summary.resumed:
+        typer.echo(
+            f"no persons found in {name}: try another --detector, or a lower --track-confidence",
+            err=True,
+        )
+    table = Table("stage", "done", "busy", "on its own", box=None)
+    for stage in summary.stages:
+        table.add_row(
+            stage.name,
+            f"{stage.count} {stage.unit}",
+            f"{stage.seconds / stage.workers:.1f} s",
+            f"{stage.rate:.0f} {stage.unit}/s",
+        )
+    Console().print(table)
+    typer.echo(
+        f"end to end: {summary.seconds:.1f} s, {summary.frames / summary.seconds:.1f} frames/s"
+    )

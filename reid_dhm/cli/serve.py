@@ -1,0 +1,101 @@
+"""``reid-dhm serve``: a gallery over HTTP, for programs and for people."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.errors import InputError
+
+
+def serve(
+    gallery: Annotated[Path, typer.Option(metavar="DIR", help="The gallery to search.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others reach needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Tokens, one a line, each behind its owner's name; or set REID_DHM_TOKEN.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name it is reached by; repeatable."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM, for HTTPS.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's key, if it is apart.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model that the gallery was made with.", show_default="the package's own"
+        ),
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The model's thresholds.json, for match probabilities."),
+    ] = None,
+    index: Annotated[
+        str, typer.Option(help="Flat is exact; a FAISS factory string for millions.")
+    ] = "Flat",
+    device: DeviceOption = "auto",
+    backbone: BackboneOption = None,
+    size: SizeOption = None,
+    neck: NeckOption = None,
+) -> None:
+    """Serve a gallery: a page to search it, and an interface for programs (/openapi.json).
+
+    Example: reid-dhm serve --gallery galleries/site
+
+    For others, behind a token: reid-dhm serve --gallery galleries/site --host 0.0.0.0
+    --token-file tokens.txt --certificate site.pem
+    """
+    for needed in ("fastapi", "prometheus_client", "python_multipart", "uvicorn"):
+        if find_spec(needed) is None:
+            raise InputError(
+                f"serving needs {needed}, which is not installed: pip install 'reid-dhm[service]'"
+            )
+    from reid_dhm.gallery.match_thresholds import open_thresholds
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+    from reid_dhm.inference.embedder import Embedder
+    from reid_dhm.service.access import is_loopback, read_tokens
+    from reid_dhm.service.app import create_app
+    from reid_dhm.service.service import Service
+    from reid_dhm.service.serving import Certificate, build_server, check_address, listen
+
+    if key is not None and certificate is None:
+        raise typer.BadParameter("--key has no meaning without --certificate")
+    tokens = read_tokens(token_file)
+    check_address(host, tokens)
+    model = checkpoint or DEFAULT_CHECKPOINT
+    embedder = Embedder(open_checkpoint(model, backbone, size, neck), device=device)
+    calibration = open_thresholds(embedder.fingerprint, model, thresholds)
+    service = Service.open(gallery, embedder, calibration, tokens, index)
+    bound = listen(host, port)
+    scheme = "https" if certificate else "http"
+    shown = f"[{host}]" if ":" in host else host
+
+    def ready() -> None:
+        typer.echo(f"{gallery}: {scheme}://{shown}:{bound.getsockname()[1]} (Ctrl+C ends it)")
+        if not (is_loopback(host) or certificate):
+            typer.echo(
+                "warning: tokens and pictures travel unencrypted; give --certificate, or stand "
+                "behind a proxy that encrypts",
+                err=True,
+            )
+
+    pem = Certificate(certificate, key) if certificate else None
+    app = create_app(service, host, allow_host or ())
+    with bound:
+        build_server(app, pem, ready).run(sockets=[bound])

@@ -1,0 +1,1 @@
+"""People seen in video: detection, tracking, tracklets, the store that keeps them, search."""

@@ -1,0 +1,139 @@
+"""Which pictures of a person are worth keeping: a quality score, and the best few spread over time.
+
+Quality is the product of five numbers in 0 … 1:
+
+- size: the box's height over 128 pixels (what re-identification models see), 1 above that;
+- whole: 1, or 0.4 where the box touches the frame's edge and the body may be cut;
+- alone: 1 minus the largest share of the box that another person's box covers;
+- sharp: v / (v + 400), where v is the variance of the Laplacian of the grey picture at 64×32;
+- score: the detector's.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.gallery.records import Box, Crop
+
+_FULL_HEIGHT = 128
+_EDGE = 2.0  # pixels
+_CUT = 0.4
+_SHARPNESS_SIZE = (32, 64)  # width, height
+_HALF_SHARP = 400.0
+_SMALLEST = (16, 8)  # height, width in pixels: less shows nobody
+_TALLEST = 512  # pixels of a kept picture
+_JPEG_QUALITY = 95
+
+
+def geometric_quality(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Quality of each box in a frame but for its sharpness; 0 for those too small.
+
+    Args:
+        boxes: (N, 4) of the people in the frame.
+        scores: (N,) of the detector.
+        size: height and width of the frame.
+    """
+    x1, y1, x2, y2 = boxes.astype(np.float64).T
+    tall, wide = y2 - y1, x2 - x1
+    whole = (x1 > _EDGE) & (y1 > _EDGE) & (x2 < size[1] - _EDGE) & (y2 < size[0] - _EDGE)
+    across = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+    down = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+    shared = np.maximum(across, 0) * np.maximum(down, 0) / np.maximum(wide * tall, 1)[:, None]
+    np.fill_diagonal(shared, 0)
+    alone = 1 - np.minimum(shared.max(axis=1, initial=0), 1)
+    quality = np.minimum(tall / _FULL_HEIGHT, 1) * np.where(whole, 1, _CUT) * alone * scores
+    return np.where((tall >= _SMALLEST[0]) & (wide >= _SMALLEST[1]), quality, 0)
+
+
+def sharpness(picture: NDArray[np.uint8]) -> float:
+    """How sharp a (H, W, 3) picture is, 0 … 1."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA)
+    variance = float(cv2.Laplacian(small, cv2.CV_64F).var())
+    return variance / (variance + _HALF_SHARP)
+
+
+class BestCrops:
+    """The best few crops of one track, ``apart`` seconds from each other at least.
+
+    A crop near in time to kept ones takes their place if it is better than all of them; any other
+    is added, or takes the place of the worst if that is worse. What is kept depends on the order
+    of the crops and on nothing else.
+
+    Args:
+        count: how many to keep.
+        apart: seconds.
+        crops: what is kept already.
+    """
+
+    def __init__(self, count: int, apart: float, crops: list[Crop] | None = None) -> None:
+        self._count, self._apart = count, apart
+        self._crops = list(crops or ())
+
+    @property
+    def crops(self) -> list[Crop]:
+        """Best first, equals by time."""
+        return sorted(self._crops, key=lambda crop: (-crop.quality, crop.time))
+
+    def offer(
+        self, frame: int, time: float, box: Box, limit: float, image: NDArray[np.uint8]
+    ) -> bool:
+        """Look at a crop, and say whether it was kept.
+
+        Args:
+            frame, time, box: where it is.
+            limit: its quality but for its sharpness.
+            image: the whole frame, BGR.
+        """
+        rivals = self._rivals(time)
+        bar = max((crop.quality for crop in rivals), default=0.0)
+        if limit <= bar:  # sharpness cannot help it
+            return False
+        picture = cut(image, box)
+        quality = limit * sharpness(picture)
+        if quality <= bar:
+            return False
+        self._crops = [crop for crop in self._crops if crop not in rivals]
+        self._crops.append(Crop(frame, time, box, quality, encode(picture)))
+        return True
+
+    def _rivals(self, time: float) -> list[Crop]:
+        """Those that a crop at this time has to beat."""
+        near = [crop for crop in self._crops if abs(crop.time - time) < self._apart]
+        if near or len(self._crops) < self._count:
+            return near
+        return [min(self._crops, key=lambda crop: (crop.quality, -crop.time))]
+
+
+def cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """The pixels of a box, (h, w, 3)."""
+    height, width = image.shape[:2]
+    x1, y1 = max(0, int(box[0])), max(0, int(box[1]))
+    x2, y2 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
+    return image[y1:y2, x1:x2]
+
+
+def encode(picture: NDArray[np.uint8]) -> bytes:
+    """A BGR picture as JPEG, made smaller if it is taller than 512 pixels."""
+    height, width = picture.shape[:2]
+    if height > _TALLEST:
+        size = max(1, round(width * _TALLEST / height)), _TALLEST
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return bytes(data)
+
+
+def decode(jpeg: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB pixels of a kept picture.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("no picture")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,0 +1,49 @@
+"""The small model that comes with the package, and how one is made of a checkpoint.
+
+``python -m reid_dhm.inference.default RUN FILE.safetensors`` writes one.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from reid_dhm.errors import InputError
+from reid_dhm.inference.checkpoints import open_checkpoint
+from reid_dhm.models.card import save_model
+from reid_dhm.models.reid import ReIDModel
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "mobilenetv2_dhm_market1501.safetensors"
+"""What embeds where nobody names a checkpoint; ``MODEL_CARD.md`` beside it says what it is."""
+
+
+def write_slim(checkpoint: Path, output: Path) -> None:
+    """Write the main path of a checkpoint in half precision, with a classifier of one class.
+
+    Nothing reads a classifier after training; where the file is opened, its numbers become float32
+    again, and embeddings agree with the checkpoint's but for their rounding.
+
+    Args:
+        checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
+        output: a ``.safetensors``; its card comes beside it.
+    """
+    model, card = open_checkpoint(checkpoint)
+    if not isinstance(model, ReIDModel):
+        raise InputError(f"{checkpoint} is an exported file: give the checkpoint it was made of")
+    slim = replace(card, num_classes=1, branches=(), embedding="main")
+    kept = {
+        name: value
+        for name, value in model.deploy().state_dict().items()
+        if not name.startswith("head.classifier.")
+    }
+    small = slim.build()
+    small.load_state_dict({**small.state_dict(), **kept})
+    small.head.classifier.weight.data.zero_()
+    save_model(small.to(torch.half), slim, output)
+
+
+if __name__ == "__main__":
+    write_slim(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""A gallery over HTTP: an interface for programs and a page for people."""

@@ -1,0 +1,44 @@
+"""Connections to a gallery for many threads: SQLite wants one each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reid_dhm.gallery.store import Gallery
+
+
+class Connections:
+    """Open connections to one gallery, each lent to one thread at a time.
+
+    There are never more than threads that ask at once.
+
+    Args:
+        folder: the gallery.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._idle = deque([Gallery(folder)])  # append and pop are atomic
+
+    @contextmanager
+    def lend(self) -> Iterator[Gallery]:
+        """A connection, for as long as the context lasts."""
+        try:
+            gallery = self._idle.pop()
+        except IndexError:
+            gallery = Gallery(self.folder)
+        try:
+            yield gallery
+        finally:
+            self._idle.append(gallery)
+
+    def close(self) -> None:
+        """Close what is not lent."""
+        while self._idle:
+            self._idle.pop().close()

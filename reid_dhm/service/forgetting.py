@@ -1,0 +1,91 @@
+"""Deleting people, videos, cameras and spans of time for good; the audit log says who did it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from reid_dhm.gallery import audit, editing
+from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.service.browsing import find_video, seeking
+from reid_dhm.service.problems import Problem, documented
+from reid_dhm.service.schemas import (
+    MAX_TRACKLETS,
+    DeletionRequest,
+    DeletionResult,
+    Hash,
+    Id,
+)
+from reid_dhm.service.service import ActorDep, Service, ServiceDep
+
+router = APIRouter(prefix="/api", tags=["deletion"], responses=documented())
+
+_NOT_THERE = documented(404)
+
+
+@router.delete("/tracklets/{tracklet}", responses=_NOT_THERE)
+def delete_tracklet(
+    service: ServiceDep, actor: ActorDep, tracklet: Annotated[Id, Path()]
+) -> DeletionResult:
+    """Forget a tracklet."""
+    id = TrackletId.parse(tracklet)
+    with service.gallery() as gallery, seeking(f"tracklet {tracklet}"):
+        gallery.tracklet(id)
+    where = Where(tracklets=[id])
+    return _forget(
+        service, actor, {"tracklet": tracklet}, lambda gallery: editing.delete(gallery, where)
+    )
+
+
+@router.delete("/videos/{video}", responses=_NOT_THERE)
+def delete_video(
+    service: ServiceDep, actor: ActorDep, video: Annotated[Hash, Path()]
+) -> DeletionResult:
+    """Forget a video and everybody in it."""
+    with service.gallery() as gallery:
+        found = find_video(gallery, video)
+    detail = {"video": video, "camera": found.camera, "source": found.source}
+    return _forget(service, actor, detail, lambda gallery: editing.delete_video(gallery, video))
+
+
+@router.delete("/cameras/{camera}", responses=_NOT_THERE)
+def delete_camera(
+    service: ServiceDep, actor: ActorDep, camera: Annotated[int, Path(ge=1, lt=2**53)]
+) -> DeletionResult:
+    """Forget a camera, its videos and everybody in them."""
+    with service.gallery() as gallery:
+        name = next((found.name for found in gallery.cameras() if found.id == camera), None)
+    if name is None:
+        raise Problem(404, f"the gallery has no camera {camera}")
+    return _forget(
+        service, actor, {"camera": name}, lambda gallery: editing.delete_camera(gallery, name)
+    )
+
+
+@router.post("/deletions")
+def delete_where(service: ServiceDep, actor: ActorDep, request: DeletionRequest) -> DeletionResult:
+    """Forget all tracklets that satisfy every condition given; videos and cameras stay."""
+    where = request.where(request.tracklets)
+    if not where:
+        raise Problem(422, "nothing says what to delete: name tracklets, a camera, or a time")
+    if request.dry_run:
+        with service.gallery() as gallery:
+            return DeletionResult(tracklets=gallery.count(where), dry_run=True)
+    detail = request.model_dump(mode="json", exclude_defaults=True)
+    detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
+    return _forget(service, actor, detail, lambda gallery: editing.delete(gallery, where))
+
+
+def _forget(
+    service: Service, actor: str, detail: dict[str, Any], delete: Callable[[Gallery], int]
+) -> DeletionResult:
+    """Delete, written down before and after: nothing goes without a trace of who wanted it."""
+    with service.writing() as gallery:
+        audit.record(gallery, "delete", {**detail, "state": "asked"}, actor)
+        count = delete(gallery)
+        audit.record(gallery, "delete", {**detail, "state": "done", "deleted": count}, actor)
+    service.frames.forget()
+    return DeletionResult(tracklets=count)

@@ -1,0 +1,118 @@
+"""What the service answers when it cannot do what it was asked, always as ``{"detail": "…"}``."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from reid_dhm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1
+
+
+class ProblemModel(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str = Field(description="One sentence that names the cause and the mend.")
+
+
+class Problem(Exception):
+    """A request that is answered with a sentence instead of a result.
+
+    Args:
+        status: HTTP status.
+        detail: the sentence.
+        headers: further headers of the answer.
+    """
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+    def response(self) -> JSONResponse:
+        """As it is sent."""
+        return JSONResponse({"detail": self.detail}, self.status, self.headers)
+
+
+class Busy(Problem):
+    """A request that would be answered if it came a little later."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(503, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+_MEANINGS: dict[int | str, str] = {
+    400: "The request or a picture in it cannot be read",
+    401: "No token, or one that is not known",
+    403: "Asked by the page of another site",
+    404: "There is no such thing in the gallery",
+    408: "The request took too long to arrive",
+    413: "The request, or a picture in it, is too large",
+    421: "The service does not answer to this host name",
+    422: "A value that cannot be used",
+    503: "Too busy, or the gallery is locked: try again after Retry-After seconds",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems for an OpenAPI description: those of every request, and ``statuses``."""
+    every = (400, 401, 403, 408, 413, 421, 422, 503)
+    return {
+        status: {"model": ProblemModel, "description": _MEANINGS[status]}
+        for status in sorted({*every, *statuses})
+    }
+
+
+def explain(error: InputError) -> Problem:
+    """What a failure below means to the caller: a locked or full gallery may serve later."""
+    if isinstance(error.__cause__, sqlite3.Error):
+        logger.error("%s", error)
+        return Busy("the gallery cannot be read or written just now: try again in a moment")
+    return Problem(422, str(error))
+
+
+def install(app: FastAPI, folder: Path) -> None:
+    """Make an application answer every failure as a problem.
+
+    Args:
+        app: the application.
+        folder: of the gallery; where it lies is nothing to callers.
+    """
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(InputError)
+    async def unusable(_: Request, error: InputError) -> JSONResponse:
+        problem = explain(error)
+        detail = problem.detail.replace(str(folder), "the gallery")
+        return Problem(problem.status, detail, problem.headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return Problem(422, _sentence(error.errors())).response()
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return Problem(error.status_code, str(error.detail), dict(error.headers or {})).response()
+
+
+def _sentence(errors: Sequence[Any]) -> str:
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{place}: {first['msg']}{more}"

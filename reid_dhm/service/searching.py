@@ -1,0 +1,144 @@
+"""Searching: by pictures, by a box in a frame, by tracklets; refined by right and wrong hits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, File, Form, UploadFile
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.query_picture import cut_person
+from reid_dhm.gallery.search import Hit, Searcher
+from reid_dhm.service.browsing import find_video, moment_of
+from reid_dhm.service.problems import Problem, documented
+from reid_dhm.service.schemas import (
+    MAX_HITS,
+    MAX_TRACKLETS,
+    FrameQuestion,
+    Hash,
+    HitModel,
+    Id,
+    Moment,
+    Name,
+    Question,
+    SearchResult,
+    TrackletQuestion,
+    ids,
+)
+from reid_dhm.service.service import ActorDep, Service, ServiceDep
+from reid_dhm.service.uploads import decode
+
+router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
+
+MAX_PICTURES = 8
+
+
+@router.post("/pictures")
+def by_pictures(
+    service: ServiceDep,
+    actor: ActorDep,
+    pictures: Annotated[
+        list[UploadFile],
+        File(min_length=1, max_length=MAX_PICTURES, description="One person: JPEG, PNG or WebP."),
+    ],
+    boxes: Annotated[
+        list[str],
+        Form(
+            max_length=MAX_PICTURES,
+            description="Where the person is in each picture, as `x1,y1,x2,y2` in pixels or empty "
+            "for all of it; none at all if all pictures show nothing else.",
+        ),
+    ] = [],  # noqa: B006 (FastAPI copies)
+    top_k: Annotated[int, Form(ge=1, le=MAX_HITS)] = 20,
+    cameras: Annotated[list[Name], Form(max_length=100)] = [],  # noqa: B006
+    videos: Annotated[list[Hash], Form(max_length=100)] = [],  # noqa: B006
+    after: Annotated[Moment | None, Form()] = None,
+    before: Annotated[Moment | None, Form()] = None,
+    confirmed: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
+    rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
+) -> SearchResult:
+    """Who looks like the person in these pictures."""
+    if boxes and len(boxes) != len(pictures):
+        raise Problem(422, f"there are {len(boxes)} boxes for {len(pictures)} pictures")
+    question = Question(
+        top_k=top_k,
+        cameras=cameras,
+        videos=videos,
+        after=after,
+        before=before,
+        confirmed=confirmed,
+        rejected=rejected,
+    )
+    files = [picture.file.read() for picture in pictures]
+    shown = [
+        cut_person(decode(data, f"picture {number}"), _sides(box), f"picture {number}")
+        for number, (data, box) in enumerate(zip(files, boxes or [""] * len(files), strict=True), 1)
+    ]
+    by = {"pictures": [hashlib.sha256(data).hexdigest() for data in files], "boxes": boxes}
+    return _search(service, actor, question, by, service.embed(shown))
+
+
+@router.post("/frame", responses=documented(404))
+def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> SearchResult:
+    """Who looks like the person in a box of a video's frame."""
+    with service.gallery() as gallery:
+        video = find_video(gallery, question.video)
+        moment = moment_of(gallery, video.hash, question.frame)
+    frame = service.frames.image(video, question.frame, moment)
+    shown = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
+    by = {"video": question.video, "frame": question.frame, "box": question.box}
+    return _search(service, actor, question, by, service.embed([shown]))
+
+
+@router.post("/tracklets")
+def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestion) -> SearchResult:
+    """Who looks like the person whom these tracklets show; they themselves are left out."""
+    return _search(service, actor, question, {"tracklets": question.tracklets}, None)
+
+
+def _search(
+    service: Service,
+    actor: str,
+    question: Question,
+    by: Mapping[str, Any],
+    queries: NDArray[np.float32] | None,
+) -> SearchResult:
+    """Search, and answer only when the audit log has it.
+
+    ``queries`` are embeddings; None for a question that names tracklets.
+    """
+    asked = question.model_dump(mode="json", exclude_defaults=True)
+    with service.searcher() as searcher:
+        try:
+            hits = _hits(searcher, question, queries)
+            searched = searcher.gallery.count(question.where())
+        except InputError as error:
+            service.record("search", {**by, **asked, "failed": str(error)}, actor)
+            raise
+    service.record("search", {**by, **asked, "hits": len(hits)}, actor)
+    return SearchResult(hits=[HitModel.of(hit) for hit in hits], searched=searched)
+
+
+def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] | None) -> list[Hit]:
+    shown = ids(question.tracklets) if isinstance(question, TrackletQuestion) else []
+    confirmed, rejected = ids(question.confirmed), ids(question.rejected)
+    if shown or confirmed or rejected:
+        queries = searcher.refined(queries, [*shown, *confirmed], rejected)
+    assert queries is not None  # without embeddings there are tracklets
+    return searcher.search(queries, question.top_k, question.where(), [*shown, *rejected])
+
+
+def _sides(text: str) -> tuple[float, float, float, float] | None:
+    if not text:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        raise Problem(422, f"{text[:50]!r} is no box: give x1,y1,x2,y2 in pixels") from None
+    if not (-1e6 < x1 < x2 < 1e6 and -1e6 < y1 < y2 < 1e6):
+        raise Problem(422, f"{text[:50]!r} is no box: x1 is to be less than x2, y1 less than y2")
+    return x1, y1, x2, y2

@@ -1,0 +1,76 @@
+/* Talking to the service: what to do when it is busy, refuses, or asks for a token. */
+
+const ATTEMPTS = 5;
+
+let signIn = () => Promise.reject(new Refused(401, "this service asks for a token"));
+
+/** The service answered with a sentence instead of a result. */
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/** Say what gets a token from the user; it resolves once there is a session. */
+export function onUnknown(ask) {
+  signIn = ask;
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+async function answered(path, options) {
+  for (let attempt = 1; ; attempt++) {
+    let response;
+    try {
+      response = await fetch(path, { cache: "no-store", ...options });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Refused(0, "The service cannot be reached: is it still running?");
+    }
+    if (response.status === 503 && attempt < ATTEMPTS) {
+      await pause(Number(response.headers.get("Retry-After")) || 1);
+    } else if (response.status === 401 && path !== "/api/session") {
+      await signIn();
+    } else if (response.ok) {
+      return response;
+    } else {
+      throw new Refused(response.status, sentence(await response.text()));
+    }
+  }
+}
+
+function sentence(text) {
+  let detail;
+  try {
+    ({ detail } = JSON.parse(text));
+  } catch {
+    detail = "the service failed";
+  }
+  return detail.charAt(0).toUpperCase() + detail.slice(1);
+}
+
+/** What the service says to a request, as an object. */
+export async function ask(path, { method = "GET", json, form, signal } = {}) {
+  const headers = json === undefined ? {} : { "Content-Type": "application/json" };
+  const body = json === undefined ? form : JSON.stringify(json);
+  return (await answered(path, { method, headers, body, signal })).json();
+}
+
+/** A picture, as an address that pictures can be shown from. */
+export async function askPicture(path, signal) {
+  return URL.createObjectURL(await (await answered(path, { signal })).blob());
+}
+
+/** All items of a paged list, up to a number that a list to choose from can bear. */
+export async function askAll(path, most = 1000) {
+  const items = [];
+  const joint = path.includes("?") ? "&" : "?";
+  let after = 0;
+  while (after !== null && items.length < most) {
+    const page = await ask(`${path}${joint}limit=200&after=${after}`);
+    items.push(...page.items);
+    after = page.next;
+  }
+  return items;
+}

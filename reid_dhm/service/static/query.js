@@ -1,0 +1,153 @@
+/* What is searched for: pictures, a box in a frame, or a tracklet; and which hits were right. */
+
+import { ask } from "./api.js";
+import { Boxing, thumbnail } from "./boxing.js";
+import { $, el, picture } from "./dom.js";
+import { inWords } from "./format.js";
+
+const MOST_PICTURES = 8;
+const WIDEST = 0.75; // a picture that is wider than this part of its height hardly shows one person alone
+
+export class Query {
+  constructor(changed) {
+    this.changed = changed;
+    this.items = []; // of one kind: "picture", "frame" or "tracklet"
+    this.right = new Map(); // hits by tracklet
+    this.wrong = new Map();
+    this.cutting = null;
+    this.boxing = new Boxing($("cutter-stage"), $("cutter-picture"), { part: 0.8, entered: () => this.cut(true) });
+    $("cutter-use").addEventListener("click", () => this.cut(true));
+    $("cutter-whole").addEventListener("click", () => this.cut(false));
+    $("cutter").addEventListener("close", () => this.boxing.stop());
+  }
+
+  get empty() {
+    return this.items.length === 0;
+  }
+
+  clear() {
+    for (const item of this.items) if (item.url) URL.revokeObjectURL(item.url);
+    this.items = [];
+    this.unmark();
+    this.show();
+  }
+
+  unmark() {
+    this.right.clear();
+    this.wrong.clear();
+  }
+
+  /** Say that a hit was right or wrong, or neither when it is said twice. */
+  mark(hit, verdict) {
+    const [into, other] = verdict === "right" ? [this.right, this.wrong] : [this.wrong, this.right];
+    other.delete(hit.tracklet);
+    if (!into.delete(hit.tracklet)) into.set(hit.tracklet, hit);
+  }
+
+  verdict(tracklet) {
+    if (this.right.has(tracklet)) return "right";
+    return this.wrong.has(tracklet) ? "wrong" : null;
+  }
+
+  /** Begin anew with items of a kind, or add pictures to pictures. */
+  take(items) {
+    const kind = items[0].kind;
+    if (kind !== "picture" || this.items.some((item) => item.kind !== "picture")) this.clear();
+    this.items.push(...items);
+    this.show();
+    this.changed();
+  }
+
+  /** Add picture files; asks where the person is in those that may show more. */
+  async addFiles(files) {
+    const room = MOST_PICTURES - this.items.filter((item) => item.kind === "picture").length;
+    if (files.length > room) throw new Error(`${MOST_PICTURES} pictures are the most: leave some out`);
+    const items = [];
+    for (const file of files) {
+      const url = URL.createObjectURL(file);
+      const image = el("img", { src: url, alt: "" });
+      try {
+        await image.decode();
+      } catch {
+        URL.revokeObjectURL(url);
+        throw new Error(`${file.name || "The picture"} is damaged or no picture: choose a JPEG, a PNG or a WebP`);
+      }
+      items.push({ kind: "picture", file, url, image, box: null });
+    }
+    if (!items.length) return;
+    this.take(items);
+    const wide = items.find(({ image }) => image.naturalWidth > WIDEST * image.naturalHeight);
+    if (wide) this.openCutter(wide);
+  }
+
+  takeTracklet(seen) {
+    this.take([{ kind: "tracklet", seen }]);
+  }
+
+  takeFrame(video, frame, box, image, words) {
+    this.take([{ kind: "frame", video, frame, box, canvas: thumbnail(image, box), words }]);
+  }
+
+  async openCutter(item) {
+    this.cutting = item;
+    const shown = $("cutter-picture");
+    shown.src = item.url;
+    await shown.decode();
+    $("cutter").showModal();
+    this.boxing.start(item.box);
+    this.boxing.focus();
+  }
+
+  cut(boxed) {
+    this.cutting.box = boxed ? this.boxing.box : null;
+    $("cutter").close();
+    this.show();
+    this.changed();
+  }
+
+  remove(item) {
+    if (item.url) URL.revokeObjectURL(item.url);
+    this.items = this.items.filter((other) => other !== item);
+    this.show();
+    this.changed();
+    $("files").focus();
+  }
+
+  show() {
+    $("asked").replaceChildren(...this.items.map((item) => this.card(item)));
+    $("clear").hidden = this.empty;
+  }
+
+  card(item) {
+    const remove = el("button", { type: "button", onclick: () => this.remove(item), "aria-label": "Remove" }, "Remove");
+    if (item.kind === "tracklet") {
+      const { tracklet } = item.seen;
+      return el("li", {}, el("div", { class: "picture" }, picture(`/api/tracklets/${tracklet}/thumbnail`, `Person seen by ${inWords(item.seen)}`)), el("p", {}, item.seen.camera), remove);
+    }
+    if (item.kind === "frame") return el("li", {}, el("div", { class: "picture" }, item.canvas), el("p", {}, item.words), remove);
+    const box = el("button", { type: "button", onclick: () => this.openCutter(item) }, item.box ? "Change box" : "Draw a box");
+    return el("li", {}, el("div", { class: "picture" }, thumbnail(item.image, item.box)), box, remove);
+  }
+
+  /** Search; the conditions are those of the service's interface. */
+  run(conditions) {
+    const marks = { confirmed: [...this.right.keys()], rejected: [...this.wrong.keys()] };
+    const [{ kind, video, frame, box }] = this.items;
+    if (kind === "frame") {
+      return ask("/api/search/frame", { method: "POST", json: { ...conditions, ...marks, video, frame, box } });
+    }
+    if (kind === "tracklet") {
+      const tracklets = this.items.map((item) => item.seen.tracklet);
+      return ask("/api/search/tracklets", { method: "POST", json: { ...conditions, ...marks, tracklets } });
+    }
+    const form = new FormData();
+    for (const item of this.items) {
+      form.append("pictures", item.file, "picture"); // the service has no use for the file's name
+      form.append("boxes", item.box ? item.box.join(",") : "");
+    }
+    for (const [name, value] of Object.entries({ ...conditions, ...marks })) {
+      for (const one of [value].flat()) form.append(name, one);
+    }
+    return ask("/api/search/pictures", { method: "POST", form });
+  }
+}

@@ -1,0 +1,262 @@
+/* The viewer: frames of a video, who is in them, and a box to search for whom nobody found. */
+
+import { ask, askAll, askPicture, Refused } from "./api.js";
+import { Boxing } from "./boxing.js";
+import { $, count, el, picture, showProblem } from "./dom.js";
+import { chance, date, likeness, moment, span } from "./format.js";
+
+const KEPT = 48; // frames that stay in memory, for stepping back and forth
+
+/** The viewer; `actions` are what it can do with the person it shows. */
+export class Viewer {
+  constructor(actions) {
+    this.actions = actions;
+    this.dialog = $("viewer");
+    this.cache = new Map();
+    this.boxing = new Boxing($("stage"), $("frame"), { part: 0.25, entered: () => this.useBox() });
+    $("draw").addEventListener("click", () => this.draw(!this.boxing.active));
+    $("use-box").addEventListener("click", () => this.useBox());
+    $("seek").addEventListener("input", () => this.go(Number($("seek").value)));
+    const steps = { first: () => 0, previous: () => this.place - 1, next: () => this.place + 1, last: () => this.frames.length - 1 };
+    for (const [id, place] of Object.entries(steps)) $(id).addEventListener("click", () => this.go(place()));
+    $("viewer-camera").addEventListener("change", () => this.listVideos().then(() => this.openChosen()));
+    $("viewer-video").addEventListener("change", () => this.openChosen());
+    this.dialog.addEventListener("keydown", (event) => this.key(event));
+    this.dialog.addEventListener("close", () => this.forget());
+  }
+
+  forget() {
+    this.draw(false);
+    this.loading?.abort();
+    for (const url of this.cache.values()) url.then(URL.revokeObjectURL, () => {});
+    this.cache.clear();
+    this.video = this.person = null;
+    $("frame").removeAttribute("src");
+    $("people").replaceChildren();
+  }
+
+  /** Show somebody on the way through a video; a hit brings its similarity. */
+  async openPerson(seen) {
+    this.forget();
+    const [video, person] = await Promise.all([
+      ask(`/api/videos/${seen.video}`),
+      ask(`/api/tracklets/${seen.tracklet}`),
+    ]);
+    this.begin(video, { ...seen, ...person }, person.boxes.map((box) => box.frame));
+    this.go(this.frames.indexOf(person.frame));
+  }
+
+  /** Show a video to pick somebody from. */
+  async openVideos(cameras) {
+    this.forget();
+    $("viewer-camera").replaceChildren(...cameras.map((camera) => el("option", {}, camera.name)));
+    await this.listVideos();
+    await this.openChosen();
+  }
+
+  async listVideos() {
+    const camera = encodeURIComponent($("viewer-camera").value);
+    this.videos = await askAll(`/api/videos?camera=${camera}`);
+    $("viewer-video").replaceChildren(...this.videos.map((video) =>
+      el("option", { value: video.video }, video.start_time ? `${moment(video, 0)} (${video.source})` : video.source)));
+  }
+
+  async openChosen() {
+    const video = this.videos.find((other) => other.video === $("viewer-video").value);
+    if (!video) return;
+    this.forget();
+    const frames = Array.from({ length: video.last_frame + 1 }, (_, number) => number);
+    this.begin(video, null, frames);
+    const first = await ask(`/api/tracklets?video=${video.video}&limit=1`);
+    this.go(first.items.length ? first.items[0].frame : 0);
+  }
+
+  begin(video, person, frames) {
+    this.video = video;
+    this.frames = frames;
+    this.person = person;
+    this.picking = person === null;
+    $("pick").hidden = !this.picking;
+    $("seek").max = frames.length - 1;
+    $("viewer-title").textContent = this.picking ? "Pick somebody from a video" : [video.camera, person && date(person)].filter(Boolean).join(" · ");
+    this.showPerson();
+    if (!this.dialog.open) this.dialog.showModal();
+    $("next").focus();
+  }
+
+  get number() {
+    return this.frames[this.place];
+  }
+
+  /** Where the person is in this frame. */
+  get known() {
+    return this.person?.boxes.find((box) => box.frame === this.number);
+  }
+
+  /** Show a frame by its place among those that are walked through. */
+  async go(place) {
+    this.place = Math.min(Math.max(place, 0), this.frames.length - 1);
+    $("seek").value = this.place;
+    $("first").disabled = $("previous").disabled = this.place === 0;
+    $("last").disabled = $("next").disabled = this.place === this.frames.length - 1;
+    const seconds = this.known ? this.known.time : this.number / this.video.fps;
+    $("moment").textContent = `Frame ${this.number} · ${moment(this.video, seconds)}`;
+    $("seek").setAttribute("aria-valuetext", $("moment").textContent);
+    this.markCrop();
+    this.loading?.abort();
+    const { signal } = (this.loading = new AbortController());
+    const { number, video } = this;
+    const people = ask(`/api/videos/${video.video}/frames/${number}/people`, { signal });
+    try {
+      const [url, seen] = await Promise.all([this.load(number), people]);
+      if (signal.aborted) return;
+      const shown = $("frame");
+      shown.src = url;
+      await shown.decode();
+      if (signal.aborted) return;
+      shown.alt = `Frame ${number} of camera ${video.camera}, with ${count(seen.length, "person", "people")}`;
+      this.showPeople(seen);
+      this.showStage(null);
+      if (this.place + 1 < this.frames.length) this.load(this.frames[this.place + 1]).catch(() => {});
+    } catch (error) {
+      if (error.name === "AbortError" || signal.aborted) return;
+      people.catch(() => {});
+      this.showStage(error instanceof Refused ? error.message : "This frame cannot be shown.");
+    }
+  }
+
+  load(number) {
+    const known = this.cache.get(number);
+    if (known) return known;
+    const url = askPicture(`/api/videos/${this.video.video}/frames/${number}`);
+    this.cache.set(number, url);
+    url.catch(() => this.cache.delete(number));
+    if (this.cache.size > KEPT) {
+      const [oldest, dropped] = this.cache.entries().next().value;
+      this.cache.delete(oldest);
+      dropped.then(URL.revokeObjectURL, () => {});
+    }
+    return url;
+  }
+
+  showStage(problem) {
+    showProblem($("viewer-problem"), problem);
+    $("stage").hidden = $("draw").hidden = Boolean(problem);
+    $("people-help").hidden = Boolean(problem) || this.boxing.active;
+    if (problem) this.draw(false);
+  }
+
+  showPeople(seen) {
+    const [width, height] = [this.video.width, this.video.height];
+    $("people").replaceChildren(...seen.map(({ tracklet, box: [x1, y1, x2, y2], person }) => {
+      const track = tracklet.split("-")[1];
+      const button = el("button", {
+        type: "button",
+        "aria-label": person || `Person ${track}`,
+        "aria-current": this.person?.tracklet === tracklet ? "true" : null,
+        "data-tracklet": tracklet,
+        onclick: () => this.choose(tracklet),
+      }, el("span", { "aria-hidden": "true" }, person || track));
+      button.style.left = `${(100 * x1) / width}%`;
+      button.style.top = `${(100 * y1) / height}%`;
+      button.style.width = `${(100 * (x2 - x1)) / width}%`;
+      button.style.height = `${(100 * (y2 - y1)) / height}%`;
+      return button;
+    }));
+    $("people-help").textContent = seen.length
+      ? "Choose somebody by a box, or draw one around a person who has none."
+      : "Nobody was found in this frame: draw a box around whom you mean.";
+  }
+
+  /** Show the details of somebody in the frame. */
+  async choose(tracklet) {
+    this.person = await ask(`/api/tracklets/${tracklet}`);
+    if (!this.picking) {
+      const { number } = this;
+      this.frames = this.person.boxes.map((box) => box.frame);
+      $("seek").max = this.frames.length - 1;
+      this.go(this.frames.indexOf(number));
+    }
+    this.showPerson();
+    for (const button of $("people").children) {
+      if (button.dataset.tracklet === tracklet) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+  }
+
+  showPerson() {
+    const { person } = this;
+    $("viewer-side").hidden = !person;
+    if (!person) return;
+    const facts = [
+      ["Camera", person.camera],
+      ["Day", date(person)],
+      ["Seen", span(person)],
+      ["Frames", person.num_boxes.toLocaleString("en")],
+      ["Person", person.person],
+      ["Similarity", person.similarity === undefined ? null : likeness(person)],
+      ["Same person", person.probability == null ? null : chance(person.probability)],
+      ["Id", el("code", {}, person.tracklet)],
+    ].filter(([, value]) => value !== null);
+    const list = el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+    const crops = el("ul", { class: "crops", "aria-label": "Best pictures" }, ...person.crops.map((crop) =>
+      el("li", {}, el("button", { type: "button", "data-frame": crop.frame, "aria-label": `Picture ${crop.rank + 1}: go to frame ${crop.frame}`, onclick: () => this.goTo(crop.frame) },
+        picture(`/api/tracklets/${person.tracklet}/crops/${crop.rank}`, "")))));
+    $("viewer-side").replaceChildren(crops, list, this.tools(person));
+    this.markCrop();
+  }
+
+  tools(person) {
+    const { actions } = this;
+    const mark = (verdict, text) => el("button", {
+      type: "button",
+      class: `mark-${verdict}`,
+      "aria-pressed": String(actions.verdict(person.tracklet) === verdict),
+      onclick: () => { actions.mark(person, verdict); this.showPerson(); $("viewer-side").querySelector(`.mark-${verdict}`).focus(); },
+    }, text);
+    const marks = actions.isHit(person.tracklet) ? [mark("right", "✓ Right"), mark("wrong", "✗ Wrong")] : [];
+    return el("div", { class: "side-tools" }, ...marks,
+      el("button", { type: "button", class: "primary wide", id: "find-person", onclick: () => { this.dialog.close(); actions.find(person); } }, "Find this person"),
+      el("button", { type: "button", class: "wide", onclick: async () => { if (await actions.remove(person)) this.dialog.close(); } }, "Delete…"));
+  }
+
+  markCrop() {
+    for (const button of $("viewer-side").querySelectorAll(".crops button")) {
+      if (Number(button.dataset.frame) === this.number) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+  }
+
+  goTo(frame) {
+    const place = this.frames.indexOf(frame);
+    if (place >= 0) this.go(place);
+  }
+
+  draw(wanted) {
+    if (wanted && !this.boxing.active) {
+      this.boxing.start(this.known?.box);
+      this.boxing.focus();
+    } else if (!wanted && this.boxing.active) {
+      this.boxing.stop();
+    }
+    $("draw").setAttribute("aria-pressed", String(wanted));
+    $("use-box").hidden = $("draw-help").hidden = !wanted;
+    $("people-help").hidden = wanted;
+  }
+
+  useBox() {
+    const { video, number } = this;
+    const { box } = this.boxing;
+    const words = `${video.camera}, frame ${number}`;
+    this.actions.findBox(video.video, number, box, $("frame"), words);
+    this.dialog.close();
+  }
+
+  key(event) {
+    if (event.target.closest("input, select, .cut")) return;
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!way) return;
+    event.preventDefault();
+    this.go(this.place + way);
+  }
+}

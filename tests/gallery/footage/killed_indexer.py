@@ -1,0 +1,63 @@
+"""Indexes a video in processes that are killed; run by ``test_kills.py``.
+
+Reads lines ``FOLDER SECONDS`` and answers each with how its process ended: the signal's number, or
+0. Everything is imported once, here, and every process is a fork that did nothing before.
+"""
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from reid_dhm.gallery.detection import build_detector
+from reid_dhm.gallery.ingest import Options, ingest
+from reid_dhm.gallery.mot import MotDetections  # noqa: F401
+from reid_dhm.gallery.motion import MotionDetector  # noqa: F401 (imported before the fork)
+from reid_dhm.gallery.sources import open_source
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.tracking import Tracker
+
+spec = importlib.util.spec_from_file_location("footage", Path(__file__).with_name("conftest.py"))
+assert spec is not None
+assert spec.loader is not None
+footage = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(footage)
+
+
+def index(folder: str, video: str, detector: str) -> None:
+    with Gallery(folder, create=True) as gallery:
+        gallery.claim_model(footage.MODEL, footage.DIM, "stripes")
+        source = open_source(video)
+        options = Options(chunk=8)
+        ingest(gallery, "gate", source, build_detector(detector), footage.stripes, options)
+
+
+def main(video: str, detector: str) -> None:
+    Tracker("bytetrack", 10, 0.5, 0.5)  # imports the trackers
+    print("ready", flush=True)
+    for line in sys.stdin:
+        folder, seconds = line.split()
+        child = os.fork()
+        if child == 0:
+            index(folder, video, detector)
+            os._exit(0)
+        print(end_of(child, float(seconds)), flush=True)
+
+
+def end_of(child: int, seconds: float) -> int:
+    """How a process ends that is killed after so many seconds, never if they are negative."""
+    end = time.monotonic() + seconds
+    while seconds >= 0 and time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.001)
+    if seconds >= 0:
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,345 @@
+"""Indexing made-up footage from end to end."""
+
+import itertools
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery import editing, indexing
+from reid_dhm.gallery import ingest as ingesting
+from reid_dhm.gallery.frames import Frame, SourceInfo, Span
+from reid_dhm.gallery.ingest import Options
+from reid_dhm.gallery.records import NewVideo, Where, wall_clock
+from reid_dhm.gallery.sources import open_source
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.tracklets import TrackSettings
+from reid_dhm.gallery.verify import problems
+from reid_dhm.gallery.writing import VideoWriter
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    with Gallery(tmp_path / "gallery", create=True) as gallery:
+        yield gallery
+
+
+def content(gallery: Gallery) -> list[tuple]:
+    """All that must not depend on interruptions: ids, boxes, times, pictures, embeddings."""
+    return [
+        (
+            *(found.id, found.camera, found.start, found.end, found.frame, found.box),
+            gallery.boxes(found.key).tobytes(),
+            [(c.frame, c.quality, c.jpeg, c.embedding.tobytes()) for c in gallery.crops(found.key)],
+        )
+        for found in gallery.tracklets()
+    ]
+
+
+def test_everybody_who_walked_by_is_in_the_gallery(indexed, clips):
+    for clip in clips:
+        where = Where(cameras=[f"camera {clip.camid}"])
+        boxes = np.concatenate([indexed.boxes(key) for key in indexed.keys(where).tolist()])
+        for pid in (1, 2):
+            own = clip.pids == pid
+            truth = dict(zip(clip.frames[own].tolist(), clip.boxes[own], strict=True))
+            hits = {
+                int(box["frame"])
+                for box in boxes
+                if int(box["frame"]) in truth
+                and overlap(box["box"], truth[int(box["frame"])]) > 0.5
+            }
+            assert len(hits) > 0.6 * len(truth)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union."""
+    shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
+
+
+def test_one_person_is_found_before_the_other_camera(indexed, clips):
+    """The nearest tracklet of the other camera shows the same person."""
+
+    def pid_of(clip, boxes: np.ndarray) -> int:
+        middle = boxes[len(boxes) // 2]
+        rows = np.flatnonzero(clip.frames == middle["frame"])
+        return int(clip.pids[max(rows, key=lambda row: overlap(middle["box"], clip.boxes[row]))])
+
+    pages = {}
+    for clip in clips:
+        where = Where(cameras=[f"camera {clip.camid}"])
+        page = indexed.embeddings(where)
+        whole = [row for row, key in enumerate(page.keys) if len(indexed.boxes(int(key))) > 10]
+        pids = [pid_of(clip, indexed.boxes(int(page.keys[row]))) for row in whole]
+        pages[clip.camid] = page.embeddings[whole].astype(np.float32), np.array(pids)
+    (first, pids), (second, others) = pages[1], pages[2]
+    assert set(pids) == set(others) == {1, 2}
+    nearest = (first @ second.T).argmax(axis=1)
+    np.testing.assert_array_equal(others[nearest], pids)
+
+
+def test_a_video_is_told_as_it_is(gallery, clips, index):
+    start = wall_clock("2026-03-01T08:00:00+01:00")
+    summary = index(gallery, clips[0].path, start=start)
+    (video,) = gallery.videos()
+    count = int(cv2.VideoCapture(str(clips[0].path)).get(cv2.CAP_PROP_FRAME_COUNT))
+    assert (video.hash, video.camera, video.source) == (
+        *(summary.videos[0], "gate"),
+        str(clips[0].path),
+    )
+    assert (video.num_frames, video.position, video.complete) == (count, count, True)
+    assert (summary.frames, summary.tracklets) == (count, gallery.count())
+    assert (video.width, video.height, video.fps) == (214, 120, 10)
+    first = gallery.tracklets()[0]
+    assert (first.start_time - start).total_seconds() == pytest.approx(first.start)
+    stages = {stage.name: stage for stage in summary.stages}
+    assert stages["decode"].count == stages["detect"].count == stages["store"].count == count
+    assert stages["embed"].count == sum(len(gallery.crops(key)) for key in gallery.keys().tolist())
+    assert all(stage.seconds > 0 and stage.rate > 0 for stage in summary.stages)
+
+
+def test_the_same_video_twice_adds_nothing(gallery, clips, index):
+    index(gallery, clips[0].path)
+    before, state = content(gallery), gallery.state()
+    summary = index(gallery, clips[0].path)
+    assert (summary.known, summary.frames, summary.tracklets) == (True, 0, 0)
+    assert (content(gallery), gallery.state()) == (before, state)
+
+
+def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index):
+    index(gallery, clips[0].path)
+    for options, message in (
+        ({"stride": 2}, "indexed with stride 1 instead of 2"),
+        ({"camera": "door"}, "as seen by camera 'gate'"),
+        ({"detector": f"mot:{clips[0].truth}"}, "indexed with confidence None instead of 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            index(gallery, clips[0].path, **options)
+
+
+def test_how_chunks_are_cut_does_not_show(tmp_path, clips, index):
+    contents = []
+    for chunk in (1, 7, 1000):
+        with Gallery(tmp_path / str(chunk), create=True) as gallery:
+            index(gallery, clips[0].path, chunk=chunk)
+            contents.append(content(gallery))
+    assert contents[0] == contents[1] == contents[2]
+    assert contents[0]
+
+
+class Unplugged(RuntimeError):
+    """Stands for whatever ends a process."""
+
+
+def unplug_after(source, frames: int):
+    """The source, until it has given so many frames."""
+
+    class Source:
+        info = source.info
+
+        def frames(self, span):
+            for count, frame in enumerate(source.frames(span)):
+                if count == frames:
+                    raise Unplugged
+                yield frame
+
+    return Source()
+
+
+@pytest.mark.parametrize("frames", [1, 17, 40, 75])
+@pytest.mark.parametrize("detector", ["motion", "mot"])
+def test_going_on_gives_what_never_stopping_gives(
+    tmp_path, clips, index, indexed, detector, frames
+):
+    kind = "motion" if detector == "motion" else f"mot:{clips[0].truth}"
+    with Gallery(tmp_path / "whole", create=True) as whole:
+        index(whole, clips[0].path, detector=kind)
+        expected = content(whole)
+    with Gallery(tmp_path / "parts", create=True) as parts:
+        source = unplug_after(open_source(str(clips[0].path)), frames)
+        with pytest.raises(Unplugged):
+            index(parts, clips[0].path, detector=kind, source=source)
+        stopped_at = parts.videos()[0].position
+        assert stopped_at % 16 == 0
+        summary = index(parts, clips[0].path, detector=kind)
+        assert summary.resumed == (stopped_at > 0)
+        assert summary.frames == parts.videos()[0].num_frames - stopped_at
+        assert content(parts) == expected
+        assert list(problems(parts)) == []
+
+
+def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(tmp_path, clips, index):
+    with Gallery(tmp_path / "gallery", create=True) as gallery:
+        source = unplug_after(open_source(str(clips[0].path)), 85)
+        with pytest.raises(Unplugged):
+            index(gallery, clips[0].path, source=source, chunk=4)
+        deleted = gallery.tracklets()[0].id
+        editing.delete(gallery, Where(tracklets=[deleted]))
+        index(gallery, clips[0].path, chunk=4)
+        remaining = [found.id for found in gallery.tracklets()]
+        assert remaining
+        assert deleted not in remaining
+
+
+def test_only_the_frames_asked_for_are_looked_at(gallery, clips, index):
+    summary = index(gallery, clips[0].path, stride=2, begin=2.0, end=6.0)
+    assert summary.frames == 20
+    boxes = np.concatenate([gallery.boxes(key) for key in gallery.keys().tolist()])
+    assert (boxes["frame"] % 2 == 0).all()
+    assert boxes["time"].min() >= 2.0
+    assert boxes["time"].max() < 6.0
+
+
+def test_nobody_there_is_no_failure(gallery, index, tmp_path):
+    path = tmp_path / "empty.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(10):
+        writer.write(np.full((48, 64, 3), 90, np.uint8))
+    writer.release()
+    summary = index(gallery, path)
+    assert (summary.frames, summary.tracklets) == (10, 0)
+    assert gallery.videos()[0].complete
+
+
+def test_a_span_without_frames_is_no_failure(gallery, clips, index):
+    summary = index(gallery, clips[0].path, begin=1000.0)
+    assert (summary.frames, gallery.videos()[0].complete) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 0}, "stride is 0: use 1 or more"),
+        ({"begin": 5.0, "end": 5.0}, "the span from 5 s to 5.0 s holds nothing"),
+        ({"begin": -1.0}, "holds nothing"),
+    ],
+)
+def test_options_without_a_meaning_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Options(**options)
+
+
+def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
+    source = open_source(str(clips[0].path))
+
+    class Deleting:
+        info = source.info
+
+        def frames(self, span):
+            for frame in source.frames(span):
+                if frame.number == 60:
+                    with Gallery(gallery.folder) as other:
+                        editing.delete_video(other, source.info.hash)
+                yield frame
+
+    with pytest.raises(InputError, match="was deleted from the gallery meanwhile"):
+        index(gallery, clips[0].path, source=Deleting(), chunk=8)
+    assert gallery.count() == 0
+    assert threading.active_count() < 10
+
+
+def test_an_error_in_any_stage_stops_all_of_them(gallery, clips, index):
+    def broken(pictures):
+        raise Unplugged
+
+    before = threading.active_count()
+    with pytest.raises(Unplugged):
+        index(gallery, clips[0].path, embed=broken)
+    assert threading.active_count() == before
+    assert not gallery.videos()[0].complete
+
+
+def test_the_embedder_is_given_batches_across_tracks(gallery, clips, index, embed, monkeypatch):
+    monkeypatch.setattr(indexing, "_CROPS_PER_BATCH", 5)
+    sizes = []
+
+    def counting(pictures):
+        sizes.append(len(pictures))
+        return embed(pictures)
+
+    index(gallery, clips[0].path, embed=counting, chunk=1000, tracks=TrackSettings(crops=3))
+    assert max(sizes) > 3
+
+
+class Live:
+    """A stream: the frames of a video, arriving ten a second."""
+
+    def __init__(self, path, count: int, moment: int = 0) -> None:
+        recorded = open_source(str(path))
+        info = recorded.info
+        self.info = SourceInfo(
+            f"{moment:016x}", "rtsp://camera/live", 10.0, info.width, info.height, None, live=True
+        )
+        self._frames = itertools.islice(recorded.frames(Span()), count)
+
+    def frames(self, span):
+        for frame in self._frames:
+            yield Frame(frame.number, frame.number / 10, frame.image)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Streams wait until there is room, so that no frame is left out and tests know which."""
+    monkeypatch.setattr(
+        ingesting, "ahead", lambda items, size, drop: real_ahead(items, size, drop=False)
+    )
+
+
+real_ahead = ingesting.ahead
+
+
+def test_a_stream_becomes_videos_of_bounded_length(gallery, clips, index, patient, monkeypatch):
+    monkeypatch.setattr(ingesting, "_PART_SECONDS", 3.0)
+    start = wall_clock("2026-03-01T08:00:00Z")
+    summary = index(gallery, "", source=Live(clips[0].path, 80), start=start)
+    videos = gallery.videos()
+    assert [video.num_frames for video in videos] == [30, 30, 20]
+    assert all(video.complete and not video.resumable for video in videos)
+    assert summary.videos == [video.hash for video in videos]
+    assert len({video.hash for video in videos}) == 3
+    assert [(video.start_time - start).total_seconds() for video in videos] == [0, 3, 6]
+    assert len({found.id.video for found in gallery.tracklets()}) > 1
+    for found in gallery.tracklets():
+        assert 0 <= found.first_frame <= found.last_frame < 30
+    assert list(problems(gallery)) == []
+
+
+def test_a_stream_whose_process_died_is_finished_by_the_next(
+    gallery, clips, index, patient, monkeypatch
+):
+    with pytest.raises(Unplugged):
+        index(gallery, "", source=unplug_after(Live(clips[0].path, 90), 60), chunk=8)
+    (left,) = gallery.videos()
+    assert (left.complete, left.position) == (False, 56)
+    index(gallery, "", source=Live(clips[1].path, 10, moment=1), chunk=8)
+    finished, new = gallery.videos()
+    assert finished.complete
+    assert new.complete
+    assert finished.num_frames == 56
+    assert gallery.count(Where(videos=[left.hash])) >= 1
+    assert list(problems(gallery)) == []
+
+
+def test_another_cameras_stream_is_left_alone(gallery, clips, index, patient):
+    with pytest.raises(Unplugged):
+        index(gallery, "", source=unplug_after(Live(clips[0].path, 90), 60), chunk=8)
+    index(gallery, "", camera="door", source=Live(clips[1].path, 10, moment=1), chunk=8)
+    assert [video.complete for video in gallery.videos()] == [False, True]
+
+
+def test_settings_come_back_from_the_store(gallery, clips, index):
+    tracks = TrackSettings(tracker="sort", crops=2)
+    index(gallery, clips[0].path, tracks=tracks)
+    settings = gallery.videos()[0].settings
+    assert TrackSettings.from_dict(settings) == tracks
+    assert settings["detector"] == "motion"
+
+
+def test_a_writer_hands_back_what_it_committed(gallery):
+    gallery.claim_model("a" * 64, 2, "m")
+    video = NewVideo("0" * 16, "/gate.avi", 10.0, 64, 48)
+    writer = VideoWriter.open(gallery, "gate", video)
+    assert (writer.chunks(), writer.pending(), writer.tracks()) == ([], {}, set())

@@ -1,0 +1,260 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.crops import (
+    BestCrops,
+    cut,
+    decode,
+    encode,
+    geometric_quality,
+    sharpness,
+)
+from reid_dhm.gallery.records import DETECTION, Crop
+from reid_dhm.gallery.tracklets import (
+    TrackletBuilder,
+    TrackSettings,
+    embed_tracks,
+    worth_keeping,
+)
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (200, 400, 3), np.uint8)
+
+
+def boxes_of(frame: int, *boxes, score: float = 0.9) -> np.ndarray:
+    records = np.zeros(len(boxes), DETECTION)
+    records["frame"], records["time"], records["score"] = frame, frame / 10, score
+    records["box"] = np.array(boxes, np.float32).reshape(-1, 4)
+    return records
+
+
+def walker(frame: int, left: float = 20, speed: float = 3, top: float = 20) -> tuple:
+    x = left + speed * frame
+    return x, top, x + 40, top + 100
+
+
+def quality(*boxes, scores=None) -> list[float]:
+    found = geometric_quality(
+        np.array(boxes, np.float32),
+        np.ones(len(boxes), np.float32) if scores is None else np.array(scores, np.float32),
+        (200, 400),
+    )
+    return [round(float(value), 6) for value in found]
+
+
+def test_quality_is_the_product_of_what_it_says():
+    assert quality((10, 10, 50, 74)) == [0.5]  # half of 128 pixels
+    assert quality((10, 10, 50, 190)) == [1]  # more than 128 is no better
+    assert quality((10, 10, 50, 74), scores=[0.5]) == [0.25]
+    assert quality((0, 10, 40, 74)) == [0.2]  # cut by the frame's edge
+    assert quality((10, 136, 50, 200)) == [0.2]
+    assert quality((10, 10, 50, 74), (30, 10, 70, 74)) == [0.25, 0.25]  # half covered each
+    assert quality((10, 10, 50, 74), (0, 0, 400, 200)) == [0, pytest.approx(0.4 * 0.968, abs=1e-3)]
+    assert quality((10, 10, 50, 24)) == [0]  # too small to show anybody
+    assert quality((10, 10, 16, 74)) == [0]
+
+
+def test_sharpness_tells_detail_from_blur():
+    flat = np.full((128, 64, 3), 90, np.uint8)
+    assert sharpness(flat) == 0
+    assert 0.5 < sharpness(IMAGE[:128, :64]) < 1
+    slope = np.repeat(np.linspace(0, 255, 128).astype(np.uint8)[:, None], 64, 1)
+    assert sharpness(np.dstack([slope] * 3)) < 0.1
+
+
+def test_crops_are_the_pixels_of_the_box():
+    np.testing.assert_array_equal(cut(IMAGE, (10.6, 20.2, 30.1, 40.0)), IMAGE[20:40, 10:31])
+    np.testing.assert_array_equal(cut(IMAGE, (-5, -5, 30, 40)), IMAGE[:40, :30])
+    assert cut(IMAGE, (390, 190, 500, 500)).shape == (10, 10, 3)
+
+
+def test_kept_pictures_are_rgb_when_they_come_back_and_not_larger_than_needed():
+    red = np.zeros((64, 32, 3), np.uint8)
+    red[..., 2] = 200  # BGR
+    np.testing.assert_allclose(decode(encode(red))[32, 16], (200, 0, 0), atol=6)
+    assert decode(encode(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
+    with pytest.raises(ValueError, match="no picture"):
+        decode(b"\xff\xd8")
+
+
+def offered(times_and_limits, count: int = 3, apart: float = 0.5) -> BestCrops:
+    best = BestCrops(count, apart)
+    for number, (time, limit) in enumerate(times_and_limits):
+        best.offer(number, time, (50, 50, 90, 150), limit, IMAGE)
+    return best
+
+
+def kept(best: BestCrops) -> list[float]:
+    """Their times, best first."""
+    return [crop.time for crop in best.crops]
+
+
+def test_the_best_crops_are_kept_and_far_apart():
+    assert kept(offered([(0, 0.5), (1, 0.9), (2, 0.7), (3, 0.8)])) == [1, 3, 2]
+    assert kept(offered([(0, 0.5), (0.3, 0.9), (0.6, 0.7)])) == [0.3]
+    assert kept(offered([(0, 0.5), (0.3, 0.4)])) == [0]
+    assert kept(offered([(0, 0.5), (0.5, 0.4)])) == [0, 0.5]
+    assert kept(offered([(0, 0.5), (0.5, 0.4), (0.25, 0.45)])) == [0, 0.5]
+    assert kept(offered([(0, 0.5), (0.5, 0.4), (0.25, 0.55)])) == [0.25]
+    assert kept(offered([(0, 0), (1, 0)])) == []
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 100)), max_size=30),
+    st.integers(1, 4),
+    st.integers(0, 30),
+)
+def test_what_is_kept_is_a_few_far_apart_and_the_same_after_a_restart(offers, count, cut_at):
+    offers = sorted((time / 10, limit / 100) for time, limit in offers)
+    best = offered(offers, count)
+    times = sorted(kept(best))
+    assert len(times) <= count
+    assert all(later - earlier >= 0.5 for earlier, later in pairwise(times))
+    if offers:
+        assert max(limit for _, limit in offers) >= best.crops[0].quality > 0
+    again = BestCrops(count, 0.5, offered(offers[:cut_at], count).crops)
+    for number, (time, limit) in enumerate(offers[cut_at:], cut_at):
+        again.offer(number, time, (50, 50, 90, 150), limit, IMAGE)
+    assert kept(again) == kept(best)
+
+
+def follow(builder: TrackletBuilder, frames, image=IMAGE) -> list:
+    """Show frames of boxes; the tracks that are done, those open at the end included."""
+    done = []
+    for boxes in frames:
+        done += builder.see(float(boxes["time"][0]), boxes, image)
+    return done + builder.end()
+
+
+def test_people_are_numbered_as_they_come_and_keep_their_number():
+    frames = []
+    for number in range(30):
+        boxes = [walker(number)]
+        if number >= 10:
+            boxes.insert(0, walker(number, left=200, speed=-3))  # boxes in another order
+        frames.append(boxes_of(number, *boxes))
+    first, second = follow(TrackletBuilder(TrackSettings(), 10), frames)
+    assert (first.number, second.number) == (1, 2)
+    np.testing.assert_allclose(np.concatenate(first.boxes)["box"][:, 1], 20)
+    np.testing.assert_array_equal(
+        np.diff(np.concatenate(first.boxes)["box"][:, 0]).round(3), np.full(28, 3)
+    )
+    assert len(second.boxes) == 19  # of 20: a track is believed from its second box on
+
+
+def test_a_track_is_done_soon_after_the_person_left():
+    builder = TrackletBuilder(TrackSettings(), 10)
+    done_at = {}
+    for number in range(30):
+        boxes = boxes_of(number, walker(number)) if number < 10 else np.empty(0, DETECTION)
+        for track in builder.see(number / 10, boxes, IMAGE):
+            done_at[track.number] = number
+    assert 10 < done_at[1] <= 18
+    assert builder.open == {}
+
+
+def test_who_stays_long_makes_several_tracklets():
+    settings = TrackSettings(max_seconds=1.0)
+    frames = [boxes_of(number, walker(number, speed=0.5)) for number in range(40)]
+    tracks = follow(TrackletBuilder(settings, 10), frames)
+    assert [track.number for track in tracks] == [1, 2, 3, 4]
+    assert all(track.seconds <= 1.1 for track in tracks)
+    numbers = np.concatenate([np.concatenate(track.boxes)["frame"] for track in tracks])
+    np.testing.assert_array_equal(numbers, np.arange(1, 40))
+
+
+@pytest.mark.parametrize("tracker", ["bytetrack", "sort"])
+def test_boxes_alone_bring_a_tracker_back_to_where_it_was(tracker):
+    rng = np.random.default_rng(1)
+    frames = []
+    for number in range(60):
+        boxes = [walker(number), walker(number, 250, -3, 60), walker(number, 120, 0.5, 90)]
+        seen = [np.array(box) + rng.normal(0, 1.5, 4) for box in boxes if rng.random() < 0.85]
+        if seen:
+            frames.append(boxes_of(number, *seen))
+    settings = TrackSettings(tracker=tracker)
+    whole = follow(TrackletBuilder(settings, 10), frames)
+
+    before = TrackletBuilder(settings, 10)
+    for boxes in frames[:25]:
+        before.see(float(boxes["time"][0]), boxes, IMAGE)
+    stored = {number: track.best.crops for number, track in before.open.items()}
+    after = TrackletBuilder(settings, 10)
+    done = []
+    for boxes in frames[:25]:
+        done += after.see(float(boxes["time"][0]), boxes, None)
+    after.restore(stored, [])
+    done += follow(after, frames[25:])
+
+    assert [track.number for track in done] == [track.number for track in whole]
+    for ours, theirs in zip(done, whole, strict=True):
+        assert np.concatenate(ours.boxes).tobytes() == np.concatenate(theirs.boxes).tobytes()
+    for ours, theirs in zip(done, whole, strict=True):
+        if ours.number in stored:
+            assert [c.jpeg for c in ours.best.crops] == [c.jpeg for c in theirs.best.crops]
+    assert stored  # else the restart would have proved nothing
+
+
+def test_short_tracks_and_tracks_without_a_picture_are_not_worth_keeping():
+    settings = TrackSettings(min_boxes=5)
+    long = [boxes_of(number, walker(number)) for number in range(10)]
+    (track,) = follow(TrackletBuilder(settings, 10), long)
+    assert worth_keeping(track, settings)
+    (track,) = follow(TrackletBuilder(settings, 10), long[:4])
+    assert not worth_keeping(track, settings)
+    tiny = [boxes_of(number, (50, 50, 55, 60)) for number in range(10)]
+    (track,) = follow(TrackletBuilder(settings, 10), tiny)
+    assert not worth_keeping(track, settings)
+
+
+def test_faint_boxes_begin_no_track():
+    frames = [boxes_of(number, walker(number), score=0.4) for number in range(10)]
+    assert follow(TrackletBuilder(TrackSettings(), 10), frames) == []
+    assert len(follow(TrackletBuilder(TrackSettings(activation=0.3), 10), frames)) == 1
+
+
+def test_crops_of_many_tracks_are_embedded_at_once_and_averaged():
+    calls = []
+
+    def embed(pictures):
+        calls.append([picture.shape for picture in pictures])
+        return np.eye(8, dtype=np.float32)[: len(pictures)]
+
+    frames = [boxes_of(number, walker(number), walker(number, 250, -3, 60)) for number in range(28)]
+    tracks = follow(TrackletBuilder(TrackSettings(crops=2), 10), frames)
+    first, second = embed_tracks(tracks, embed)
+    assert len(calls) == 1
+    assert len(calls[0]) == 4
+    np.testing.assert_array_equal(
+        np.stack([crop.embedding for crop in (*first.crops, *second.crops)]), np.eye(8)[:4]
+    )
+    half = np.float16(np.sqrt(0.5))
+    np.testing.assert_array_equal(first.mean, [half, half, 0, 0, 0, 0, 0, 0])
+    assert first.mean.dtype == np.float16
+    assert [crop.quality for crop in first.crops] == sorted(
+        (crop.quality for crop in first.crops), reverse=True
+    )
+    assert isinstance(first.crops[0], Crop)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tracker": "deepsort"}, "tracker 'deepsort' is unknown: use bytetrack or sort"),
+        ({"crops": 0}, "crops is 0: use 1 or more"),
+        ({"min_boxes": 0}, "min_boxes is 0"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        TrackSettings(**options)
+
+
+def test_settings_survive_the_store():
+    settings = TrackSettings(tracker="sort", crops=7)
+    assert TrackSettings.from_dict({"detector": "motion", **settings.as_dict()}) == settings

@@ -1,0 +1,248 @@
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery import editing
+from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.search import Searcher
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.retrieval.thresholds import Thresholds
+from reid_dhm.retrieval.verification import Calibration
+
+DIM = 12
+START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, DIM))
+
+
+def similarities(gallery: Gallery, query: np.ndarray) -> dict[str, float]:
+    """Cosine of a query to every tracklet's mean, by id."""
+    page = next(gallery.pages())
+    scores = page.embeddings.astype(np.float64) @ (query / np.linalg.norm(query))
+    ids = [str(tracklet.id) for tracklet in gallery.tracklets()]
+    return dict(zip(ids, scores.tolist(), strict=True))
+
+
+def best(scores: dict[str, float], count: int) -> list[str]:
+    return sorted(scores, key=lambda id: -scores[id])[:count]
+
+
+def ids(hits) -> list[str]:
+    return [str(hit.tracklet.id) for hit in hits]
+
+
+@pytest.fixture
+def site(empty, keep) -> Gallery:
+    """Two cameras with 30 tracklets each, a second apart; the gate's have wall-clock times."""
+    keep(empty, vectors(30, 1), "gate", start_time=START)
+    keep(empty, vectors(30, 2), "yard")
+    return empty
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, keep):
+    """As ``site``, for tests that only read."""
+    with Gallery(tmp_path_factory.mktemp("gallery"), create=True) as gallery:
+        keep(gallery, vectors(30, 1), "gate", start_time=START)
+        keep(gallery, vectors(30, 2), "yard")
+        yield gallery
+
+
+class TestSearch:
+    def test_ranks_tracklets_by_cosine_similarity(self, shared):
+        query = vectors(1, 5)
+        hits = Searcher(shared).search(query * 7, 10)
+        scores = similarities(shared, query[0])
+        assert ids(hits) == best(scores, 10)
+        assert [h.similarity for h in hits] == pytest.approx(
+            [scores[id] for id in ids(hits)], abs=1e-6
+        )
+        assert all(hit.probability is None for hit in hits)
+
+    def test_several_pictures_count_as_the_mean_of_their_unit_vectors(self, shared):
+        pictures = vectors(3, 5) * [[1], [10], [100]]
+        mean = (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).mean(0)
+        assert ids(Searcher(shared).search(pictures, 5)) == best(similarities(shared, mean), 5)
+
+    def test_a_similarity_never_exceeds_one(self, empty, keep):
+        rows = vectors(50, 3)
+        keep(empty, rows)
+        searcher = Searcher(empty)
+        exact = np.concatenate([page.embeddings for page in empty.pages()]).astype(np.float64)
+        assert (np.linalg.norm(exact, axis=1) > 1).any()  # rounding alone would exceed it
+        found = [searcher.search(row[None], 1)[0].similarity for row in exact]
+        assert max(found) <= 1
+        assert min(found) > 0.999
+
+    @settings(
+        max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        cameras=st.sampled_from([(), ("gate",), ("yard",), ("gate", "yard")]),
+        after=st.none() | st.floats(0, 35) | st.integers(0, 40),
+        before=st.none() | st.floats(0, 35),
+        clock=st.booleans(),
+        excluded=st.lists(st.integers(1, 60), max_size=5),
+    )
+    def test_filters_agree_with_the_store(self, shared, cameras, after, before, clock, excluded):
+        if clock:
+            after, before = (
+                None if bound is None else START + timedelta(seconds=bound)
+                for bound in (after, before)
+            )
+        where = Where(cameras=cameras, after=after, before=before)
+        exclude = [t.id for t in shared.tracklets_by_key(excluded)]
+        wanted = {str(t.id) for t in shared.tracklets(where)} - {str(id) for id in exclude}
+        query = vectors(1, 6)
+        scores = {i: s for i, s in similarities(shared, query[0]).items() if i in wanted}
+        assert ids(Searcher(shared).search(query, 60, where, exclude)) == best(scores, 60)
+
+    def test_videos_people_and_tracklets_narrow_it_down(self, site):
+        searcher, query = Searcher(site), vectors(1, 7)
+        some = [tracklet.id for tracklet in site.tracklets(limit=5)]
+        editing.label(site, some[:3], "anna")
+        video = site.videos()[1].hash
+        assert {hit.tracklet.id.video for hit in searcher.search(query, 60, Where(videos=[video]))
+                } == {video}  # fmt: skip
+        assert len(searcher.search(query, 60, Where(person="anna"))) == 3
+        found = searcher.search(query, 60, Where(tracklets=some, person="anna"))
+        assert {hit.tracklet.id for hit in found} == set(some[:3])
+
+    def test_less_similar_ones_can_be_left_out(self, shared):
+        query = vectors(1, 5)
+        scores = similarities(shared, query[0])
+        bar = sorted(scores.values())[-4] - 1e-9
+        assert len(Searcher(shared).search(query, 60, min_similarity=bar)) == 4
+
+    def test_all_above_a_similarity_are_found_however_many(self, empty, keep):
+        keep(empty, vectors(1000))
+        query = vectors(1, 5)
+        order = best(similarities(empty, query[0]), 1000)
+        bar = similarities(empty, query[0])[order[299]]
+        assert ids(Searcher(empty).above(query, bar - 1e-9)) == order[:300]
+        assert Searcher(empty).above(query, 1.0) == []
+
+    def test_a_person_can_stand_once_with_the_best_tracklet(self, site):
+        query = vectors(1, 8)
+        order = best(similarities(site, query[0]), 60)
+        editing.label(site, [TrackletId.parse(id) for id in order[:20:2]], "anna")
+        editing.label(site, [TrackletId.parse(id) for id in order[1:20:4]], "bert")
+        hits = Searcher(site).search(query, 12, by_person=True)
+        rest = [id for n, id in enumerate(order) if n >= 20 or n % 4 == 3]
+        assert ids(hits) == [order[0], order[1], *rest][:12]
+
+    def test_another_process_deletes_and_adds_between_searches(self, site, keep):
+        searcher, query = Searcher(site), vectors(1, 9)
+        first, second = searcher.search(query, 2)
+        with Gallery(site.folder) as other:
+            editing.delete(other, Where(tracklets=[first.tracklet.id]))
+            assert ids(searcher.search(query, 1)) == [str(second.tracklet.id)]
+            keep(other, query, "roof")
+        assert searcher.search(query, 1)[0].tracklet.camera == "roof"
+
+    def test_searchers_share_an_index(self, site):
+        index = LiveIndex()
+        query = vectors(1, 5)
+        with Gallery(site.folder) as other:
+            assert Searcher(site, index).search(query, 3) == Searcher(other, index).search(query, 3)
+
+
+class TestLike:
+    def test_finds_others_like_those_shown_but_not_themselves(self, shared):
+        shown = [tracklet.id for tracklet in shared.tracklets(limit=2)]
+        hits = Searcher(shared).like(shown, 10)
+        means = next(shared.pages()).embeddings[:2].astype(np.float64)
+        scores = similarities(shared, means.mean(0))
+        for id in shown:
+            del scores[str(id)]
+        assert ids(hits) == best(scores, 10)
+
+    def test_feedback_moves_the_query_by_rocchio_s_rule(self, shared):
+        tracklets = shared.tracklets(limit=6)
+        right, wrong = [t.id for t in tracklets[:2]], [t.id for t in tracklets[3:6]]
+        query = vectors(1, 4)
+        page = next(shared.pages()).embeddings.astype(np.float64)
+
+        def unit(row):
+            return row / np.linalg.norm(row)
+
+        expected = unit(
+            unit(query[0]) + 1.5 * unit(page[:2].mean(0)) - 0.3 * unit(page[3:6].mean(0))
+        )
+        found = Searcher(shared).refined(query, right, wrong)
+        assert found == pytest.approx(expected[None], abs=1e-3)  # means are unit to float16 only
+        liked = Searcher(shared).like(right, 60, rejected=wrong)
+        assert not set(ids(liked)) & {str(id) for id in right + wrong}
+
+    def test_refuses_tracklets_that_are_not_there(self, shared):
+        with pytest.raises(InputError, match="has no tracklet 00000000000000ff-1"):
+            Searcher(shared).like([TrackletId("00000000000000ff", 1)], 3)
+
+    def test_needs_something_to_search_for(self, shared):
+        with pytest.raises(InputError, match="nothing to search for"):
+            Searcher(shared).refined(None, [], [TrackletId("0" * 16, 1)])
+
+
+class TestProbability:
+    def thresholds(self, **changed) -> Thresholds:
+        facts = {
+            "metric": "cosine",
+            "dataset": "made up",
+            "model": "c0ffee" * 10,
+            "num_same": 10,
+            "num_different": 10,
+            "operating_points": (),
+            "calibration": Calibration(9.0, -4.0, 0.5),
+        }
+        return Thresholds(**{**facts, **changed})
+
+    def test_is_the_calibration_s(self, shared):
+        for hit in Searcher(shared, thresholds=self.thresholds()).search(vectors(1, 5), 5):
+            expected = 1 / (1 + np.exp(-(9 * hit.similarity - 4)))
+            assert hit.probability == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [({"model": "beef" * 16}, "belongs to another model"), ({"metric": "euclidean"}, "cosine")],
+    )
+    def test_refuses_thresholds_that_say_nothing_about_the_gallery(self, shared, changed, message):
+        with pytest.raises(InputError, match=message):
+            Searcher(shared, thresholds=self.thresholds(**changed))
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("query", "top_k", "where", "message"),
+        [
+            (vectors(1)[:, :5], 3, Where(), "holds embeddings of 12 dimensions"),
+            (vectors(1)[0], 3, Where(), "array of shape \\(12,\\)"),
+            (vectors(0), 3, Where(), "array of shape \\(0, 12\\)"),
+            (vectors(1) * 0, 3, Where(), "zero or not finite"),
+            (vectors(1) * np.nan, 3, Where(), "zero or not finite"),
+            (vectors(1), 0, Where(), "top_k is 0: ask for 1 hit or more"),
+            (vectors(1), 3, Where(cameras=["lawn"]), "has no camera 'lawn': it has gate, yard"),
+            (vectors(1), 3, Where(videos=["beef"]), "has no video 'beef'"),
+        ],
+    )
+    def test_is_refused_in_a_sentence(self, shared, query, top_k, where, message):
+        with pytest.raises(InputError, match=message):
+            Searcher(shared).search(query, top_k, where)
+
+    def test_an_empty_gallery_is_said_to_be_empty(self, empty, keep):
+        with pytest.raises(InputError, match="holds nobody yet: index a video"):
+            Searcher(empty).search(vectors(1), 1)
+        keep(empty, vectors(1))
+        editing.delete_camera(empty, "gate")
+        with pytest.raises(InputError, match="holds nobody yet: index a video"):
+            Searcher(empty).search(vectors(1), 1)
+
+    def test_an_unknown_index_is_refused(self, shared):
+        with pytest.raises(InputError, match="'Flatt' is no FAISS factory string"):
+            Searcher(shared, "Flatt").search(vectors(1), 1)

@@ -1,0 +1,239 @@
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery import editing, index_cache
+from reid_dhm.gallery.faiss_index import FaissIndex
+from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.records import State, Where
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.vectors import Filter
+
+DIM = 16
+KINDS = ["Flat", "IVF1,SQfp16", "HNSW32_SQfp16"]
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, DIM))
+
+
+def unit_queries(count: int, seed: int = 99) -> np.ndarray:
+    rows = vectors(count, seed)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def brute_force(gallery: Gallery, query: np.ndarray, k: int) -> tuple[list[float], list[int]]:
+    """Similarities and keys of the k best, from what the gallery holds; equal ones by key."""
+    found = []
+    for page in gallery.pages():
+        scores = page.embeddings.astype(np.float64) @ query.astype(np.float64)
+        found += list(zip((-scores).tolist(), page.keys.tolist(), strict=True))
+    found = sorted(found)[:k]
+    return [-score for score, _ in found], [key for _, key in found]
+
+
+def assert_as_brute_force(live: LiveIndex, gallery: Gallery, k: int = 8) -> None:
+    queries = unit_queries(3)
+    similarities, keys = live.search(gallery, queries, k)
+    for query, found, names in zip(queries, similarities, keys, strict=True):
+        scores, expected = brute_force(gallery, query, k)
+        assert names[: len(expected)].tolist() == expected
+        assert found[: len(expected)] == pytest.approx(scores, abs=1e-12)
+        assert (names[len(expected) :] == -1).all()
+
+
+class NeverFilled(FaissIndex):
+    """Fails where an index is made anew."""
+
+    def fill(self, pages, count):
+        raise AssertionError("the index was made anew")
+
+
+class TestFollowing:
+    @pytest.mark.parametrize("kind", KINDS)
+    @settings(
+        max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(steps=st.lists(st.sampled_from(["add", "delete", "delete video", "merge"]), max_size=7))
+    def test_it_is_as_a_new_one_after_any_changes(self, kind, steps, keep, tmp_path_factory):
+        rng = np.random.default_rng(len(steps))
+        folder = tmp_path_factory.mktemp("gallery")
+        live = LiveIndex(kind)
+        with Gallery(folder, create=True) as gallery, Gallery(folder) as other:
+            keep(gallery, vectors(30))
+            for number, step in enumerate(steps):
+                if step == "add":
+                    keep(other, vectors(int(rng.integers(1, 40)), number + 1))
+                elif step == "delete video":
+                    editing.delete_video(other, other.videos()[0].hash)
+                else:
+                    ids = [t.id for t in other.tracklets()]
+                    some = [ids[i] for i in rng.integers(0, len(ids), min(len(ids), 5))]
+                    if step == "delete":
+                        editing.delete(other, Where(tracklets=some))
+                    else:
+                        editing.label(other, some, "somebody")
+                if not other.state().tracklets:
+                    with pytest.raises(InputError, match="holds nobody yet"):
+                        live.search(gallery, unit_queries(1), 1)
+                    keep(other, vectors(3, 50 + number))
+                assert_as_brute_force(live, gallery)
+            if steps:
+                assert_as_brute_force(LiveIndex(kind), gallery)
+
+    def test_an_empty_gallery_is_said_to_be_empty(self, empty):
+        with pytest.raises(InputError, match="holds nobody yet: index a video into it first"):
+            LiveIndex().search(empty, unit_queries(1), 1)
+
+    def test_equal_embeddings_rank_by_key_however_many_there_are(self, empty, keep):
+        rows = np.concatenate([np.repeat(vectors(1, 7), 200, axis=0), vectors(50)])
+        keep(empty, rows)
+        query = unit_queries(1, 7)
+        _, keys = LiveIndex().search(empty, query, 40)
+        assert keys[0].tolist() == brute_force(empty, query[0], 40)[1] == list(range(1, 41))
+
+    def test_threads_share_it_while_others_add_and_delete(self, empty, keep):
+        keep(empty, vectors(60))
+        live = LiveIndex()
+        protected = {int(key) for key in empty.keys()[:10]}
+
+        def search(seed: int) -> None:
+            with Gallery(empty.folder) as own:
+                for turn in range(6):
+                    wanted = Filter(only=np.array(sorted(protected)))
+                    _, keys = live.search(own, unit_queries(1, seed * 10 + turn), 10, wanted)
+                    assert set(keys[0].tolist()) == protected
+
+        def change() -> None:
+            with Gallery(empty.folder) as own:
+                for turn in range(4):
+                    keep(own, vectors(20, turn + 5))
+                    ids = [t.id for t in own.tracklets(after=max(protected), limit=15)]
+                    editing.delete(own, Where(tracklets=ids))
+
+        with ThreadPoolExecutor(4) as pool:
+            for work in [pool.submit(change), *(pool.submit(search, n) for n in range(3))]:
+                work.result()
+        assert_as_brute_force(live, empty)
+
+
+class TestCache:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_an_index_is_kept_and_used_again(self, kind, empty, keep):
+        keep(empty, vectors(40))
+        LiveIndex(kind).search(empty, unit_queries(1), 1)
+        assert_as_brute_force(LiveIndex(kind, NeverFilled), empty)
+
+    def test_what_is_new_since_is_added_to_a_kept_one(self, empty, keep):
+        keep(empty, vectors(40))
+        LiveIndex().search(empty, unit_queries(1), 1)
+        keep(empty, vectors(30, 1))
+        assert_as_brute_force(LiveIndex("Flat", NeverFilled), empty, 70)
+
+    def test_kinds_are_kept_side_by_side(self, empty, keep):
+        keep(empty, vectors(40))
+        for kind in KINDS:
+            LiveIndex(kind).search(empty, unit_queries(1), 1)
+        for kind in KINDS:
+            assert_as_brute_force(LiveIndex(kind, NeverFilled), empty)
+
+    @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "foreign", "folder"])
+    def test_a_damaged_one_is_made_anew(self, harm, empty, keep, caplog):
+        keep(empty, vectors(40))
+        LiveIndex().search(empty, unit_queries(1), 1)
+        path = index_cache.path_of(empty, "Flat")
+        content = bytearray(path.read_bytes())
+        if harm == "flip":
+            content[len(content) // 2] ^= 1
+        elif harm == "cut":
+            del content[len(content) // 2 :]
+        elif harm == "empty":
+            content.clear()
+        elif harm == "foreign":
+            content[:] = b"GIF89a" * 100
+        path.unlink()
+        if harm == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(content)
+        with caplog.at_level(logging.WARNING):
+            assert_as_brute_force(LiveIndex(), empty)
+        assert f"{path} " in caplog.text
+
+    def test_one_of_another_release_is_made_anew(self, empty, keep, monkeypatch):
+        keep(empty, vectors(40))
+        monkeypatch.setattr(index_cache, "_FORMAT", 0)
+        LiveIndex().search(empty, unit_queries(1), 1)
+        monkeypatch.undo()
+        with pytest.raises(AssertionError, match="made anew"):
+            LiveIndex("Flat", NeverFilled).search(empty, unit_queries(1), 1)
+        assert_as_brute_force(LiveIndex(), empty)
+
+    def test_a_deletion_while_it_is_written_leaves_nothing_behind(self, empty, keep):
+        keep(empty, vectors(40))
+
+        class Overtaken(FaissIndex):
+            def save(self, file):
+                super().save(file)
+                with Gallery(empty.folder) as other:
+                    editing.delete(other, Where(tracklets=[other.tracklets()[0].id]))
+
+        LiveIndex("Flat", Overtaken).search(empty, unit_queries(1), 1)
+        assert not empty.cache.exists() or not list(empty.cache.iterdir())
+
+    def test_a_deletion_just_before_it_takes_its_place_is_noticed_after(
+        self, empty, keep, monkeypatch
+    ):
+        keep(empty, vectors(40))
+        index, known = FaissIndex(DIM), empty.state()
+        index.fill(empty.pages, 40)
+        looked = []
+
+        def state() -> State:
+            looked.append(Gallery.state(empty))
+            if len(looked) == 1:
+                # All of a deletion comes between the last look and the file's taking its place.
+                partial = next(empty.cache.glob("*.partial"))
+                content = partial.read_bytes()
+                editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
+                empty.cache.mkdir()
+                partial.write_bytes(content)
+            return looked[-1]
+
+        monkeypatch.setattr(empty, "state", state)
+        assert not index_cache.save(empty, index, known)
+        assert looked[0].deletions == known.deletions < looked[1].deletions
+        assert not list(empty.cache.iterdir())
+
+    def test_a_cache_that_cannot_be_written_is_no_failure(self, empty, keep, caplog):
+        keep(empty, vectors(40))
+        empty.cache.write_text("no folder")
+        with caplog.at_level(logging.WARNING):
+            assert_as_brute_force(LiveIndex(), empty)
+        assert "cannot be kept" in caplog.text
+
+    def test_after_a_deletion_it_is_written_again(self, empty, keep):
+        keep(empty, vectors(200))
+        live = LiveIndex()
+        live.search(empty, unit_queries(1), 1)
+        editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
+        live.search(empty, unit_queries(1), 1)
+        assert_as_brute_force(LiveIndex("Flat", NeverFilled), empty)
+
+    def test_a_few_additions_are_not_worth_writing_it_again(self, empty, keep):
+        keep(empty, vectors(200))
+        live = LiveIndex()
+        live.search(empty, unit_queries(1), 1)
+        path = index_cache.path_of(empty, "Flat")
+        before = path.stat().st_mtime_ns
+        keep(empty, vectors(5, 1))
+        assert_as_brute_force(live, empty)
+        assert path.stat().st_mtime_ns == before
+        keep(empty, vectors(50, 2))
+        live.search(empty, unit_queries(1), 1)
+        assert path.stat().st_mtime_ns > before

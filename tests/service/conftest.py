@@ -1,0 +1,273 @@
+"""A small gallery of people in plain colours, and a service over it without a network."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletId
+from reid_dhm.gallery.sources import content_hash
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
+from reid_dhm.models.card import ModelCard
+from reid_dhm.service.access import Tokens
+from reid_dhm.service.app import create_app
+from reid_dhm.service.limits import Limits
+from reid_dhm.service.service import Service
+from reid_dhm.service.serving import build_server, listen
+
+TOKEN = "a-token-that-nobody-guesses"
+WIDTH, HEIGHT, FPS, FRAMES = 320, 240, 10.0, 40
+START = datetime(2026, 3, 1, 8, 30, tzinfo=timezone(timedelta(hours=1)))
+
+# Shirt and trousers, RGB.
+PEOPLE = {
+    "anna": ((220, 40, 40), (40, 40, 200)),
+    "bert": ((40, 180, 60), (230, 220, 60)),
+    "cleo": ((240, 240, 240), (20, 20, 20)),
+    "dora": ((150, 60, 190), (120, 120, 120)),
+}
+
+
+class ColourEmbedder:
+    """The mean colours of the upper and the lower half, less grey: six numbers."""
+
+    dim = 6
+    fingerprint = "colours" * 9
+
+    def __init__(self) -> None:
+        self.card = ModelCard("resnet18", num_classes=2, size=(64, 32))
+        self.batches: list[int] = []
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        self.batches.append(len(pictures))
+        rows = [
+            np.concatenate([half.reshape(-1, 3).mean(0) for half in np.array_split(p, 2)]) - 127.4
+            for p in pictures
+        ]
+        rows = np.array(rows, np.float32).reshape(-1, 6)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class Walk(NamedTuple):
+    """Somebody crossing a video from left to right."""
+
+    person: str
+    first: int
+    last: int
+    top: int
+
+    def box(self, frame: int) -> tuple[int, int, int, int]:
+        x = 10 + (frame - self.first) * 7
+        return x, self.top, x + 32, self.top + 80
+
+    def frames(self) -> range:
+        return range(self.first, self.last + 1)
+
+
+def person_picture(name: str, height: int = 80, width: int = 32) -> np.ndarray:
+    """(height, width, 3) uint8 RGB of somebody."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[: height // 2], picture[height // 2 :] = PEOPLE[name]
+    return picture
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes()
+
+
+def _write_video(path: Path, walks: Sequence[Walk]) -> list[np.ndarray]:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT))
+    frames = []
+    for number in range(FRAMES):
+        frame = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
+        frame[:, number * 8 : number * 8 + 2] = 130  # tells one frame from the next
+        for walk in walks:
+            if number in walk.frames():
+                x1, y1, x2, y2 = walk.box(number)
+                frame[y1:y2, x1:x2] = person_picture(walk.person)
+        frames.append(frame)
+        writer.write(frame[:, :, ::-1])
+    writer.release()
+    return frames
+
+
+def add_video(
+    gallery: Gallery,
+    path: Path,
+    camera: str,
+    walks: Sequence[Walk],
+    start: datetime | None,
+    embed,
+) -> list[TrackletId]:
+    """Index a video of people whose ways are known."""
+    frames = _write_video(path, walks)
+    hash = content_hash([path])
+    writer = VideoWriter.open(
+        gallery, camera, NewVideo(hash, str(path), FPS, WIDTH, HEIGHT, start, settings={})
+    )
+    tracklets = []
+    for track, walk in enumerate(walks, 1):
+        boxes = np.array([(n, n / FPS, walk.box(n), 0.9) for n in walk.frames()], DETECTION)
+        crops = []
+        for number in (walk.first + 5, walk.last - 2):
+            x1, y1, x2, y2 = walk.box(number)
+            picture = frames[number][y1:y2, x1:x2]
+            box = tuple(map(float, walk.box(number)))
+            row = embed([picture])[0].astype(np.float16)
+            crops.append(Crop(number, number / FPS, box, 0.8, jpeg(picture), row))
+        tracklets.append(NewTracklet(track, boxes, crops, crops[0].embedding))
+    empty = Chunk(np.empty(0, [("frame", "<i4"), ("time", "<f8")]), np.empty(0, DETECTION))
+    writer.commit(Progress(empty, FRAMES, {}, tracklets))
+    writer.finish()
+    return [TrackletId(hash, tracklet.track) for tracklet in tracklets]
+
+
+class Site(NamedTuple):
+    """A gallery and who is in it: ids by camera and person."""
+
+    folder: Path
+    ids: dict[tuple[str, str], str]
+
+
+def build_site(folder: Path, embedder) -> Site:
+    """Anna and Bert at the gate with wall-clock time, Anna, Cleo and Dora in the yard without."""
+    ways = {
+        "gate": [Walk("anna", 0, 25, 20), Walk("bert", 10, 39, 120)],
+        "yard": [Walk("cleo", 0, 20, 20), Walk("anna", 12, 39, 120), Walk("dora", 20, 39, 20)],
+    }
+    ids = {}
+    with Gallery(folder / "site", create=True) as gallery:
+        gallery.claim_model(embedder.fingerprint, embedder.dim, "of a test")
+        for camera, walks in ways.items():
+            start, path = START if camera == "gate" else None, folder / f"{camera}.avi"
+            added = add_video(gallery, path, camera, walks, start, embedder)
+            for walk, id in zip(walks, added, strict=True):
+                ids[camera, walk.person] = str(id)
+    return Site(folder / "site", ids)
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    """A gallery whose embeddings are colours."""
+    return build_site(tmp_path, ColourEmbedder())
+
+
+@pytest.fixture
+def embedder() -> ColourEmbedder:
+    return ColourEmbedder()
+
+
+Connect = Callable[..., TestClient]
+
+
+@pytest.fixture
+def connect(site, embedder) -> Iterator[Connect]:
+    """Opens a service over the site and a client of it."""
+    clients = []
+
+    def connect(
+        tokens: dict[str, str] | None = None,
+        host: str = "127.0.0.1",
+        names: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        waiting: int = 64,
+        base_url: str = "http://127.0.0.1:8000",
+    ) -> TestClient:
+        service = Service.open(site.folder, embedder, None, Tokens(tokens or {}), waiting=waiting)
+        client = TestClient(create_app(service, host, names, limits), base_url=base_url)
+        clients.append(client.__enter__())
+        return client
+
+    yield connect
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(connect) -> TestClient:
+    """Of a service that asks for no token."""
+    return connect()
+
+
+class Serve:
+    """Runs services over the site on free ports of the loopback address, each in a thread."""
+
+    def __init__(self, folder: Path, embedder) -> None:
+        self._folder, self._embedder = folder, embedder
+        self._servers, self._threads, self._sockets = [], [], []
+
+    def __call__(self, tokens: dict[str, str] | None = None, embed=None, **options) -> str:
+        """Run one and give its address."""
+        service = Service.open(self._folder, embed or self._embedder, None, Tokens(tokens or {}))
+        bound, ready = listen("127.0.0.1", 0), threading.Event()
+        server = build_server(create_app(service, **options), on_ready=ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        self._servers.append(server)
+        self._threads.append(thread)
+        self._sockets.append(bound)
+        assert ready.wait(60)
+        return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.should_exit = True
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        for bound in self._sockets:
+            bound.close()
+
+
+@pytest.fixture
+def serve(site, embedder) -> Iterator[Serve]:
+    """Runs services over the site."""
+    serve = Serve(site.folder, embedder)
+    yield serve
+    serve.stop()
+    serve.join()
+
+
+@pytest.fixture
+def picture_of() -> Callable[..., bytes]:
+    """JPEGs of people."""
+
+    def picture_of(name: str, height: int = 80, width: int = 32) -> bytes:
+        return jpeg(person_picture(name, height, width))
+
+    return picture_of
+
+
+@pytest.fixture
+def person_beside() -> Callable[..., bytes]:
+    """JPEGs of two people side by side, each 32 pixels wide."""
+
+    def person_beside(left: str, right: str) -> bytes:
+        return jpeg(np.hstack([person_picture(left), person_picture(right)]))
+
+    return person_beside
+
+
+@pytest.fixture
+def serve_real(tmp_path) -> Iterator[tuple[str, Site]]:
+    """A running service with the network of the package, and its site."""
+    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+    from reid_dhm.inference.embedder import Embedder
+
+    embedder = Embedder(DEFAULT_CHECKPOINT)
+    site = build_site(tmp_path, embedder)
+    serve = Serve(site.folder, embedder)
+    yield serve(), site
+    serve.stop()
+    serve.join()

@@ -1,0 +1,98 @@
+import pytest
+
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.store import Gallery
+
+
+def left(client) -> set[str]:
+    return {item["tracklet"] for item in client.get("/api/tracklets").json()["items"]}
+
+
+def log(site) -> list[audit.Entry]:
+    with Gallery(site.folder) as gallery:
+        return audit.entries(gallery)
+
+
+def test_a_tracklet_is_forgotten(client, site):
+    anna = site.ids["gate", "anna"]
+    assert client.delete(f"/api/tracklets/{anna}").json() == {"tracklets": 1, "dry_run": False}
+    assert left(client) == set(site.ids.values()) - {anna}
+    for path in ("", "/thumbnail", "/crops/0"):
+        assert client.get(f"/api/tracklets/{anna}{path}").status_code == 404
+    assert client.delete(f"/api/tracklets/{anna}").status_code == 404
+
+
+def test_what_is_forgotten_is_found_no_more(client, site):
+    question = {"tracklets": [site.ids["gate", "anna"]]}
+    assert client.post("/api/search/tracklets", json=question).json()["hits"][0]["camera"] == "yard"
+    client.delete(f"/api/tracklets/{site.ids['yard', 'anna']}")
+    hits = client.post("/api/search/tracklets", json=question).json()["hits"]
+    assert site.ids["yard", "anna"] not in {hit["tracklet"] for hit in hits}
+
+
+def test_its_picture_is_in_no_file_any_more(client, site):
+    dora = site.ids["yard", "dora"]
+    picture = client.get(f"/api/tracklets/{dora}/thumbnail").content
+
+    def everything() -> bytes:
+        return b"".join(f.read_bytes() for f in site.folder.rglob("*") if f.is_file())
+
+    part = picture[-60:]  # behind the tables, which all pictures share
+    assert part in everything()
+    client.delete(f"/api/tracklets/{dora}")
+    assert part not in everything()
+
+
+def test_a_video_is_forgotten(client, site):
+    video = site.ids["yard", "anna"].split("-")[0]
+    assert client.delete(f"/api/videos/{video}").json()["tracklets"] == 3
+    assert left(client) == {site.ids["gate", "anna"], site.ids["gate", "bert"]}
+    assert client.get(f"/api/videos/{video}/frames/0").status_code == 404
+    assert client.delete(f"/api/videos/{video}").status_code == 404
+
+
+def test_a_camera_is_forgotten(client, site):
+    gate = client.get("/api/cameras").json()["items"][0]
+    assert client.delete(f"/api/cameras/{gate['id']}").json()["tracklets"] == 2
+    assert [camera["name"] for camera in client.get("/api/cameras").json()["items"]] == ["yard"]
+    assert client.delete(f"/api/cameras/{gate['id']}").status_code == 404
+
+
+def test_a_span_of_time_is_forgotten(client, site):
+    span = {"after": 3.0, "cameras": ["yard"]}
+    dry = client.post("/api/deletions", json={**span, "dry_run": True})
+    assert dry.json() == {"tracklets": 2, "dry_run": True}
+    assert left(client) == set(site.ids.values())
+    assert client.post("/api/deletions", json=span).json()["tracklets"] == 2
+    gone = {site.ids["yard", "anna"], site.ids["yard", "dora"]}
+    assert left(client) == set(site.ids.values()) - gone
+
+
+def test_several_tracklets_are_forgotten(client, site):
+    both = [site.ids["gate", "anna"], site.ids["yard", "anna"]]
+    assert client.post("/api/deletions", json={"tracklets": both}).json()["tracklets"] == 2
+    assert left(client) == set(site.ids.values()) - set(both)
+
+
+@pytest.mark.parametrize(
+    "request_", [{}, {"cameras": []}, {"tracklets": [], "dry_run": False}, {"dry_run": True}]
+)
+def test_everything_is_forgotten_by_nobodys_mistake(client, site, request_):
+    response = client.post("/api/deletions", json=request_)
+    assert response.status_code == 422
+    assert "nothing says what to delete" in response.json()["detail"]
+    assert len(left(client)) == 5
+
+
+def test_every_deletion_is_written_down_before_and_after(client, site):
+    anna = site.ids["gate", "anna"]
+    client.delete(f"/api/tracklets/{anna}")
+    client.post("/api/deletions", json={"cameras": ["yard"]})
+    client.post("/api/deletions", json={"cameras": ["yard"], "dry_run": True})
+    entries = log(site)
+    assert [entry.action for entry in entries] == ["delete"] * 4
+    assert [entry.detail["state"] for entry in entries] == ["asked", "done"] * 2
+    assert entries[0].detail["tracklet"] == anna
+    assert entries[0].actor == "testclient"
+    assert entries[3].detail["deleted"] == 3
+    assert entries[3].detail["cameras"] == ["yard"]

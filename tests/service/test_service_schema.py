@@ -1,0 +1,68 @@
+"""Whatever fits the description, and what nearly does, is answered as described."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis (extra dev)")
+
+from schemathesis import GenerationMode  # noqa: E402
+from schemathesis.checks import not_a_server_error  # noqa: E402
+from schemathesis.specs.openapi.checks import (  # noqa: E402
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+EXAMPLES = 8  # of each operation and each mode
+
+
+def use_known(case, site, picture) -> None:
+    """Let a request be about what is there, where it names anything by an id that fits."""
+    tracklet = site.ids["gate", "bert"]
+    known = {"tracklet": tracklet, "video": tracklet.split("-")[0], "camera": 1, "frame": 20}
+    known |= {"rank": 1, "tracklets": [tracklet], "confirmed": [tracklet], "rejected": []}
+    known |= {"cameras": ["gate"], "videos": [], "box": [80, 120, 112, 200], "boxes": [""]}
+    known |= {"pictures": [picture]}
+    for part in (case.path_parameters, case.query, case.body):
+        if isinstance(part, dict):
+            part.update({name: known[name] for name in part.keys() & known.keys()})
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_every_answer_is_as_described(serve, site, picture_of, mode):
+    schema = schemathesis.openapi.from_url(f"{serve()}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    # What deletes comes last, so that the others have something to find.
+    operations.sort(key=lambda one: one.method == "delete" or "deletion" in one.path)
+    assert len(operations) >= 19
+    for operation in operations:
+        if mode is GenerationMode.NEGATIVE and not (
+            operation.body or [*operation.iter_parameters()]
+        ):
+            continue  # there is nothing to get wrong
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
+        def ask(case, known):
+            if known and mode is GenerationMode.POSITIVE:
+                use_known(case, site, picture_of("bert"))
+            case.call_and_validate(checks=CHECKS)
+
+        random.seed(0)
+        ask()

@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+
+from reid_dhm.gallery import audit
+from reid_dhm.gallery.store import Gallery
+
+
+def found(response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [hit["tracklet"] for hit in response.json()["hits"]]
+
+
+def by_picture(client, *pictures: bytes, **fields):
+    files = [("pictures", ("p", picture)) for picture in pictures]
+    return client.post("/api/search/pictures", files=files, data=fields)
+
+
+def log(site) -> list[audit.Entry]:
+    with Gallery(site.folder) as gallery:
+        return audit.entries(gallery)
+
+
+@pytest.fixture
+def anna(picture_of):
+    return picture_of("anna")
+
+
+def test_a_picture_finds_the_person_at_both_cameras(client, site, anna):
+    response = by_picture(client, anna)
+    assert set(found(response)[:2]) == {site.ids["gate", "anna"], site.ids["yard", "anna"]}
+    best = response.json()["hits"][0]
+    assert best["similarity"] > 0.999
+    assert best["probability"] is None
+    assert response.json()["searched"] == 5
+
+
+def test_hits_say_where_and_when(client, site, anna):
+    hits = {hit["camera"]: hit for hit in by_picture(client, anna, top_k=2).json()["hits"]}
+    gate, yard = hits["gate"], hits["yard"]
+    assert gate["start_time"] == "2026-03-01T08:30:00+01:00"
+    assert (gate["start"], gate["end"]) == (0.0, 2.5)
+    assert (gate["first_frame"], gate["last_frame"], gate["num_boxes"]) == (0, 25, 26)
+    assert gate["frame"] == 5
+    assert gate["box"] == [45, 20, 77, 100]
+    assert yard["start_time"] is None
+    assert (yard["start"], yard["end"]) == (1.2, 3.9)
+
+
+def test_several_pictures_are_one_person(client, picture_of, embedder):
+    assert by_picture(client, picture_of("anna"), picture_of("anna")).status_code == 200
+    assert embedder.batches[-1] == 2
+
+
+def test_a_box_says_who_in_the_picture_is_meant(client, site, picture_of, person_beside):
+    scene = person_beside("bert", "anna")  # 64 wide: Bert left, Anna right
+    assert found(by_picture(client, scene, boxes="32,0,64,80"))[0] in (
+        site.ids["gate", "anna"],
+        site.ids["yard", "anna"],
+    )
+    assert found(by_picture(client, scene, boxes="0,0,32,80"))[0] == site.ids["gate", "bert"]
+
+
+def test_large_pictures_are_searched_like_small_ones(client, picture_of):
+    small = by_picture(client, picture_of("anna")).json()["hits"]
+    large = by_picture(client, picture_of("anna", height=1600, width=640)).json()["hits"]
+    assert [hit["tracklet"] for hit in small] == [hit["tracklet"] for hit in large]
+    assert np.allclose(
+        [hit["similarity"] for hit in small], [hit["similarity"] for hit in large], atol=0.01
+    )
+
+
+def test_a_box_in_a_frame_finds_the_person(client, site):
+    # Bert crosses the gate below Anna; in frame 20 he is at 80 … 112, 120 … 200.
+    video = site.ids["gate", "bert"].split("-")[0]
+    question = {"video": video, "frame": 20, "box": [80, 120, 112, 200]}
+    response = client.post("/api/search/frame", json=question)
+    assert found(response)[0] == site.ids["gate", "bert"]
+    assert response.json()["hits"][0]["similarity"] > 0.99
+
+
+def test_a_tracklet_finds_the_person_elsewhere_and_not_itself(client, site):
+    question = {"tracklets": [site.ids["gate", "anna"]]}
+    hits = found(client.post("/api/search/tracklets", json=question))
+    assert hits[0] == site.ids["yard", "anna"]
+    assert site.ids["gate", "anna"] not in hits
+
+
+def test_confirmed_and_rejected_hits_move_the_query(client, site):
+    question = {"tracklets": [site.ids["gate", "bert"]]}
+    before = client.post("/api/search/tracklets", json=question).json()["hits"]
+    question |= {"confirmed": [site.ids["yard", "dora"]], "rejected": [site.ids["yard", "cleo"]]}
+    after = client.post("/api/search/tracklets", json=question).json()["hits"]
+
+    def similarity(hits, person):
+        named = {hit["tracklet"]: hit["similarity"] for hit in hits}
+        return named.get(site.ids["yard", person])
+
+    assert similarity(after, "dora") > similarity(before, "dora")
+    assert similarity(after, "cleo") is None
+    assert similarity(before, "cleo") is not None
+
+
+def test_pictures_are_refined_as_well(client, site, picture_of):
+    marks = {"confirmed": site.ids["yard", "anna"], "rejected": site.ids["gate", "anna"]}
+    hits = found(by_picture(client, picture_of("anna"), **marks))
+    assert hits[0] == site.ids["yard", "anna"]
+    assert site.ids["gate", "anna"] not in hits
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"cameras": ["yard"]}, {"yard anna", "yard cleo", "yard dora"}),
+        ({"cameras": ["gate", "yard"]}, {f"{c} {p}" for c, p in [
+            ("gate", "anna"), ("gate", "bert"), ("yard", "anna"), ("yard", "cleo"), ("yard", "dora")
+        ]}),
+        ({"after": 3.0}, {"gate bert", "yard anna", "yard dora"}),
+        ({"before": 0.5}, {"gate anna", "yard cleo"}),
+        ({"after": "2026-03-01T07:30:03Z"}, {"gate bert"}),
+        ({"before": "2026-03-01T08:30:00.5+01:00"}, {"gate anna"}),
+        ({"after": "2026-03-02T00:00:00Z"}, set()),
+        ({"cameras": ["yard"], "before": 0.5}, {"yard cleo"}),
+    ],
+)  # fmt: skip
+def test_cameras_and_times_narrow_a_search(client, site, anna, conditions, expected):
+    response = by_picture(client, anna, **conditions)
+    names = {id: f"{camera} {person}" for (camera, person), id in site.ids.items()}
+    assert {names[id] for id in found(response)} == expected
+    assert response.json()["searched"] == len(expected)
+
+
+def test_the_same_conditions_hold_for_tracklets(client, site):
+    question = {"tracklets": [site.ids["gate", "anna"]], "cameras": ["yard"], "top_k": 1}
+    assert found(client.post("/api/search/tracklets", json=question)) == [site.ids["yard", "anna"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"boxes": "1,2,3"}, "is no box: give x1,y1,x2,y2"),
+        ({"boxes": "30,0,2,80"}, "is no box: x1 is to be less than x2"),
+        ({"boxes": "nan,0,2,80"}, "is no box"),
+        ({"boxes": "500,0,600,80"}, "lies outside of picture 1"),
+        ({"boxes": "0,0,4,8"}, "too few to know anybody by"),
+        ({"boxes": ["", ""]}, "there are 2 boxes for 1 pictures"),
+        ({"top_k": 0}, "top_k: Input should be greater than or equal to 1"),
+        ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
+        ({"after": "yesterday"}, "'yesterday' is no ISO 8601 time"),
+        ({"after": "inf"}, "finite number of seconds"),
+        ({"confirmed": "../../etc/passwd"}, "confirmed.0: String should match pattern"),
+        ({"rejected": "0123456789abcdef-7"}, "the gallery has no tracklet 0123456789abcdef-7"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(client, anna, fields, message):
+    response = by_picture(client, anna, **fields)
+    assert response.status_code == 422
+    assert message in response.json()["detail"]
+
+
+def test_pictures_that_are_too_small_are_refused(client, picture_of):
+    response = by_picture(client, picture_of("anna", height=10, width=5))
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("picture 1 has 5x10 pixels, too few")
+
+
+def test_too_many_pictures_are_refused(client, anna):
+    assert by_picture(client, *[anna] * 9).status_code == 422
+
+
+def test_a_search_needs_somebody_to_search_for(client):
+    assert client.post("/api/search/pictures").status_code == 422
+    assert client.post("/api/search/tracklets", json={"tracklets": []}).status_code == 422
+
+
+def test_unknown_words_are_refused(client, site):
+    question = {"tracklets": [site.ids["gate", "anna"]], "camera": ["yard"]}
+    assert client.post("/api/search/tracklets", json=question).status_code == 422
+
+
+def test_an_empty_gallery_says_so(client, site, anna):
+    for camera in client.get("/api/cameras").json()["items"]:
+        client.delete(f"/api/cameras/{camera['id']}")
+    response = by_picture(client, anna)
+    assert response.status_code == 422
+    assert "holds nobody yet" in response.json()["detail"]
+
+
+def test_searches_follow_what_others_add_and_delete(client, site, anna):
+    assert len(found(by_picture(client, anna))) == 5
+    with Gallery(site.folder) as gallery:  # another process
+        from reid_dhm.gallery import editing
+
+        editing.delete_camera(gallery, "gate")
+    assert len(found(by_picture(client, anna))) == 3
+
+
+def test_every_search_is_written_down(client, site, anna):
+    by_picture(client, anna, cameras="yard")
+    client.post("/api/search/tracklets", json={"tracklets": [site.ids["gate", "anna"]]})
+    by_picture(client, anna, cameras="attic")
+    first, second, third = log(site)
+    assert {entry.action for entry in (first, second, third)} == {"search"}
+    assert {entry.actor for entry in (first, second, third)} == {"testclient"}
+    assert first.detail["cameras"] == ["yard"]
+    assert first.detail["hits"] == 3
+    assert len(first.detail["pictures"][0]) == 64  # a digest, not the picture
+    assert second.detail["tracklets"] == [site.ids["gate", "anna"]]
+    assert "attic" in third.detail["failed"]
+
+
+def test_the_owner_of_the_token_is_written_down(connect, site, anna):
+    client = connect({"anna": "annas-very-own-token"})
+    client.headers["Authorization"] = "Bearer annas-very-own-token"
+    by_picture(client, anna)
+    assert [entry.actor for entry in log(site)] == ["anna"]
+
+
+def test_nothing_is_answered_that_cannot_be_written_down(client, site, anna):
+    with Gallery(site.folder) as other, other.writing():
+        response = by_picture(client, anna)
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert "hits" not in response.text

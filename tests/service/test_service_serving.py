@@ -1,0 +1,123 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from reid_dhm.cli import main
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.store import Gallery
+from reid_dhm.service.access import Tokens
+from reid_dhm.service.serving import check_address, listen
+
+TOKENS = Tokens({"anna": "annas-very-own-token"})
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_loopback_address_needs_no_token():
+    for host in ("127.0.0.1", "::1", "localhost"):
+        check_address(host, Tokens({}))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gallery.example", ""])
+def test_every_other_address_does(host):
+    with pytest.raises(InputError, match="so a token is needed: give --token-file FILE"):
+        check_address(host, Tokens({}))
+    check_address(host, TOKENS)
+
+
+def test_a_free_port_is_taken():
+    with listen("127.0.0.1", 0) as bound:
+        host, port = bound.getsockname()
+        assert host == "127.0.0.1"
+        assert port > 0
+        with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
+        listen("192.0.2.1", 0)
+    with pytest.raises(InputError, match="is no address of this machine"):
+        listen("no.such.host.invalid", 0)
+
+
+def run(capsys, *arguments: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", *map(str, arguments)])
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_serving_others_without_a_token_is_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("REID_DHM_TOKEN", raising=False)
+    code, err = run(capsys, "--gallery", tmp_path, "--host", "0.0.0.0")
+    assert code == 1
+    assert err.startswith("error: others can reach 0.0.0.0, so a token is needed")
+    assert err.count("\n") == 1
+
+
+def test_serving_no_gallery_is_refused(capsys, tmp_path):
+    code, err = run(capsys, "--gallery", tmp_path / "gone")
+    assert code == 1
+    assert "holds no gallery" in err
+
+
+def test_serving_another_models_gallery_is_refused(capsys, site):
+    code, err = run(capsys, "--gallery", site.folder)
+    assert code == 1
+    assert "holds embeddings of another model (of a test" in err
+
+
+def test_a_key_needs_its_certificate(capsys, site):
+    assert run(capsys, "--gallery", site.folder, "--key", "key.pem")[0] == 2
+
+
+def test_help_shows_an_example_without_loading_what_is_heavy():
+    code = (
+        "import sys\nfrom reid_dhm.cli import main\n"
+        "try:\n    main(['serve', '--help'])\n"
+        "finally:\n    print({'torch', 'cv2', 'fastapi'} & set(sys.modules) or 'light')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "Example: reid-dhm serve --gallery" in done.stdout
+    assert done.stdout.endswith("light\n")
+
+
+def test_the_tool_serves_until_it_is_told_to_stop(tmp_path):
+    with Gallery(tmp_path / "new", create=True):
+        pass
+    tokens = tmp_path / "tokens"
+    tokens.write_text("anna annas-very-own-token\n")
+    tokens.chmod(0o600)
+    command = [sys.executable, ROOT / "tools" / "serve.py", "--gallery", tmp_path / "new"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--token-file", tokens],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        line = process.stdout.readline()
+        assert "(Ctrl+C ends it)" in line
+        address = line.split(" ")[1]
+        assert address.startswith("http://127.0.0.1:")
+        request = Request(
+            f"{address}/api/gallery", headers={"Authorization": "Bearer annas-very-own-token"}
+        )
+        with urlopen(request, timeout=30) as response:
+            assert b'"tracklets":0' in response.read()
+        process.send_signal(signal.SIGTERM)
+        ends = time.monotonic() + 60
+        while process.poll() is None:
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        assert process.returncode == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
