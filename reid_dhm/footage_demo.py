@@ -36,7 +36,7 @@ def run_footage_demo(
     clips = write_clips(folder, num_people=num_people, pause=4.0)
     place = folder / "gallery"
     shutil.rmtree(place, ignore_errors=True)
-    embedder = Embedder(checkpoint)
+    embedder = Embedder(checkpoint, precision="float32")
     with Gallery(place, create=True) as gallery:
         gallery.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint))
         frames = 0

@@ -144,7 +144,9 @@ def main() -> None:
             folder, num_people=options.people, pause=options.pause, seed=options.seed
         )
         with Gallery(folder / "gallery", create=True) as gallery:
-            index_clips(gallery, clips, Embedder(options.checkpoint), options.detector)
+            index_clips(
+                gallery, clips, Embedder(options.checkpoint, precision="float32"), options.detector
+            )
             for clip in clips:
                 print(json.dumps(asdict(judge_tracking(gallery, clip))))
             result = judge_search(gallery, clips)
