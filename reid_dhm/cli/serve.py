@@ -76,6 +76,7 @@ def serve(
 
     if key is not None and certificate is None:
         raise typer.BadParameter("--key has no meaning without --certificate")
+    pem = Certificate(certificate, key) if certificate else None
     tokens = read_tokens(token_file)
     check_address(host, tokens)
     with Gallery(gallery) as store:
@@ -97,7 +98,6 @@ def serve(
                 err=True,
             )
 
-    pem = Certificate(certificate, key) if certificate else None
     app = create_app(service, host, allow_host or ())
     with bound:
         build_server(app, pem, ready).run(sockets=[bound])

@@ -106,9 +106,10 @@ class Service:
             waiting: pictures that may wait for the network.
 
         Raises:
-            InputError: no gallery, another model's, or a detector that needs a whole video.
+            InputError: no gallery, another model's, a detector that needs a whole video, or an
+                unknown kind of index.
         """
-        connections, metrics = Connections(folder), Metrics()
+        connections, metrics, live = Connections(folder), Metrics(), LiveIndex(index)
         with connections.lend() as gallery:
             gallery.check_model(embedder.fingerprint, embedder.dim)
         if detector is not None and detector.remembers:
@@ -116,6 +117,9 @@ class Service:
                 f"--detector {detector.settings.get('detector')} finds people by what moves, and "
                 "query pictures stand still: give yolox:FILE or torchvision:NAME"
             )
+        with connections.lend() as gallery:
+            if gallery.state().tracklets:
+                live.opened(gallery)  # so that the first search need not wait for it
 
         def embed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
             metrics.embedded.inc(len(pictures))
@@ -123,9 +127,8 @@ class Service:
 
         batcher = Batcher(embed, waiting)
         metrics.watch("reid_pictures_waiting", "For the network", lambda: batcher.waiting)
-        size = embedder.card.size
         return cls(
-            *(connections, LiveIndex(index), batcher, size, tokens, thresholds, detector),
+            *(connections, live, batcher, embedder.card.size, tokens, thresholds, detector),
             metrics=metrics,
         )
 

@@ -237,14 +237,19 @@ class Serve:
         self._servers, self._threads, self._sockets = [], [], []
 
     def __call__(
-        self, tokens: dict[str, str] | None = None, embed=None, detector=None, **options
+        self,
+        tokens: dict[str, str] | None = None,
+        embed=None,
+        detector=None,
+        certificate=None,
+        **options,
     ) -> str:
         """Run one and give its address."""
         service = Service.open(
             self._folder, embed or self._embedder, Tokens(tokens or {}), detector=detector
         )
         bound, ready = listen("127.0.0.1", 0), threading.Event()
-        server = build_server(create_app(service, **options), on_ready=ready.set)
+        server = build_server(create_app(service, **options), certificate, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         self._servers.append(server)
