@@ -171,7 +171,10 @@ def test_going_on_gives_what_never_stopping_gives(
         assert list(problems(parts)) == []
 
 
-def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(tmp_path, clips, index):
+def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
+    tmp_path, clips, index, monkeypatch
+):
+    monkeypatch.setattr(indexing, "_BATCHES_AHEAD", 0)  # tracklets are written as they are done
     with Gallery(tmp_path / "gallery", create=True) as gallery:
         source = unplug_after(open_source(str(clips[0].path)), 85)
         with pytest.raises(Unplugged):
