@@ -6,6 +6,8 @@ from pathlib import Path
 from reid_dhm.config import load_config
 from reid_dhm.data.synthetic import write_synthetic
 from reid_dhm.demo import run_demo
+from reid_dhm.footage_demo import run_footage_demo
+from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
 
@@ -24,3 +26,13 @@ def test_the_summary_holds_the_three_figures_of_one_protocol(tmp_path: Path) -> 
     assert all(0 < figure <= 1 for figure in figures)
     assert len(set(figures)) == 3
     assert "24 training, 8 query and 19 gallery pictures" in said
+
+
+def test_somebody_is_found_again_before_the_other_camera(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / "gallery.sqlite").write_text("of an earlier run")
+    found = run_footage_demo(tmp_path, DEFAULT_CHECKPOINT, said.append, num_people=2)
+    assert found["right"]
+    assert found["tracklets"] >= 4
+    assert said[-1].endswith("right")

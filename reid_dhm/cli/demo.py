@@ -18,6 +18,8 @@ def demo(
 ) -> None:
     """Render synthetic people, train with DHM, index, evaluate, and compare with no training.
 
+    At the end, people are filmed before two cameras, and one of them is found again.
+
     A demonstration that ran before is replaced.
 
     Example: reid-dhm demo
@@ -30,6 +32,7 @@ def demo(
     from reid_dhm.config import load_config
     from reid_dhm.data.synthetic import write_synthetic
     from reid_dhm.demo import run_demo
+    from reid_dhm.footage_demo import run_footage_demo
 
     settings = load_config(config)
     epochs = settings.train.epochs
@@ -62,6 +65,7 @@ def demo(
         )
     Console(soft_wrap=True).print(table)
     typer.echo(f"index: {summary['index']} on {summary['device']}")
-    typer.echo(f"run folder: {run}")
+    footage = run_footage_demo(run / "footage", run, typer.echo)
+    typer.echo(f"run folder: {run}; gallery: {run / 'footage' / 'gallery'}")
     if json is not None:
-        write_json(json, summary)
+        write_json(json, {**summary, "footage": footage})

@@ -125,7 +125,8 @@ def index_video(
     moment = None if start is None else wall_clock(start)
     finder = build_detector(detector, confidence)
     opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
-    embedder = Embedder(opened, device=device)
+    # A run that is gone on with elsewhere must embed alike, so nothing is rounded to 16 bits.
+    embedder = Embedder(opened, device=device, precision="float32")
     frames = open_source(source, fps, patience)
     with Gallery(gallery, create=True) as store:
         store.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint or "default"))

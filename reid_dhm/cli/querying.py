@@ -123,6 +123,12 @@ def embed_queries(
             box = find_person(picture, finder, str(query))
             shown = ",".join(f"{side:.0f}" for side in box)
             typer.echo(f"{query}: takes the person at --box {shown}", err=True)
+        elif box is None and picture.shape[1] > picture.shape[0]:
+            typer.echo(
+                f"{query} is wider than high and taken as a whole: if the person is only a part "
+                "of it, give --box or --detector",
+                err=True,
+            )
         people.append(cut_person(picture, box, str(query)))
     return people, embedder(people)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.querying import CheckpointOption, IndexOption, open_embedder
 from reid_dhm.errors import InputError
 
 
@@ -35,19 +36,18 @@ def serve(
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The certificate's key, if it is apart.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="The model that the gallery was made with.", show_default="the package's own"
-        ),
-    ] = None,
+    checkpoint: CheckpointOption = None,
     thresholds: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The model's thresholds.json, for match probabilities."),
     ] = None,
-    index: Annotated[
-        str, typer.Option(help="Flat is exact; a FAISS factory string for millions.")
-    ] = "Flat",
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="Finds the person in pictures without a box: yolox:FILE or torchvision:NAME."
+        ),
+    ] = None,
+    index: IndexOption = "Flat",
     device: DeviceOption = "auto",
     backbone: BackboneOption = None,
     size: SizeOption = None,
@@ -65,10 +65,10 @@ def serve(
             raise InputError(
                 f"serving needs {needed}, which is not installed: pip install 'reid-dhm[service]'"
             )
+    from reid_dhm.gallery.detection import build_detector
     from reid_dhm.gallery.match_thresholds import open_thresholds
-    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.gallery.store import Gallery
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
-    from reid_dhm.inference.embedder import Embedder
     from reid_dhm.service.access import is_loopback, read_tokens
     from reid_dhm.service.app import create_app
     from reid_dhm.service.service import Service
@@ -76,12 +76,15 @@ def serve(
 
     if key is not None and certificate is None:
         raise typer.BadParameter("--key has no meaning without --certificate")
+    pem = Certificate(certificate, key) if certificate else None
     tokens = read_tokens(token_file)
     check_address(host, tokens)
-    model = checkpoint or DEFAULT_CHECKPOINT
-    embedder = Embedder(open_checkpoint(model, backbone, size, neck), device=device)
-    calibration = open_thresholds(embedder.fingerprint, model, thresholds)
-    service = Service.open(gallery, embedder, calibration, tokens, index)
+    with Gallery(gallery) as store:
+        embedder = open_embedder(store, checkpoint, device, backbone=backbone, size=size, neck=neck)
+    beside = checkpoint or DEFAULT_CHECKPOINT
+    calibration = open_thresholds(embedder.fingerprint, beside, thresholds)
+    finder = build_detector(detector) if detector is not None else None
+    service = Service.open(gallery, embedder, tokens, calibration, finder, index)
     bound = listen(host, port)
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
@@ -95,7 +98,6 @@ def serve(
                 err=True,
             )
 
-    pem = Certificate(certificate, key) if certificate else None
     app = create_app(service, host, allow_host or ())
     with bound:
         build_server(app, pem, ready).run(sockets=[bound])

@@ -48,10 +48,13 @@ def load(gallery: Gallery, index: VectorIndex) -> State | None:
                 _log.warning("%s is damaged: the index is made anew", path)
                 return None
             header = json.loads(file.readline())
+            state = State(**header["state"])
             if header["about"] != _about(gallery, index):
                 return None
+            if not _continues(gallery, header["last"], state):
+                return None
             index.load(file)
-            return State(**header["state"])
+            return state
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -73,7 +76,8 @@ def save(gallery: Gallery, index: VectorIndex, state: State) -> bool:
         _sweep(gallery.cache)
         with partial.open("wb") as file:
             checked = _Checksummed(file)
-            header = {"about": _about(gallery, index), "state": state._asdict()}
+            last = _last(gallery, int(index.keys()[-1]) if len(index) else 0)
+            header = {"about": _about(gallery, index), "state": state._asdict(), "last": last}
             checked.write(json.dumps(header).encode() + b"\n")
             index.save(cast(BinaryIO, checked))
             file.write(checked.sum.to_bytes(_TRAILER, "little"))
@@ -122,6 +126,22 @@ def _is_whole(file: BinaryIO) -> bool:
     whole = left == 0 and file.read(_TRAILER) == found.to_bytes(_TRAILER, "little")
     file.seek(0)
     return whole
+
+
+def _last(gallery: Gallery, key: int) -> list[int]:
+    """A key and the checksum of its embedding, 0 if it is not there."""
+    page = gallery.embeddings(after=key - 1, limit=1)
+    found = len(page.keys) and page.keys[0] == key
+    return [key, zlib.crc32(page.embeddings.tobytes()) if found else 0]
+
+
+def _continues(gallery: Gallery, last: list[int], state: State) -> bool:
+    """Whether the gallery is still the one that was indexed, and no older copy that went on alone.
+
+    Keys are never given twice, but by a copy: its last tracklets are others, or not there.
+    """
+    now = _last(gallery, last[0])
+    return now == last or (now[1] == 0 and gallery.state().deletions != state.deletions)
 
 
 def _about(gallery: Gallery, index: VectorIndex) -> dict[str, object]:

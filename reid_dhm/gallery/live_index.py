@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.gallery import index_cache
 from reid_dhm.gallery.faiss_index import FaissIndex
-from reid_dhm.gallery.queries import EMBEDDINGS
-from reid_dhm.gallery.queries import page as page_of
 from reid_dhm.gallery.records import EmbeddingPage, State
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.vectors import Filter, MakeIndex, VectorIndex
 
+_MEANS = """SELECT tracklet, mean FROM embeddings
+    WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
 _PAGE = 65536
 _SLACK = 16  # proposals beyond those asked for, so that rounding rarely decides at the end
 _WORTH_SAVING = 0.05  # share of an index that must be new
@@ -179,10 +179,11 @@ def _embeddings(
     gallery: Gallery, keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Keys that are still in the gallery, ascending, and their (n, D) embeddings."""
-    sql = EMBEDDINGS + " WHERE e.tracklet IN (SELECT value FROM json_each(?)) ORDER BY e.tracklet"
     with gallery.reading() as db:
-        found = page_of(db.execute(sql, (json.dumps(keys.tolist()),)).fetchall(), gallery.dim or 0)
-    return found.keys, found.embeddings
+        rows = db.execute(_MEANS, (json.dumps(keys.tolist()),)).fetchall()
+    found = np.array([key for key, _ in rows], np.int64)
+    means = np.frombuffer(b"".join([mean for _, mean in rows]), "<f2")
+    return found, means.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float16)
 
 
 def _sure(

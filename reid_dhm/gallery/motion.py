@@ -62,11 +62,10 @@ def _bodies(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     joined = cv2.dilate(mask, np.ones((reach, 3), np.uint8))
     joined = cv2.erode(joined, np.ones((reach, 1), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    covered = np.bincount(labels.ravel(), mask.ravel(), minlength=len(stats))
-    left, top, wide, tall = stats[:, :4].T.astype(np.float64)
+    covered = np.bincount(labels.ravel(), mask.ravel(), minlength=len(stats))[1:]
+    left, top, wide, tall = stats[1:, :4].T.astype(np.float64)  # 0 is the background
     shape = tall / wide
     wanted = (tall >= _SMALLEST * height) & (tall <= _LARGEST * height)
     wanted &= (shape >= _SHAPES[0]) & (shape <= _SHAPES[1])
     wanted &= covered >= _COVERED * wide * tall
-    wanted[0] = False  # the background
     return np.stack([left, top, left + wide, top + tall], axis=1)[wanted]

@@ -60,7 +60,8 @@ class Stream:
             arrived, following = self._capture.read()
             image = np.asarray(following, np.uint8) if arrived else None
             received += int(arrived)
-            if image is None and not (0 < self._claimed <= received):
+            ended = self._stopped.is_set() or 0 < self._claimed <= received
+            if image is None and not ended:
                 received, image = 1, self._call_again()
         self._capture.release()
 

@@ -40,8 +40,9 @@ class TorchvisionDetector:
                 f"torchvision has no detection model {name!r}: use one of {', '.join(names)}"
             )
         if weights is not None:
+            tensors = read_state_dict(weights)
             self._model = models.get_model(name, weights=None, weights_backbone=None)
-            load_weights(self._model, read_state_dict(weights), source=weights)
+            load_weights(self._model, tensors, source=weights)
         else:
             try:
                 self._model = models.get_model(name, weights="DEFAULT")

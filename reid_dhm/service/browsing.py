@@ -16,19 +16,13 @@ from reid_dhm.gallery.records import Tracklet, Video, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.frames import encode
 from reid_dhm.service.problems import Problem, documented, explain
+from reid_dhm.service.questions import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
 from reid_dhm.service.schemas import (
     BoxModel,
     CameraModel,
     CropModel,
-    Cursor,
-    FrameNumber,
     GalleryModel,
-    Hash,
-    Id,
-    Moment,
-    Name,
     Page,
-    PageSize,
     SeenModel,
     TrackletDetail,
     TrackletModel,
@@ -71,6 +65,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             untimed=len(videos) - len(timed),
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
+            detects=service.detector is not None,
             calibrated=service.thresholds is not None,
         )
 

@@ -12,13 +12,8 @@ from reid_dhm.gallery.records import TrackletId, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.browsing import find_video, seeking
 from reid_dhm.service.problems import Problem, documented
-from reid_dhm.service.schemas import (
-    MAX_TRACKLETS,
-    DeletionRequest,
-    DeletionResult,
-    Hash,
-    Id,
-)
+from reid_dhm.service.questions import MAX_TRACKLETS, DeletionRequest, Hash, Id
+from reid_dhm.service.schemas import DeletionResult
 from reid_dhm.service.service import ActorDep, Service, ServiceDep
 
 router = APIRouter(prefix="/api", tags=["deletion"], responses=documented())

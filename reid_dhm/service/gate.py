@@ -91,6 +91,8 @@ class Gate:
 
     def _check(self, scope: Scope, most: int) -> None:
         headers, path = Headers(scope=scope), scope["path"]
+        if "\0" in path:  # no file system can be asked for it
+            raise Problem(404, "there is no such page")
         if path != "/health":  # whoever watches the service may call it by any name
             self._check_origin(scope["method"], path, headers)
         actor = self._actor(scope, headers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,29 +13,32 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.query_picture import cut_person
+from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.search import Hit, Searcher
 from reid_dhm.service.browsing import find_video, moment_of
 from reid_dhm.service.problems import Problem, documented
-from reid_dhm.service.schemas import (
+from reid_dhm.service.questions import (
     MAX_HITS,
     MAX_TRACKLETS,
     FrameQuestion,
     Hash,
-    HitModel,
     Id,
     Moment,
     Name,
     Question,
-    SearchResult,
     TrackletQuestion,
     ids,
 )
+from reid_dhm.service.schemas import HitModel, SearchResult
 from reid_dhm.service.service import ActorDep, Service, ServiceDep
 from reid_dhm.service.uploads import decode
 
 router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
 
 MAX_PICTURES = 8
+
+# A picture of the largest size takes 100 MB and more while it is decoded.
+_DECODING = threading.BoundedSemaphore(2)
 
 
 @router.post("/pictures")
@@ -49,8 +53,9 @@ def by_pictures(
         list[str],
         Form(
             max_length=MAX_PICTURES,
-            description="Where the person is in each picture, as `x1,y1,x2,y2` in pixels or empty "
-            "for all of it; none at all if all pictures show nothing else.",
+            description="Where the person is in each picture, as `x1,y1,x2,y2` in pixels; empty "
+            "where the service shall find the person, or where nothing else is to be seen. "
+            "None at all says so for all pictures.",
         ),
     ] = [],  # noqa: B006 (FastAPI copies)
     top_k: Annotated[int, Form(ge=1, le=MAX_HITS)] = 20,
@@ -74,12 +79,13 @@ def by_pictures(
         rejected=rejected,
     )
     files = [picture.file.read() for picture in pictures]
-    shown = [
-        cut_person(decode(data, f"picture {number}"), _sides(box), f"picture {number}")
+    people = [
+        _person(service, data, _sides(box), f"picture {number}")
         for number, (data, box) in enumerate(zip(files, boxes or [""] * len(files), strict=True), 1)
     ]
     by = {"pictures": [hashlib.sha256(data).hexdigest() for data in files], "boxes": boxes}
-    return _search(service, actor, question, by, service.embed(shown))
+    shown, found = zip(*people, strict=True)
+    return _search(service, actor, question, by, service.batcher(shown), found)
 
 
 @router.post("/frame", responses=documented(404))
@@ -89,9 +95,9 @@ def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> S
         video = find_video(gallery, question.video)
         moment = moment_of(gallery, video.hash, question.frame)
     frame = service.frames.image(video, question.frame, moment)
-    shown = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
+    person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
     by = {"video": question.video, "frame": question.frame, "box": question.box}
-    return _search(service, actor, question, by, service.embed([shown]))
+    return _search(service, actor, question, by, service.batcher([service.shrunk(person)]))
 
 
 @router.post("/tracklets")
@@ -100,12 +106,23 @@ def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestio
     return _search(service, actor, question, {"tracklets": question.tracklets}, None)
 
 
+def _person(
+    service: Service, data: bytes, box: Box | None, name: str
+) -> tuple[NDArray[np.uint8], Box | None]:
+    """The person in an uploaded picture, small enough to wait for the network, and where."""
+    with _DECODING:
+        picture = decode(data, name)
+        box = box or service.locate(picture, name)
+        return service.shrunk(cut_person(picture, box, name)), box
+
+
 def _search(
     service: Service,
     actor: str,
     question: Question,
     by: Mapping[str, Any],
     queries: NDArray[np.float32] | None,
+    boxes: Sequence[Box | None] = (),
 ) -> SearchResult:
     """Search, and answer only when the audit log has it.
 
@@ -120,7 +137,9 @@ def _search(
             service.record("search", {**by, **asked, "failed": str(error)}, actor)
             raise
     service.record("search", {**by, **asked, "hits": len(hits)}, actor)
-    return SearchResult(hits=[HitModel.of(hit) for hit in hits], searched=searched)
+    return SearchResult(
+        hits=[HitModel.of(hit) for hit in hits], boxes=list(boxes), searched=searched
+    )
 
 
 def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] | None) -> list[Hit]:
@@ -132,7 +151,7 @@ def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] |
     return searcher.search(queries, question.top_k, question.where(), [*shown, *rejected])
 
 
-def _sides(text: str) -> tuple[float, float, float, float] | None:
+def _sides(text: str) -> Box | None:
     if not text:
         return None
     try:

@@ -14,8 +14,10 @@ from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from reid_dhm.data.pictures import resize_picture
+from reid_dhm.errors import InputError
 from reid_dhm.gallery import audit
 from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.query_picture import find_person
 from reid_dhm.gallery.search import Searcher
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.access import Sessions, Tokens
@@ -25,6 +27,8 @@ from reid_dhm.service.frames import Frames
 from reid_dhm.service.metrics import Metrics
 
 if TYPE_CHECKING:
+    from reid_dhm.gallery.detection import Detector
+    from reid_dhm.gallery.records import Box
     from reid_dhm.models.card import ModelCard
     from reid_dhm.retrieval.thresholds import Thresholds
 
@@ -58,8 +62,9 @@ class Service:
         index: over its embeddings.
         batcher: the network's queue.
         input_size: height and width of the network's input.
-        thresholds: for match probabilities; None without.
         tokens: that open the service.
+        thresholds: for match probabilities; None without.
+        detector: finds people in pictures; None without.
         sessions: of people who signed in.
         frames: of the gallery's videos.
         metrics: figures.
@@ -69,20 +74,23 @@ class Service:
     index: LiveIndex
     batcher: Batcher
     input_size: tuple[int, int]
-    thresholds: Thresholds | None
     tokens: Tokens
+    thresholds: Thresholds | None = None
+    detector: Detector | None = None
     sessions: Sessions = field(default_factory=Sessions)
     frames: Frames = field(default_factory=Frames)
     metrics: Metrics = field(default_factory=Metrics)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _detecting: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
         cls,
         folder: Path,
         embedder: PictureEmbedder,
-        thresholds: Thresholds | None,
         tokens: Tokens,
+        thresholds: Thresholds | None = None,
+        detector: Detector | None = None,
         index: str = "Flat",
         waiting: int = 64,
     ) -> Service:
@@ -91,17 +99,27 @@ class Service:
         Args:
             folder: the gallery.
             embedder: of the model that embedded what it holds.
-            thresholds: of that model.
             tokens: that open the service.
+            thresholds: of that model.
+            detector: finds the person in pictures that come without a box.
             index: kind of index.
             waiting: pictures that may wait for the network.
 
         Raises:
-            InputError: no gallery, or another model's.
+            InputError: no gallery, another model's, a detector that needs a whole video, or an
+                unknown kind of index.
         """
-        connections, metrics = Connections(folder), Metrics()
+        connections, metrics, live = Connections(folder), Metrics(), LiveIndex(index)
         with connections.lend() as gallery:
             gallery.check_model(embedder.fingerprint, embedder.dim)
+        if detector is not None and detector.remembers:
+            raise InputError(
+                f"--detector {detector.settings.get('detector')} finds people by what moves, and "
+                "query pictures stand still: give yolox:FILE or torchvision:NAME"
+            )
+        with connections.lend() as gallery:
+            if gallery.state().tracklets:
+                live.opened(gallery)  # so that the first search need not wait for it
 
         def embed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
             metrics.embedded.inc(len(pictures))
@@ -109,9 +127,9 @@ class Service:
 
         batcher = Batcher(embed, waiting)
         metrics.watch("reid_pictures_waiting", "For the network", lambda: batcher.waiting)
-        size = embedder.card.size
         return cls(
-            connections, LiveIndex(index), batcher, size, thresholds, tokens, metrics=metrics
+            *(connections, live, batcher, embedder.card.size, tokens, thresholds, detector),
+            metrics=metrics,
         )
 
     def close(self) -> None:
@@ -137,13 +155,22 @@ class Service:
         with self.connections.lend() as gallery:
             yield Searcher(gallery, self.index, self.thresholds)
 
-    def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) embeddings of pictures of people; see :class:`~.batching.Batcher`."""
-        return self.batcher([self._shrunk(picture) for picture in pictures])
+    def locate(self, picture: NDArray[np.uint8], name: str) -> Box | None:
+        """Where the person is in a picture that came without a box; None for all of it.
 
-    def _shrunk(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        # As the embedder does it with whatever is not smaller than its input; what waits in the
-        # queue then takes little memory.
+        Raises:
+            InputError: the detector finds nobody.
+        """
+        if self.detector is None:
+            return None
+        with self._detecting:
+            return find_person(picture, self.detector, name)
+
+    def shrunk(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture no larger than the network's input, so that it may wait in the queue.
+
+        The embedder does the same with whatever is not smaller than its input.
+        """
         height, width = self.input_size
         if picture.shape[0] <= height and picture.shape[1] <= width:
             return picture

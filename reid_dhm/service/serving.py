@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,22 @@ class Certificate:
     Attributes:
         file: PEM, with the chain.
         key: PEM; None if it is in ``file``.
+
+    Raises:
+        InputError: the files cannot be read, or do not belong together.
     """
 
     file: Path
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.file, self.key)
+        except OSError as error:  # ssl's own are among them
+            raise InputError(
+                f"{self.file} cannot serve as a certificate ({error.strerror or error}): give a "
+                "PEM file of the whole chain, and --key if the key is in another"
+            ) from error
 
 
 def check_address(host: str, tokens: Tokens) -> None:

@@ -6,7 +6,6 @@ What the picture shows, and embedding it, is left to others.
 from __future__ import annotations
 
 import io
-import threading
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,6 @@ MAX_PICTURE_BYTES = 16 * 2**20
 MAX_PIXELS = 32_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
-# A picture of the largest size takes 100 MB while it is decoded.
-_DECODING = threading.BoundedSemaphore(2)
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -49,8 +46,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise _too_many_pixels(name, f"{width}×{height} pixels")
-            with _DECODING:
-                return _pixels(image)
+            return _pixels(image)
     except Image.DecompressionBombError:
         raise _too_many_pixels(name, "far more pixels than that") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError):

@@ -11,7 +11,8 @@ from fastapi.responses import FileResponse
 from reid_dhm.service.gate import COOKIE
 from reid_dhm.service.metrics import CONTENT_TYPE
 from reid_dhm.service.problems import Problem, documented
-from reid_dhm.service.schemas import HealthModel, SessionModel, SignIn
+from reid_dhm.service.questions import SignIn
+from reid_dhm.service.schemas import HealthModel, SessionModel
 from reid_dhm.service.service import ServiceDep
 
 STATIC = Path(__file__).with_name("static")

@@ -96,3 +96,15 @@ def test_nothing_half_written_stays(clips):
         "camera2.avi",
         "camera2.gt.txt",
     ]
+
+
+def test_boxes_are_those_of_the_person_they_overlap_most(clips):
+    clip = clips[0]
+    for pid in (1, 2):
+        own = clip.pids == pid
+        frames, boxes = clip.frames[own], clip.boxes[own]
+        assert clip.pid_of(frames, boxes + 2) == pid
+        assert clip.pid_of(frames, boxes[:, [0, 1, 0, 1]] + [0, 0, 3, 3]) == 0  # hardly any overlap
+        assert clip.pid_of(frames + 10_000, boxes) == 0
+        mixed = np.concatenate([boxes, clip.boxes[~own][:3]])
+        assert clip.pid_of(np.concatenate([frames, clip.frames[~own][:3]]), mixed) == pid

@@ -368,6 +368,8 @@ def test_wall_clock_times_without_an_offset_are_utc():
 
 
 def test_traces_that_a_reader_keeps_are_owned_up_to(three, caplog):
+    with three.reading() as db:
+        db.execute("PRAGMA busy_timeout = 50")
     with Gallery(three.folder) as reader, reader.reading() as db:
         cursor = db.execute("SELECT key FROM tracklets")
         cursor.fetchone()  # a read that is under way holds the log

@@ -166,6 +166,19 @@ class TestCache:
             assert_as_brute_force(LiveIndex(), empty)
         assert f"{path} " in caplog.text
 
+    @pytest.mark.parametrize("added", [0, 9, 10, 20])
+    def test_an_older_copy_that_went_on_alone_gets_its_own(self, empty, keep, added):
+        keep(empty, vectors(40))
+        empty.empty_log()
+        copy = empty.path.read_bytes()
+        keep(empty, vectors(10, 1))
+        LiveIndex().search(empty, unit_queries(1), 1)
+        empty.close()
+        empty.path.write_bytes(copy)
+        with Gallery(empty.folder) as restored:
+            keep(restored, vectors(added, 2))
+            assert_as_brute_force(LiveIndex(), restored)
+
     def test_one_of_another_release_is_made_anew(self, empty, keep, monkeypatch):
         keep(empty, vectors(40))
         monkeypatch.setattr(index_cache, "_FORMAT", 0)

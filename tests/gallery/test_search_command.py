@@ -232,6 +232,17 @@ class TestRefusals:
         assert outcome.code == 1
         assert "lies outside of" in outcome.err
 
+    def test_a_whole_frame_is_questioned_and_a_detector_that_cannot_help_refused(
+        self, run, folder, model, picture
+    ):
+        asked = ("--gallery", folder, "--checkpoint", model, "--query", picture)
+        outcome = run(*asked)
+        assert outcome.code == 0
+        assert "is wider than high and taken as a whole" in outcome.err
+        outcome = run(*asked, "--detector", "motion")
+        assert outcome.code == 1
+        assert "motion finds people by what moves in a video, not in a picture" in outcome.err
+
     def test_a_gallery_of_another_model(self, run, folder, picture):
         outcome = run("--gallery", folder, "--query", picture)  # the package's own
         assert outcome.code == 1

@@ -11,13 +11,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+import supervision as sv
 from fastapi.testclient import TestClient
 
+from reid_dhm.gallery.detection import Detector
+from reid_dhm.gallery.frames import Frame
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletId
 from reid_dhm.gallery.sources import content_hash
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
 from reid_dhm.models.card import ModelCard
+from reid_dhm.retrieval.thresholds import Thresholds
 from reid_dhm.service.access import Tokens
 from reid_dhm.service.app import create_app
 from reid_dhm.service.limits import Limits
@@ -161,6 +165,29 @@ def site(tmp_path) -> Site:
     return build_site(tmp_path, ColourEmbedder())
 
 
+class ColourDetector:
+    """Finds whatever is not grey."""
+
+    remembers = False
+
+    def __init__(self) -> None:
+        self.settings = {"detector": "colours"}
+
+    def detect(self, frame: Frame) -> sv.Detections:
+        image = frame.image.astype(int)
+        coloured = np.ptp(image, axis=2) > 40
+        if not coloured.any():
+            return sv.Detections.empty()
+        rows, columns = np.flatnonzero(coloured.any(1)), np.flatnonzero(coloured.any(0))
+        box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        return sv.Detections(np.array([box], np.float32), confidence=np.ones(1, np.float32))
+
+
+@pytest.fixture
+def detector() -> ColourDetector:
+    return ColourDetector()
+
+
 @pytest.fixture
 def embedder() -> ColourEmbedder:
     return ColourEmbedder()
@@ -180,9 +207,13 @@ def connect(site, embedder) -> Iterator[Connect]:
         names: Sequence[str] = (),
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         waiting: int = 64,
+        thresholds: Thresholds | None = None,
+        detector: Detector | None = None,
         base_url: str = "http://127.0.0.1:8000",
     ) -> TestClient:
-        service = Service.open(site.folder, embedder, None, Tokens(tokens or {}), waiting=waiting)
+        service = Service.open(
+            site.folder, embedder, Tokens(tokens or {}), thresholds, detector, waiting=waiting
+        )
         client = TestClient(create_app(service, host, names, limits), base_url=base_url)
         clients.append(client.__enter__())
         return client
@@ -205,11 +236,20 @@ class Serve:
         self._folder, self._embedder = folder, embedder
         self._servers, self._threads, self._sockets = [], [], []
 
-    def __call__(self, tokens: dict[str, str] | None = None, embed=None, **options) -> str:
+    def __call__(
+        self,
+        tokens: dict[str, str] | None = None,
+        embed=None,
+        detector=None,
+        certificate=None,
+        **options,
+    ) -> str:
         """Run one and give its address."""
-        service = Service.open(self._folder, embed or self._embedder, None, Tokens(tokens or {}))
+        service = Service.open(
+            self._folder, embed or self._embedder, Tokens(tokens or {}), detector=detector
+        )
         bound, ready = listen("127.0.0.1", 0), threading.Event()
-        server = build_server(create_app(service, **options), on_ready=ready.set)
+        server = build_server(create_app(service, **options), certificate, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         self._servers.append(server)
@@ -271,3 +311,17 @@ def serve_real(tmp_path) -> Iterator[tuple[str, Site]]:
     yield serve(), site
     serve.stop()
     serve.join()
+
+
+@pytest.fixture
+def scene_of() -> Callable[..., bytes]:
+    """JPEGs of a grey place, 320 wide and 240 tall, with somebody at a corner or nobody."""
+
+    def scene_of(name: str | None, corner: tuple[int, int]) -> bytes:
+        scene = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
+        if name is not None:
+            x, y = corner
+            scene[y : y + 80, x : x + 32] = person_picture(name)
+        return jpeg(scene)
+
+    return scene_of

@@ -177,6 +177,15 @@ def test_a_box_on_an_uploaded_picture(visit, site, person_beside, tmp_path):
     assert wait_for_hits(page, "5 hits")[0] in (site.ids["gate", "anna"], site.ids["yard", "anna"])
 
 
+def test_the_person_is_found_in_an_uploaded_picture(visit, site, detector, scene_of, tmp_path):
+    page = visit.open(detector=detector)
+    wait_for_hits(page, "In this gallery")
+    visit.upload(tmp_path, scene_of("bert", (200, 100)))
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    expect(page.locator("#cutter")).to_be_hidden()
+    expect(page.get_by_role("button", name="Change box")).to_be_visible()
+
+
 def test_pictures_that_cannot_be_used_are_named(visit, picture_of, tmp_path):
     page = visit.open()
     wait_for_hits(page, "In this gallery")

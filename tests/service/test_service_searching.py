@@ -1,8 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 
+from reid_dhm.errors import InputError
 from reid_dhm.gallery import audit
 from reid_dhm.gallery.store import Gallery
+from reid_dhm.retrieval.thresholds import Thresholds
+from reid_dhm.retrieval.verification import Calibration
 
 
 def found(response) -> list[str]:
@@ -58,6 +63,40 @@ def test_a_box_says_who_in_the_picture_is_meant(client, site, picture_of, person
         site.ids["yard", "anna"],
     )
     assert found(by_picture(client, scene, boxes="0,0,32,80"))[0] == site.ids["gate", "bert"]
+
+
+def test_a_detector_finds_the_person_where_no_box_is(connect, site, detector, scene_of):
+    client = connect(detector=detector)
+    assert client.get("/api/gallery").json()["detects"] is True
+    response = by_picture(client, scene_of("bert", (100, 40)))
+    assert found(response)[0] == site.ids["gate", "bert"]
+    assert np.abs(np.subtract(response.json()["boxes"][0], (100, 40, 132, 120))).max() <= 2
+    given = by_picture(client, scene_of("bert", (100, 40)), boxes="98,38,134,122")
+    assert given.json()["boxes"] == [[98, 38, 134, 122]]
+
+
+def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
+    response = by_picture(connect(detector=detector), scene_of(None, (0, 0)))
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("picture 1 shows nobody whom colours finds")
+
+
+def test_a_detector_of_movement_cannot_serve(connect, detector):
+    detector.remembers = True
+    with pytest.raises(InputError, match="query pictures stand still: give yolox"):
+        connect(detector=detector)
+
+
+def test_thresholds_give_match_probabilities(connect, site, anna):
+    # Even odds at 0.5, and e² to one at 0.7.
+    calibration = Calibration(slope=10.0, intercept=-5.0, prior=0.5)
+    figures = {"num_same": 1, "num_different": 1, "operating_points": ()}
+    thresholds = Thresholds("cosine", "made up", None, calibration=calibration, **figures)
+    client = connect(thresholds=thresholds)
+    assert client.get("/api/gallery").json()["calibrated"] is True
+    for hit in by_picture(client, anna).json()["hits"]:
+        odds = math.exp(10 * hit["similarity"] - 5)
+        assert hit["probability"] == pytest.approx(odds / (1 + odds))
 
 
 def test_large_pictures_are_searched_like_small_ones(client, picture_of):
@@ -117,7 +156,7 @@ def test_pictures_are_refined_as_well(client, site, picture_of):
         ({"after": 3.0}, {"gate bert", "yard anna", "yard dora"}),
         ({"before": 0.5}, {"gate anna", "yard cleo"}),
         ({"after": "2026-03-01T07:30:03Z"}, {"gate bert"}),
-        ({"before": "2026-03-01T08:30:00.5+01:00"}, {"gate anna"}),
+        ({"before": "2026-03-01T08:30:00.500+01:00"}, {"gate anna"}),
         ({"after": "2026-03-02T00:00:00Z"}, set()),
         ({"cameras": ["yard"], "before": 0.5}, {"yard cleo"}),
     ],

@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -12,7 +14,8 @@ from reid_dhm.cli import main
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.access import Tokens
-from reid_dhm.service.serving import check_address, listen
+from reid_dhm.service.service import Service
+from reid_dhm.service.serving import Certificate, check_address, listen
 
 TOKENS = Tokens({"anna": "annas-very-own-token"})
 ROOT = Path(__file__).parents[2]
@@ -74,6 +77,33 @@ def test_serving_another_models_gallery_is_refused(capsys, site):
 
 def test_a_key_needs_its_certificate(capsys, site):
     assert run(capsys, "--gallery", site.folder, "--key", "key.pem")[0] == 2
+
+
+def test_an_unknown_kind_of_index_is_refused(site, embedder):
+    with pytest.raises(InputError, match="Nonsense"):
+        Service.open(site.folder, embedder, TOKENS, index="Nonsense")
+
+
+def test_what_is_no_certificate_is_refused(capsys, site, tmp_path):
+    (tmp_path / "notes.pem").write_text("hello")
+    for name, reason in {"gone.pem": "No such file", "notes.pem": "PEM"}.items():
+        code, err = run(capsys, "--gallery", site.folder, "--certificate", tmp_path / name)
+        assert code == 1
+        assert f"{name} cannot serve as a certificate ({reason}" in err.replace("[SSL] ", "")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_https(serve, tmp_path):
+    files = {"-keyout": tmp_path / "key.pem", "-out": tmp_path / "site.pem"}
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    options += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", *options, *(str(part) for pair in files.items() for part in pair)]
+    subprocess.run(command, check=True, capture_output=True)
+    address = serve(certificate=Certificate(files["-out"], files["-keyout"]))
+    trusting = ssl.create_default_context(cafile=files["-out"])
+    https = address.replace("http:", "https:")
+    with urlopen(f"{https}/health", timeout=30, context=trusting) as response:
+        assert response.read() == b'{"status":"ok"}'
 
 
 def test_help_shows_an_example_without_loading_what_is_heavy():

@@ -81,7 +81,7 @@ def _print(figures: SearchFigures) -> None:
             "" if side.reopen is None else f"{side.reopen:.2f}",
             "" if side.build_peak is None else f"{side.build_peak / 2**30:.2f} GiB",
         )
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=max(130, Console().width))  # figures are not cut
     console.print(table)
     console.print(
         f"approximate search is {figures.times_faster:.1f} times as fast as exact search, and "

@@ -67,6 +67,25 @@ class Clip:
     pids: NDArray[np.int64]
     boxes: NDArray[np.float64]
 
+    def pid_of(self, frames: NDArray[np.integer], boxes: NDArray[np.floating]) -> int:
+        """Whose boxes these are: the person whom most of them show.
+
+        Args:
+            frames: (N,) frame of each box.
+            boxes: (N, 4) x1, y1, x2, y2.
+
+        Returns:
+            The pid whose true boxes overlap with most of these by half of their union or more; 0
+            where that is nobody's.
+        """
+        row, own = np.nonzero(frames[:, None] == self.frames)
+        a, b = np.asarray(boxes, np.float64)[row], self.boxes[own]
+        sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+        shared = np.maximum(sides, 0).prod(axis=1)
+        union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared
+        votes = np.bincount(self.pids[own[shared >= 0.5 * union]], minlength=1)
+        return int(votes.argmax())
+
 
 def write_clips(
     folder: Path,

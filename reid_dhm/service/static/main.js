@@ -67,6 +67,7 @@ async function search() {
     const found = await query.run({ ...filters.conditions(), top_k: filters.topK });
     if (mine !== asking) return;
     hits = found.hits;
+    if (found.boxes.some(Boolean)) query.located(found.boxes);
     showHits(found.searched);
   } finally {
     if (mine === asking) $("results").setAttribute("aria-busy", "false");
@@ -144,6 +145,7 @@ async function load() {
     count(gallery.tracklets, "appearance"), count(gallery.cameras, "camera"), count(gallery.videos, "video"),
   ].join(" · ");
   filters.offer(gallery, cameras);
+  query.detects = gallery.detects;
   $("from-video").disabled = $("forget-open").disabled = !gallery.videos;
 }
 

@@ -15,6 +15,7 @@ export class Query {
     this.right = new Map(); // hits by tracklet
     this.wrong = new Map();
     this.cutting = null;
+    this.detects = false; // whether the service finds the person by itself
     this.boxing = new Boxing($("cutter-stage"), $("cutter-picture"), { part: 0.8, entered: () => this.cut(true) });
     $("cutter-use").addEventListener("click", () => this.cut(true));
     $("cutter-whole").addEventListener("click", () => this.cut(false));
@@ -57,7 +58,7 @@ export class Query {
     this.show();
     // Where a picture may show several people, the search waits for who is meant.
     const unclear = items.find(({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight);
-    if (unclear) this.openCutter(unclear);
+    if (unclear && !this.detects) this.openCutter(unclear);
     else this.changed();
   }
 
@@ -102,7 +103,8 @@ export class Query {
   }
 
   cut(boxed) {
-    this.cutting.box = boxed ? this.boxing.box : null;
+    const { image } = this.cutting;
+    this.cutting.box = boxed ? this.boxing.box : [0, 0, image.naturalWidth, image.naturalHeight];
     $("cutter").close();
   }
 
@@ -150,5 +152,11 @@ export class Query {
       for (const one of [value].flat()) form.append(name, one);
     }
     return ask("/api/search/pictures", { method: "POST", form });
+  }
+
+  /** Show where the service looked for the person in pictures without a box. */
+  located(boxes) {
+    this.items.forEach((item, place) => { if (item.kind === "picture") item.box ??= boxes[place]; });
+    this.show();
   }
 }

@@ -59,7 +59,7 @@ export function drawTimeline(hits, verdict, open) {
       const rank = hits.indexOf(hit) + 1;
       const button = el("button", { type: "button", onclick: () => open(hit), title: inWords(hit), "aria-label": `Hit ${rank}: ${inWords(hit)}` }, String(rank));
       // Half of the colour at most, so that the number stays readable.
-      const strength = Math.round(Math.min(Math.max(hit.similarity, 0), 1) ** 2 * 50);
+      const strength = Math.round(Math.min(Math.max(hit.similarity, 0), 1) * 50);
       button.style.setProperty("--strength", `${strength}%`);
       if (verdict(hit.tracklet)) button.classList.add(verdict(hit.tracklet));
       bar.item = el("li", {}, button);

@@ -171,6 +171,22 @@ def test_going_on_gives_what_never_stopping_gives(
         assert list(problems(parts)) == []
 
 
+def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
+    tmp_path, clips, index, monkeypatch
+):
+    monkeypatch.setattr(indexing, "_BATCHES_AHEAD", 0)  # tracklets are written as they are done
+    with Gallery(tmp_path / "gallery", create=True) as gallery:
+        source = unplug_after(open_source(str(clips[0].path)), 85)
+        with pytest.raises(Unplugged):
+            index(gallery, clips[0].path, source=source, chunk=4)
+        deleted = gallery.tracklets()[0].id
+        editing.delete(gallery, Where(tracklets=[deleted]))
+        index(gallery, clips[0].path, chunk=4)
+        remaining = [found.id for found in gallery.tracklets()]
+        assert remaining
+        assert deleted not in remaining
+
+
 def test_only_the_frames_asked_for_are_looked_at(gallery, clips, index):
     summary = index(gallery, clips[0].path, stride=2, begin=2.0, end=6.0)
     assert summary.frames == 20
