@@ -86,7 +86,11 @@ def _nncf() -> ModuleType:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     # It loads what builds extensions for GPUs, which remarks on every machine without one.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
+    loggers = logging.getLoggerClass()
+    try:
+        import nncf
+    finally:
+        logging.setLoggerClass(loggers)  # which nncf makes its own for every library
+    # Its set_log_level() would set the level of handlers that others have added, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

@@ -16,7 +16,6 @@ from reid_dhm.inference.network import installed
 from reid_dhm.models.card import ModelCard, save_model
 
 
-@pytest.mark.soak  # NNCF silences loggers for the rest of the process
 @pytest.mark.skipif(
     not installed("nncf", "openvino", "onnx"), reason="needs nncf, openvino and onnx"
 )

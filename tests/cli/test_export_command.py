@@ -54,7 +54,6 @@ def test_figures_are_written_for_machines(run, trained_run, tmp_path):
     }
 
 
-@pytest.mark.soak  # NNCF silences loggers for the rest of the process
 @pytest.mark.skipif(
     not installed("nncf", "openvino", "onnx"), reason="needs nncf, openvino and onnx"
 )

@@ -133,7 +133,6 @@ def test_side_branches_stay_behind(tmp_path, resnet):
     assert open_checkpoint(tmp_path / "0.onnx")[1].branches == ()
 
 
-@pytest.mark.soak  # NNCF silences loggers for the rest of the process
 @nncf
 @pytest.mark.parametrize("format", FORMATS[:2])
 def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
@@ -153,7 +152,6 @@ def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
     assert embedder.fingerprint != Embedder(whole, device="cpu").fingerprint
 
 
-@pytest.mark.soak  # NNCF silences loggers for the rest of the process
 @nncf
 def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
     from reid_dhm.inference.network import onnx_graph
