@@ -76,7 +76,7 @@ def model_facts(checkpoint: Path, embedder: Embedder, dataset: str, flip: bool) 
         "input": f"{card.size[0]}×{card.size[1]}",
         "embedding": f"{embedder.dim} dimensions, {card.embedding}, neck {card.neck}",
         "flip averaging": "yes" if flip else "no",
-        "engine": f"{embedder.engine} on {embedder.device}",
+        "engine": f"{embedder.engine} in {embedder.precision} on {embedder.device}",
         "fingerprint": embedder.fingerprint[:16],
     }
     for key in ("method", "seed", "epoch"):

@@ -91,7 +91,8 @@ def open_embedder(store: Gallery, checkpoint: Path | None, device: str, **others
     from reid_dhm.inference.embedder import Embedder
 
     opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
-    embedder = Embedder(opened, device=device)
+    # As footage was embedded: 16 bits would move what they are compared with.
+    embedder = Embedder(opened, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
 
