@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from reid_dhm.benchmarks.sides import made_up_sets, peak
+from reid_dhm.benchmarks.sides import made_up_sets
 
 
 def test_made_up_sets_have_the_asked_size_and_distractors_beyond_market_1501():
