@@ -33,6 +33,7 @@ from reid_dhm.cli.querying import (
     DetectorOption,
     IndexOption,
     QueryOption,
+    calibration,
     embed_queries,
     open_embedder,
     parse_boxes,
@@ -124,13 +125,11 @@ def search(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.gallery import audit
     from reid_dhm.gallery.annotation import check_video_name
-    from reid_dhm.gallery.match_thresholds import open_thresholds
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search import Searcher
     from reid_dhm.gallery.search_output import annotate_video, as_json, write_crops
     from reid_dhm.gallery.search_report import Asked, write_search_report
     from reid_dhm.gallery.store import Gallery
-    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.report.folder import check_folder
 
     if report is not None:
@@ -148,9 +147,7 @@ def search(
             embedder = open_embedder(store, checkpoint, device, **others)
             asked.pictures, vectors = embed_queries(embedder, query, boxes, detector)
             asked.names = [str(path) for path in query]
-        model = checkpoint or DEFAULT_CHECKPOINT
-        calibrated = open_thresholds(store.fingerprint or "", model, thresholds)
-        searcher = Searcher(store, index, calibrated)
+        searcher = Searcher(store, index, calibration(store, checkpoint, thresholds))
         if vectors is None or right or wrong:
             vectors = searcher.refined(vectors, right, wrong)
         hits = searcher.search(
@@ -172,7 +169,9 @@ def search(
             typer.echo(f"report: {report / 'index.html'}")
         if crops is not None:
             files = write_crops(store, hits, crops)
-        if annotated is not None and hits:
+        if annotated is not None and not hits:
+            typer.echo(f"nobody was found, so {annotated} was not written", err=True)
+        elif annotated is not None:
             with progress_bar("Annotating") as bar:
                 best = store.video(hits[0].tracklet.id.video)
                 frames = annotate_video(searcher, vectors, hits, best, annotated, bar)
