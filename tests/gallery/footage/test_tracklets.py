@@ -158,6 +158,32 @@ def test_a_track_is_done_soon_after_the_person_left():
     assert builder.open == {}
 
 
+@pytest.mark.parametrize("tracker", ["bytetrack", "sort"])
+@pytest.mark.parametrize("rate", [1, 1.9, 2, 3])
+def test_who_walks_slowly_is_followed_by_who_looks_seldom(tracker, rate):
+    frames = [boxes_of(number, walker(number)) for number in range(12)]
+    for boxes in frames:
+        boxes["time"] = boxes["frame"] / rate
+    (track,) = follow(TrackletBuilder(TrackSettings(tracker=tracker), rate), frames)
+    assert len(track.boxes) == 11
+
+
+def test_a_stream_that_gives_fewer_frames_than_it_claims_is_followed_soon():
+    frames = [boxes_of(number, walker(number)) for number in range(40)]
+    for boxes in frames:
+        boxes["time"] = boxes["frame"]  # one a second, though it claims 25
+    tracks = follow(TrackletBuilder(TrackSettings(), 25), frames)
+    assert len(tracks[-1].boxes) > 25
+
+
+def test_one_long_gap_does_not_make_anybody_wait():
+    builder = TrackletBuilder(TrackSettings(), 10)
+    for number in range(20):
+        builder.see(number / 10, boxes_of(number, walker(number)), IMAGE)
+    (track,) = builder.see(60.0, np.empty(0, DETECTION), IMAGE)
+    assert track.number == 1
+
+
 def test_who_stays_long_makes_several_tracklets():
     settings = TrackSettings(max_seconds=1.0)
     frames = [boxes_of(number, walker(number, speed=0.5)) for number in range(40)]
