@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -49,12 +49,58 @@ def record(
 def entries(gallery: Gallery, after: int = 0, limit: int = 1000) -> list[Entry]:
     """The next entries behind the one numbered ``after``, oldest first."""
     sql = "SELECT id, time, actor, action, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?"
+    return _read(gallery, sql, after, limit)
+
+
+def latest(
+    gallery: Gallery,
+    limit: int = 1000,
+    after: datetime | None = None,
+    before: datetime | None = None,
+) -> list[Entry]:
+    """The newest entries, newest first.
+
+    Args:
+        gallery: whose.
+        limit: how many at most.
+        after, before: of this span of time, both ends included.
+    """
+    # Times are ISO 8601 in UTC, so their order is that of their letters.
+    bounds = [
+        None if t is None else t.astimezone(timezone.utc).isoformat() for t in (after, before)
+    ]
+    sql = (
+        "SELECT id, time, actor, action, detail FROM audit "
+        "WHERE time >= coalesce(?, time) AND time <= coalesce(?, time) ORDER BY id DESC LIMIT ?"
+    )
+    return _read(gallery, sql, *bounds, limit)
+
+
+def _read(gallery: Gallery, sql: str, *values: object) -> list[Entry]:
     with gallery.reading() as db:
-        rows = db.execute(sql, (after, limit)).fetchall()
+        rows = db.execute(sql, values).fetchall()
     return [
         Entry(id, datetime.fromisoformat(time), actor, action, json.loads(detail))
         for id, time, actor, action, detail in rows
     ]
+
+
+def deletion(
+    gallery: Gallery,
+    detail: Mapping[str, Any],
+    delete: Callable[[], int],
+    actor: str | None = None,
+) -> int:
+    """Delete, written down before and after: nothing goes without a trace of who wanted it.
+
+    Args:
+        gallery, detail, actor: as for :func:`record`.
+        delete: does it, and returns how many tracklets went.
+    """
+    record(gallery, "delete", {**detail, "state": "asked"}, actor)
+    count = delete()
+    record(gallery, "delete", {**detail, "state": "done", "deleted": count}, actor)
+    return count
 
 
 def _user() -> str:

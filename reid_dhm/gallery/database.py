@@ -14,7 +14,7 @@ from reid_dhm.errors import InputError
 
 FILE = "gallery.sqlite"
 _APPLICATION = 0x52654944  # "ReID": tells a gallery from any other SQLite file
-_VERSION = 1
+_VERSION = 2
 _PATIENCE_MS = 5000  # how long to wait for another process's transaction
 
 _SCHEMA = """
@@ -107,6 +107,11 @@ CREATE TABLE audit (
     detail TEXT NOT NULL
 );
 """
+_SINCE_1 = """CREATE TABLE forgotten (
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    after REAL,
+    before REAL
+)"""
 
 
 def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
@@ -119,7 +124,8 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
     if not create and not path.is_file():
         raise _nothing_there(folder)
     if create:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)  # pictures of people are its owner's alone
     with explained(path):
         connection = sqlite3.connect(
             path, timeout=_PATIENCE_MS / 1000, isolation_level=None, check_same_thread=False
@@ -155,10 +161,15 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
         with transaction(connection):
             # Another process may have been quicker.
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.split(";\n"):
+                for statement in (*_SCHEMA.split(";\n"), _SINCE_1):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
                 connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    elif version < _VERSION:
+        with transaction(connection):
+            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                connection.execute(_SINCE_1)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _nothing_there(folder: Path) -> InputError:

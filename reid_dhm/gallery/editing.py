@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery import queries
-from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.records import FRAME, TrackletId, Where
 from reid_dhm.gallery.store import Gallery
 
 logger = logging.getLogger(__name__)
@@ -32,21 +37,6 @@ def label(gallery: Gallery, tracklets: Sequence[TrackletId], person: str | None)
         return int(changed.rowcount)
 
 
-def rename(gallery: Gallery, old: str, new: str) -> int:
-    """Call a person otherwise, joining the one of that name; returns how many tracklets.
-
-    Raises:
-        InputError: nobody has the old name, or the new one is empty.
-    """
-    if not new.strip():
-        raise InputError("the person's new name is empty: give one")
-    with gallery.writing() as db:
-        changed = db.execute("UPDATE tracklets SET person = ? WHERE person = ?", (new, old))
-    if not changed.rowcount:
-        raise InputError(f"{gallery.folder} knows nobody as {old!r}")
-    return int(changed.rowcount)
-
-
 def people(gallery: Gallery) -> dict[str, int]:
     """Every person's name with the number of tracklets, by name."""
     sql = (
@@ -57,10 +47,30 @@ def people(gallery: Gallery) -> dict[str, int]:
         return dict(db.execute(sql).fetchall())
 
 
-def delete(gallery: Gallery, where: Where) -> int:
+def unfinished(gallery: Gallery, where: Where) -> int:
+    """How many tracks of videos that are not indexed to their end satisfy the conditions.
+
+    They are no tracklets yet, but their pictures are kept; they have neither an id nor a name.
+    """
+    if not _reaches_unfinished(where):
+        return 0
+    condition, values = gallery.condition(where)
+    with gallery.reading() as db:
+        return int(db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0])
+
+
+def delete(gallery: Gallery, where: Where, shown: Iterable[int] | None = None) -> int:
     """Delete tracklets with everything about them, for good; returns how many.
 
     Videos and cameras stay. What was deleted is overwritten in the file, and the cache emptied.
+    Tracks of videos that are not indexed to their end are deleted and counted as well
+    (:func:`unfinished`). Whoever is indexing one of those videos, now or later, adds nobody who was
+    seen in the span again; a span without an end reaches to what is indexed now.
+
+    Args:
+        gallery: which.
+        where: conditions.
+        shown: keys of the tracklets that were agreed on; others are left, whatever they satisfy.
 
     Raises:
         InputError: no condition at all.
@@ -68,8 +78,18 @@ def delete(gallery: Gallery, where: Where) -> int:
     if not where:
         raise InputError("nothing says what to delete: name tracklets, a camera or a time")
     condition, values = gallery.condition(where)
+    agreed, keys = "", []
+    if shown is not None:
+        agreed = " AND t.key IN (SELECT value FROM json_each(?))"
+        keys = [json.dumps([int(key) for key in shown])]
     with _forgetting(gallery) as db:
-        return int(db.execute(queries.DELETE.format(condition), values).rowcount)
+        sql = queries.DELETE.format(condition + agreed)
+        count = int(db.execute(sql, [*values, *keys]).rowcount)
+        if _reaches_unfinished(where):
+            count += db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0]
+            db.execute(queries.DELETE_UNFINISHED.format(condition), values)
+            _keep_forgotten(db, where)
+    return count
 
 
 def delete_video(gallery: Gallery, hash: str) -> int:
@@ -92,10 +112,21 @@ def compact(gallery: Gallery) -> None:
     """Rewrite the file without its free pages, and empty the write-ahead log.
 
     Raises:
-        InputError: another process is in the middle of reading, or the disk cannot hold a copy.
+        InputError: another process is in the middle of reading, the folder cannot be written, or
+            the disk cannot hold a copy.
     """
+    if not os.access(gallery.folder, os.W_OK):
+        raise InputError(f"{gallery.folder} cannot be written: allow writing to it")
     with gallery.reading() as db:
-        db.execute("VACUUM")
+        # The copy, as large as the gallery, is a file beside it instead of in memory or elsewhere.
+        folder = str(gallery.folder.resolve()).replace("'", "''")
+        db.execute(f"PRAGMA temp_store_directory = '{folder}'")
+        db.execute("PRAGMA temp_store = FILE")
+        try:
+            db.execute("VACUUM")
+        finally:
+            db.execute("PRAGMA temp_store = MEMORY")
+            db.execute("PRAGMA temp_store_directory = ''")
     if not gallery.empty_log():
         raise InputError(
             f"{gallery.path} is being read by another process: try again when that is done"
@@ -109,10 +140,42 @@ def _forgetting(gallery: Gallery) -> Iterator[Any]:
     gallery.empty_cache()
     with gallery.writing(deleted=True) as db:
         yield db
-    gallery.empty_cache()
-    if not gallery.empty_log():
-        logger.warning(
-            "%s is being read by another process, so traces of what was deleted stay in %s-wal "
-            "until reid-dhm gallery compact is run",
-            *(gallery.path, gallery.path),
-        )
+    try:
+        gallery.empty_cache()
+    finally:
+        if not gallery.empty_log():
+            logger.warning(
+                "%s is being read by another process, so traces of what was deleted stay in "
+                "%s-wal until reid-dhm gallery compact is run",
+                *(gallery.path, gallery.path),
+            )
+
+
+def _reaches_unfinished(where: Where) -> bool:
+    return bool(where) and not where.tracklets and where.person is None
+
+
+def _keep_forgotten(db: Any, where: Where) -> None:
+    """Write down which spans of unfinished videos are forgotten, for whoever indexes them."""
+    condition, values = queries.condition(Where(videos=where.videos, cameras=where.cameras))
+    sql = f"SELECT v.id, v.start_time FROM videos v {condition} AND NOT v.complete"
+    for video, start in db.execute(sql, values).fetchall():
+        bounds = [_from_start(bound, start) for bound in (where.after, where.before)]
+        if where.before is None:
+            bounds[1] = _looked_at(db, video)
+        if not np.isnan([bound for bound in bounds if bound is not None]).any():
+            db.execute("INSERT INTO forgotten VALUES (?, ?, ?)", (video, *bounds))
+
+
+def _from_start(bound: float | datetime | None, start: float | None) -> float | None:
+    """Seconds from a video's first frame; NaN for a moment of which the video knows nothing."""
+    if isinstance(bound, datetime):
+        return np.nan if start is None else bound.timestamp() - start
+    return bound
+
+
+def _looked_at(db: Any, video: int) -> float:
+    """When the last frame is that was looked at; NaN where there is none."""
+    sql = "SELECT frames FROM chunks WHERE video = ? ORDER BY first_frame DESC LIMIT 1"
+    row = db.execute(sql, (video,)).fetchone()
+    return np.nan if row is None else float(np.frombuffer(row[0], FRAME)["time"][-1])

@@ -184,8 +184,8 @@ class VideoIndexer:
         }
         chunk = Chunk(np.array(self._frames, FRAME), np.concatenate(self._boxes))
         with self._stages.store.busy(len(self._frames)):
-            self._writer.commit(Progress(chunk, self._position, pending, tracklets, self._dropped))
-        self.tracklets += len(tracklets)
+            progress = Progress(chunk, self._position, pending, tracklets, self._dropped)
+            self.tracklets += self._writer.commit(progress)
         for number in written:
             del self._done[number]
         self._builder.changed.clear()

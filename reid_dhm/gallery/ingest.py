@@ -7,8 +7,10 @@ stored boxes to the tracker again and goes on from there.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +29,11 @@ from reid_dhm.gallery.indexing import Embedding, Stages, VideoIndexer
 from reid_dhm.gallery.pipeline import Stage, ahead, in_order, measured
 from reid_dhm.gallery.records import NewVideo
 from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.tracking import LEAST_RATE, release
 from reid_dhm.gallery.tracklets import Embed, TrackSettings
 from reid_dhm.gallery.writing import VideoWriter
+
+logger = logging.getLogger(__name__)
 
 _FRAMES_AHEAD = 8
 _PART_SECONDS = 600.0  # a stream is cut into videos of this length
@@ -114,9 +119,16 @@ def ingest(
 
     Raises:
         InputError: the video is there under another camera or start or with other settings, or it
-            was deleted meanwhile; or the gallery cannot be written.
+            was deleted meanwhile; another process indexes the same live source; or the gallery
+            cannot be written.
     """
     options = options or Options()
+    if (rate := source.info.fps / options.stride) < LEAST_RATE:
+        logger.warning(
+            "%s is looked at %.2g times a second, and people are followed by where they were the "
+            "time before: who walks fast is lost, so look %g times or more if the footage has them",
+            *(source.info.name, rate, LEAST_RATE),
+        )
     live = source.info.live
     if live and start is None:
         start = datetime.now(timezone.utc)
@@ -124,7 +136,7 @@ def ingest(
     stages = Stages.new(1 if detector.remembers else os.cpu_count() or 1)
     summary = Summary(stages=stages.all())
     began = time.perf_counter()
-    with Embedding(embed, stages.embed) as embedding:
+    with _alone(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
 
         def indexer(part: NewVideo) -> VideoIndexer:
             writer = VideoWriter.open(gallery, camera, part)
@@ -135,7 +147,11 @@ def ingest(
         position = 0
         if live:
             for left in _left_unfinished(gallery, camera, video.source):
-                indexer(left).end()
+                if left.settings.get("tracking") == release():
+                    indexer(left).end()
+                else:  # the boxes that are stored would give other tracks now
+                    logger.warning("%s: who was in view when it stopped is lost", left.hash)
+                    VideoWriter.open(gallery, camera, left).finish()
         else:
             there = VideoWriter.open(gallery, camera, video).video
             if there.complete:
@@ -175,6 +191,7 @@ def _new_video(
         settings={
             **detector.settings,
             **options.tracks.as_dict(),
+            "tracking": release(),
             "fps": info.fps,
             "stride": options.stride,
             "from": options.begin,
@@ -190,6 +207,28 @@ def _left_unfinished(gallery: Gallery, camera: str, source: str) -> list[NewVide
         for video in gallery.videos()
         if (video.camera, video.source) == (camera, source) and not video.complete
     ]
+
+
+@contextmanager
+def _alone(gallery: Gallery, camera: str, source: Source) -> Iterator[None]:
+    """Keep other processes from indexing the same live source, until this one ends or is killed."""
+    if not source.info.live:
+        yield
+        return
+    name = hashlib.blake2b(f"{camera}\n{source.info.name}".encode(), digest_size=8).hexdigest()
+    # A lock that every system has, and that no killed process holds: an empty database's.
+    lock = sqlite3.connect(gallery.folder / f"{name}.lock", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        raise InputError(
+            f"{source.info.name} is being indexed by another process: stop that one first"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 @contextmanager

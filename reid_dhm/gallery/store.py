@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,22 @@ class Gallery:
         self.close()
 
     def empty_cache(self) -> None:
-        """Delete whatever was derived from the gallery."""
-        if self.cache.is_dir():
-            shutil.rmtree(self.cache)
+        """Delete whatever was derived from the gallery, whoever writes there at this moment.
+
+        Raises:
+            InputError: it cannot be deleted.
+        """
+        # Under another name nobody adds to it any more.
+        doomed = self.folder / f"cache-{uuid.uuid4().hex}.deleted"
+        with suppress(FileNotFoundError):
+            try:
+                self.cache.rename(doomed)
+            except PermissionError as error:
+                raise InputError(f"{self.cache} cannot be deleted: {error.strerror}") from error
+        for folder in self.folder.glob("cache-*.deleted"):  # and what a killed process left
+            shutil.rmtree(folder, ignore_errors=True)
+        if doomed.exists():
+            raise InputError(f"{doomed} cannot be deleted: delete it by hand")
 
     def empty_log(self) -> bool:
         """Move all into the file and cut the write-ahead log; False while a reader needs it."""

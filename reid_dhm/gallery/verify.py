@@ -26,7 +26,8 @@ _FAULTS = {
         HAVING min(rank) <> 0 OR max(rank) <> count(*) - 1""",
     "video {} is complete and keeps work in progress": """
         SELECT hash FROM videos WHERE complete
-        AND id IN (SELECT video FROM chunks UNION SELECT video FROM pending)""",
+        AND id IN (SELECT video FROM chunks UNION SELECT video FROM pending
+        UNION SELECT video FROM forgotten)""",
     "video {} has frames beyond its position": """
         SELECT v.hash FROM videos v JOIN chunks c ON c.video = v.id
         GROUP BY v.id HAVING max(c.first_frame) >= v.position""",

@@ -17,6 +17,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo, Video
 from reid_dhm.gallery.store import Gallery
 
+_LONGEST_NAME = 200  # as the service's questions take it
+
 
 class Chunk(NamedTuple):
     """A run of frames that were looked at.
@@ -71,9 +73,10 @@ class VideoWriter:
             video: what is about to be indexed.
 
         Raises:
-            InputError: the video is there under another camera, another start time or with other
-                settings.
+            InputError: the camera's name is none, or the video is there under another camera,
+                another start time or with other settings.
         """
+        _check_name(camera)
         start = None if video.start_time is None else video.start_time.timestamp()
         shift = video.start_time.utcoffset() if video.start_time is not None else None
         settings = json.dumps(dict(video.settings), sort_keys=True)
@@ -123,8 +126,10 @@ class VideoWriter:
         with self._gallery.reading() as db:
             return {row[0] for row in db.execute(sql, (self.video.id,))}
 
-    def commit(self, progress: Progress) -> None:
-        """Add what is new, all or nothing.
+    def commit(self, progress: Progress) -> int:
+        """Add what is new, all or nothing; returns how many tracklets.
+
+        Whoever was seen in a span that was deleted meanwhile is left out.
 
         Raises:
             InputError: the video was deleted or another process is indexing it; and as every
@@ -149,6 +154,7 @@ class VideoWriter:
                         *(progress.chunk.frames.tobytes(), progress.chunk.detections.tobytes()),
                     ),
                 )
+            forgotten = _Forgotten(db, self.video.id)
             finished = [tracklet.track for tracklet in progress.tracklets]
             stale = [*progress.pending, *finished, *progress.dropped]
             db.executemany(
@@ -161,12 +167,15 @@ class VideoWriter:
                 [
                     (self.video.id, track, c.frame, c.time, *c.box, c.quality, c.jpeg)
                     for track, crops in progress.pending.items()
+                    if not forgotten([crop.time for crop in crops])
                     for c in crops
                 ],
             )
-            for tracklet in progress.tracklets:
+            kept = [t for t in progress.tracklets if not forgotten(t.boxes["time"].tolist())]
+            for tracklet in kept:
                 _insert(db, self.video.id, tracklet)
         self._position = progress.position
+        return len(kept)
 
     def add(self, tracklets: Sequence[NewTracklet]) -> None:
         """Add finished tracklets without frames: for whoever has them from elsewhere."""
@@ -179,6 +188,7 @@ class VideoWriter:
         with self._gallery.writing() as db:
             db.execute("DELETE FROM chunks WHERE video = ?", (self.video.id,))
             db.execute("DELETE FROM pending WHERE video = ?", (self.video.id,))
+            db.execute("DELETE FROM forgotten WHERE video = ?", (self.video.id,))
             db.execute("UPDATE videos SET complete = 1 WHERE id = ?", (self.video.id,))
 
     def _conflict(self) -> InputError:
@@ -186,6 +196,32 @@ class VideoWriter:
             return InputError(f"{self.video.source} was deleted from the gallery meanwhile")
         return InputError(
             f"{self.video.source} is being indexed by another process: wait until that is done"
+        )
+
+
+def _check_name(camera: str) -> None:
+    if (
+        not 1 <= len(camera) <= _LONGEST_NAME
+        or camera != camera.strip()
+        or not camera.isprintable()
+    ):
+        raise InputError(
+            f"camera {camera[:60]!r} is no name: give 1 to {_LONGEST_NAME} characters that can be "
+            "printed, without spaces at the ends"
+        )
+
+
+class _Forgotten:
+    """Whether somebody was seen in a span of a video that was deleted while it is being indexed."""
+
+    def __init__(self, db: Any, video: int) -> None:
+        sql = "SELECT after, before FROM forgotten WHERE video = ?"
+        self._spans = db.execute(sql, (video,)).fetchall()
+
+    def __call__(self, times: Sequence[float]) -> bool:
+        return any(
+            (after is None or max(times) >= after) and (before is None or min(times) <= before)
+            for after, before in self._spans
         )
 
 
@@ -202,6 +238,8 @@ def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, 
             f"same --start, or {again}"
         )
     for name in sorted(settings.keys() | there.settings.keys()):
+        if name == "tracking" and there.complete:
+            continue  # another release indexed it, and there is nothing to go on with
         if settings.get(name) != there.settings.get(name):
             raise InputError(
                 f"{video.source} is in the gallery already, indexed with {name} "

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import database
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo
+from reid_dhm.gallery import database, editing
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.verify import problems
 from reid_dhm.gallery.writing import VideoWriter
@@ -79,8 +79,17 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path):
 def test_a_gallery_of_a_newer_release(folder):
     with sqlite3.connect(folder / database.FILE) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(InputError, match=r"newer release \(schema 99, this one knows 1\)"):
+    with pytest.raises(InputError, match=r"newer release \(schema 99, this one knows 2\)"):
         Gallery(folder)
+
+
+def test_a_gallery_of_an_older_release_is_brought_up_to_date(folder):
+    with sqlite3.connect(folder / database.FILE) as db:
+        db.execute("DROP TABLE forgotten")
+        db.execute("PRAGMA user_version = 1")
+    for count in (1, 0):
+        with Gallery(folder) as gallery:
+            assert editing.delete(gallery, Where(after=0.0, before=9.0)) == count
 
 
 def test_a_damaged_file_is_one_sentence(folder):

@@ -187,6 +187,80 @@ def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
         assert deleted not in remaining
 
 
+def stopped(gallery, clips, index, frames: int = 60) -> None:
+    """Index a clip that comes to no end."""
+    source = unplug_after(open_source(str(clips[0].path)), frames)
+    with pytest.raises(Unplugged):
+        index(gallery, clips[0].path, source=source, chunk=4)
+
+
+def pending(gallery) -> list[tuple[int, float]]:
+    """Tracks and times of the pictures of people who are still in view."""
+    with gallery.reading() as db:
+        return db.execute("SELECT track, time FROM pending ORDER BY id").fetchall()
+
+
+@pytest.mark.parametrize("where", [Where(cameras=["gate"]), Where(before=1000.0), Where(after=0.0)])
+def test_pictures_of_people_in_view_are_forgotten_with_their_span(gallery, clips, index, where):
+    stopped(gallery, clips, index)
+    tracks = {track for track, _ in pending(gallery)}
+    assert tracks
+    jpegs = [crop.jpeg for key in gallery.keys().tolist() for crop in gallery.crops(key)]
+    with gallery.reading() as db:
+        jpegs += [jpeg for (jpeg,) in db.execute("SELECT jpeg FROM pending")]
+    assert editing.unfinished(gallery, where) == len(tracks)
+    count = gallery.count(where)
+    assert editing.delete(gallery, where) == count + len(tracks)
+    assert pending(gallery) == []
+    content = b"".join(path.read_bytes() for path in gallery.folder.glob("gallery*"))
+    assert not any(jpeg[100:200] in content for jpeg in jpegs)
+
+
+def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, index):
+    stopped(gallery, clips, index)
+    kept = pending(gallery)
+    last = max(time for _, time in kept)
+    editing.label(gallery, [found.id for found in gallery.tracklets()], "anna")
+    for where in (
+        Where(after=last + 0.05),
+        Where(person="anna"),
+        Where(before=wall_clock("2026-03-01")),
+    ):
+        editing.delete(gallery, where)
+    assert pending(gallery) == kept
+
+
+def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index):
+    stopped(gallery, clips, index)  # at 6 s, when one person is there from 2.8 s, one from 4.5 s
+    editing.delete(gallery, Where(before=4.0))
+    index(gallery, clips[0].path, chunk=4)
+    (found,) = gallery.tracklets()
+    assert found.start > 4
+    assert list(problems(gallery)) == []
+
+
+def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
+    source = open_source(str(clips[0].path))
+    at = []
+
+    class Deleting:
+        info = source.info
+
+        def frames(self, span):
+            for frame in source.frames(span):
+                if frame.number == 46:
+                    with Gallery(gallery.folder) as other:
+                        editing.delete(other, Where(cameras=["gate"]))
+                        with other.reading() as db:
+                            at.extend(db.execute("SELECT before FROM forgotten").fetchone())
+                yield frame
+
+    index(gallery, clips[0].path, source=Deleting(), chunk=2)
+    (found,) = gallery.tracklets()  # who came later
+    assert found.start > at[0] > 2.8
+    assert list(problems(gallery)) == []
+
+
 def test_only_the_frames_asked_for_are_looked_at(gallery, clips, index):
     summary = index(gallery, clips[0].path, stride=2, begin=2.0, end=6.0)
     assert summary.frames == 20
@@ -324,6 +398,53 @@ def test_a_stream_whose_process_died_is_finished_by_the_next(
     assert finished.num_frames == 56
     assert gallery.count(Where(videos=[left.hash])) >= 1
     assert list(problems(gallery)) == []
+
+
+def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index, patient):
+    live = Live(clips[0].path, 40)
+
+    class Twice:
+        info = live.info
+
+        def frames(self, span):
+            for frame in live.frames(span):
+                if frame.number == 30:
+                    with Gallery(gallery.folder) as other, pytest.raises(InputError) as caught:
+                        index(other, "", source=Live(clips[1].path, 10, moment=1))
+                    assert "is being indexed by another process: stop that one" in str(caught.value)
+                yield frame
+
+    summary = index(gallery, "", source=Twice(), chunk=8)
+    assert summary.frames == 40
+    assert len(gallery.videos()) == 1
+    index(gallery, "", source=Live(clips[1].path, 10, moment=1))  # now nobody does
+
+
+def test_what_another_release_left_of_a_stream_is_ended(
+    gallery, clips, index, patient, monkeypatch, caplog
+):
+    with pytest.raises(Unplugged):
+        index(gallery, "", source=unplug_after(Live(clips[0].path, 90), 60), chunk=8)
+    monkeypatch.setattr(ingesting, "release", lambda: "another")
+    index(gallery, "", source=Live(clips[1].path, 10, moment=1), chunk=8)
+    assert all(video.complete for video in gallery.videos())
+    assert "who was in view when it stopped is lost" in caplog.text
+
+
+def test_another_release_knows_what_is_whole_and_goes_on_with_nothing(
+    gallery, clips, index, monkeypatch
+):
+    stopped(gallery, clips, index)
+    index(gallery, clips[1].path, "door")
+    monkeypatch.setattr(ingesting, "release", lambda: "another")
+    assert index(gallery, clips[1].path, "door").known
+    with pytest.raises(InputError, match=r"indexed with tracking .* instead of 'another'"):
+        index(gallery, clips[0].path)
+
+
+def test_looking_too_seldom_is_warned_of(gallery, clips, index, caplog):
+    index(gallery, clips[0].path, stride=5)
+    assert f"{clips[0].path} is looked at 2 times a second" in caplog.text
 
 
 def test_another_cameras_stream_is_left_alone(gallery, clips, index, patient):
