@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+from reid_dhm.openvino_runtime import openvino_core
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -63,9 +64,7 @@ def _one_input(path: Path, count: int) -> None:
 
 
 def _openvino(path: Path, threads: int) -> OnnxFile:
-    import openvino as ov
-
-    core = ov.Core()
+    core = openvino_core()
     model = core.read_model(path)
     _one_input(path, len(model.inputs))
     compiled = core.compile_model(

@@ -189,7 +189,8 @@ def _onnx_run(graph: bytes | Path) -> Run:
 def _write_openvino(
     model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
 ) -> Run:
-    from reid_dhm.inference.openvino_engine import OpenVINOEngine, openvino, read_graph
+    from reid_dhm.inference.openvino_engine import OpenVINOEngine, read_graph
+    from reid_dhm.openvino_runtime import openvino
 
     graph = read_graph(onnx_graph(model, card))
     if len(sample):

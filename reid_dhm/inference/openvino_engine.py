@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from queue import SimpleQueue
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from reid_dhm.errors import InputError
-from reid_dhm.inference.network import INPUT, RAW
+from reid_dhm.errors import InputError, first_line
+from reid_dhm.inference.network import INPUT, OUTPUTS, RAW
+from reid_dhm.openvino_runtime import openvino_core
 
 _HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -34,9 +33,8 @@ class OpenVINOEngine:
     batch_size = 8  # what a core works on stays in its cache
 
     def __init__(self, graph: Any, precision: str = "float32") -> None:
-        core = openvino().Core()
         threads = torch.get_num_threads()
-        compiled = core.compile_model(
+        compiled = openvino_core().compile_model(
             read_graph(graph),
             "CPU",
             {
@@ -56,26 +54,26 @@ class OpenVINOEngine:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32."""
+        return self._run(pictures)[RAW]
+
+    def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
+        found = self._run(pictures)
+        return {name: found[name] for name in OUTPUTS}
+
+    def _run(self, pictures: np.ndarray) -> Any:
         request = self._requests.get()
         try:
             # Inputs and outputs are copied: a request that was once given our memory to share
             # writes later inputs into it (seen in 2026.4).
-            return request.infer({INPUT: pictures}, share_inputs=False, share_outputs=False)[RAW]
+            return request.infer({INPUT: pictures}, share_inputs=False, share_outputs=False)
         finally:
             self._requests.put(request)
 
 
-def openvino() -> ModuleType:
-    """The package, imported so that it does not report its use to its maker over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
-
-
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bfloat16 on this CPU."""
-    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def read_graph(graph: Any) -> Any:
@@ -84,7 +82,7 @@ def read_graph(graph: Any) -> Any:
     Raises:
         InputError: a file that OpenVINO cannot read.
     """
-    core = openvino().Core()
+    core = openvino_core()
     if isinstance(graph, bytes):
         return core.read_model(graph)
     if not isinstance(graph, Path):
@@ -92,7 +90,6 @@ def read_graph(graph: Any) -> Any:
     try:
         return core.read_model(str(graph))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
         raise InputError(
-            f"{graph} cannot be read as a graph ({reason}): export the model again"
+            f"{graph} cannot be read as a graph ({first_line(error)}): export the model again"
         ) from error

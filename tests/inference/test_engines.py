@@ -118,21 +118,6 @@ def test_many_threads_get_their_own_results(resnet):
     np.testing.assert_array_equal(resnet.pictures, before)  # requests copy what they are given
 
 
-@openvino
-def test_openvino_runs_without_telling_its_maker():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys\n"
-        "from reid_dhm.inference.openvino_engine import openvino\n"
-        "openvino().Core()\n"
-        "print([m for m in sys.modules if m.startswith('openvino_telemetry.')])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_folding_leaves_no_normalisation_behind_a_convolution(case):
     folded = EmbeddingNetwork(case.model, case.card).eval().folded()
     left = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
