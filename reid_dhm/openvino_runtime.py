@@ -20,8 +20,8 @@ def openvino() -> ModuleType:
 def openvino_core() -> Any:
     """The one ``openvino.Core`` of this process, which is never taken down.
 
-    A Core moves the stack that signals are handled on into memory of its own, and when it goes puts
-    back what was there before. With several, that may be what another has freed, and the next Ctrl+C
-    or dead child ends the process with a segmentation fault (seen in 2026.4).
+    A Core moves the stack that signals are handled on into memory of its own, and when it goes it
+    puts back what was there before. With several, that may be what another has freed, and the next
+    Ctrl+C or dead child ends the process with a segmentation fault (seen in 2026.4).
     """
     return openvino().Core()
