@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reid_dhm.errors import InputError
+
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Tracklet, Where
+
+_LONGEST = 1e7  # seconds of a video: four months; 20260301 is meant for a date
 
 GalleryOption = Annotated[Path, typer.Option("--gallery", metavar="DIR", help="Which gallery.")]
 CameraOption = Annotated[
@@ -69,9 +73,15 @@ def moment(text: str | None) -> float | datetime | None:
     if text is None:
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
         return wall_clock(text)
+    if not abs(seconds) < _LONGEST:
+        raise InputError(
+            f"{text!r} is no number of seconds from a video's start: give one, or an ISO 8601 time "
+            "such as 2026-03-01T08:30:00+01:00"
+        )
+    return seconds
 
 
 def as_words(where: Where) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,13 +13,12 @@ from reid_dhm.cli.conditions import (
     CameraOption,
     GalleryOption,
     PersonOption,
-    TrackletOption,
     VideoOption,
-    as_words,
     brief,
     print_table,
     which,
 )
+from reid_dhm.cli.deletion import delete
 from reid_dhm.cli.options import JsonOption, write_json
 from reid_dhm.errors import InputError
 
@@ -32,8 +30,6 @@ gallery = typer.Typer(
     help="What is in a gallery, who is who, forgetting, and care of the file.",
     no_args_is_help=True,
 )
-
-_SHOWN = 20
 
 
 @gallery.command("list")
@@ -48,22 +44,30 @@ def list_(
     person: PersonOption = None,
     after: AfterOption = None,
     before: BeforeOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Lines at most, of tracklets.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Lines at most, of tracklets and the audit log.")
+    ] = 1000,
     json: JsonOption = None,
 ) -> None:
     """List what is there; tracklets can be narrowed down by camera, video, person and time.
 
+    The audit log comes newest first, and can be narrowed down by time.
+
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
+    from reid_dhm.gallery.records import Where
     from reid_dhm.gallery.store import Gallery
 
     with Gallery(folder) as store:
         where = which((), camera, video, person, after, before)
-        if where and what != "tracklets":
-            raise InputError(f"conditions narrow down tracklets, not {what}: list tracklets")
+        narrowed = where != Where(after=where.after, before=where.before)
+        if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
+            raise InputError(f"such conditions narrow down tracklets, not {what}: list tracklets")
         rows = _rows(store, what, where, limit)
         if what == "tracklets" and (count := store.count(where)) > len(rows):
             typer.echo(f"the first {len(rows)} of {count}: --limit shows more", err=True)
+        if what == "audit" and len(rows) == limit:
+            typer.echo(f"the newest {limit}: --limit or --before show others", err=True)
     print_table(rows, f"{folder} has no {what}")
     if json is not None:
         write_json(json, rows)
@@ -112,10 +116,15 @@ def merge(
     folder: GalleryOption,
     tracklets: Annotated[list[str], typer.Argument(metavar="ID...", help="As list prints them.")],
     person: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who it is; without it, nobody known.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who it is; without it, the name that one of them has, or a number.",
+        ),
     ] = None,
+    unname: Annotated[bool, typer.Option("--unname", help="Take their names away.")] = False,
 ) -> None:
-    """Say that tracklets show one person, or take their name away.
+    """Say that tracklets show one person, or take their names away.
 
     Example: reid-dhm gallery merge 9f86d081884c7d65-12 9f86d081884c7d65-31
     --gallery galleries/site --person "blue jacket"
@@ -124,11 +133,16 @@ def merge(
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.store import Gallery
 
+    if unname and person is not None:
+        raise typer.BadParameter("--unname takes names away and --person gives one: drop one")
     ids = [TrackletId.parse(text) for text in tracklets]
     with Gallery(folder) as store:
+        if person is None and not unname:
+            person = editing.common_name(store, ids)
         changed = editing.label(store, ids, person)
         audit.record(store, "merge", {"tracklets": tracklets, "person": person})
-    typer.echo(f"{changed} of {len(ids)} tracklets changed")
+    name = "nobody's" if person is None else f"{person}'s"
+    typer.echo(f"{changed} of {len(ids)} tracklets changed, all are {name} now")
 
 
 @gallery.command()
@@ -158,53 +172,7 @@ def export(
     typer.echo(f"{count} tracklets: {output}")
 
 
-@gallery.command()
-def delete(
-    folder: GalleryOption,
-    tracklet: TrackletOption = None,
-    camera: CameraOption = None,
-    video: VideoOption = None,
-    person: PersonOption = None,
-    after: AfterOption = None,
-    before: BeforeOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Delete for good what satisfies every condition given, after showing it.
-
-    A camera or video by itself goes with all that belongs to it; with other conditions it stays,
-    and only tracklets go.
-
-    Example: reid-dhm gallery delete --gallery galleries/site --camera gate
-    --before 2026-03-01T00:00:00Z
-    """
-    from reid_dhm.gallery import audit, editing
-    from reid_dhm.gallery.records import Where
-    from reid_dhm.gallery.store import Gallery
-
-    with Gallery(folder) as store:
-        where = which(tracklet, camera, video, person, after, before)
-        if not where:
-            raise InputError("nothing says what to delete: name tracklets, a camera, a time …")
-        for id in where.tracklets:
-            store.tracklet(id)
-        count = store.count(where)
-        rows = [brief(found) for found in store.tracklets(where, limit=_SHOWN)]
-        print_table(rows, "no tracklets satisfy all that")
-        if count > len(rows):
-            typer.echo(f"… and {count - len(rows)} more")
-        if not count and not _along_with(where):
-            return
-        _confirm(f"Delete {count} tracklets{_along_with(where)} for good?", yes)
-        if where == Where(cameras=where.cameras):
-            for name in where.cameras:
-                editing.delete_camera(store, name)
-        elif where == Where(videos=where.videos):
-            for hash in where.videos:
-                editing.delete_video(store, hash)
-        else:
-            editing.delete(store, where)
-        audit.record(store, "delete", {**as_words(where), "deleted": count})
-    typer.echo(f"{count} tracklets deleted")
+gallery.command()(delete)
 
 
 @gallery.command()
@@ -248,7 +216,7 @@ def compact(folder: GalleryOption) -> None:
 
 
 def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str, Any]]:
-    from reid_dhm.gallery import audit, editing
+    from reid_dhm.gallery import editing
 
     if what == "tracklets":
         return [brief(found) for found in store.tracklets(where, limit=limit)]
@@ -256,26 +224,17 @@ def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str,
         people = editing.people(store)
         return [{"person": name, "tracklets": count} for name, count in people.items()]
     if what == "audit":
-        return [
-            {
-                "time": entry.time.isoformat(timespec="seconds"),
-                "actor": entry.actor,
-                "action": entry.action,
-                "detail": entry.detail,
-            }
-            for entry in audit.entries(store)
-        ]
-    counts = store.counts()
+        return _entries(store, where, limit)
+    counts, videos = store.counts(), store.videos()
     if what == "cameras":
+        of = {c.name: [v for v in videos if v.camera == c.name] for c in store.cameras()}
         return [
             {
-                "camera": camera.name,
-                "videos": sum(video.camera == camera.name for video in store.videos()),
-                "tracklets": sum(
-                    counts.get(v.id, 0) for v in store.videos() if v.camera == camera.name
-                ),
+                "camera": name,
+                "videos": len(own),
+                "tracklets": sum(counts.get(video.id, 0) for video in own),
             }
-            for camera in store.cameras()
+            for name, own in of.items()
         ]
     return [
         {
@@ -287,24 +246,23 @@ def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str,
             "indexed": "whole" if video.complete else f"to frame {video.position}",
             "source": video.source,
         }
-        for video in store.videos()
+        for video in videos
     ]
 
 
-def _along_with(where: Where) -> str:
-    from reid_dhm.gallery.records import Where
+def _entries(store: Gallery, where: Where, limit: int) -> list[dict[str, Any]]:
+    """The newest entries of the audit log, newest first."""
+    from reid_dhm.gallery import audit
 
-    if where == Where(cameras=where.cameras):
-        return f", and with them camera {', '.join(where.cameras)} and its videos,"
-    if where == Where(videos=where.videos):
-        return f", and with them video {', '.join(where.videos)},"
-    return ""
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is here to answer: pass --yes")
-    if not typer.confirm(question):
-        raise typer.Exit(1)
+    bounds = [bound for bound in (where.after, where.before) if not isinstance(bound, float)]
+    if len(bounds) < 2:
+        raise InputError("the audit log has no video's clock: give ISO 8601 times, not seconds")
+    return [
+        {
+            "time": entry.time.isoformat(timespec="seconds"),
+            "actor": entry.actor,
+            "action": entry.action,
+            "detail": entry.detail,
+        }
+        for entry in audit.latest(store, limit, *bounds)
+    ]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,19 @@ def label(gallery: Gallery, tracklets: Sequence[TrackletId], person: str | None)
             [(person, key, person) for key in keys],
         )
         return int(changed.rowcount)
+
+
+def common_name(gallery: Gallery, tracklets: Sequence[TrackletId]) -> str:
+    """The first name that one of these tracklets has, or a new one: ``person 7``.
+
+    Raises:
+        InputError: a tracklet that is not there.
+    """
+    named = [person for id in tracklets if (person := gallery.tracklet(id).person)]
+    known = people(gallery)
+    return (
+        named[0] if named else next(n for n in map("person {}".format, count(1)) if n not in known)
+    )
 
 
 def people(gallery: Gallery) -> dict[str, int]:
@@ -84,28 +98,34 @@ def delete(gallery: Gallery, where: Where, shown: Iterable[int] | None = None) -
         keys = [json.dumps([int(key) for key in shown])]
     with _forgetting(gallery) as db:
         sql = queries.DELETE.format(condition + agreed)
-        count = int(db.execute(sql, [*values, *keys]).rowcount)
+        gone = int(db.execute(sql, [*values, *keys]).rowcount)
         if _reaches_unfinished(where):
-            count += db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0]
+            gone += db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0]
             db.execute(queries.DELETE_UNFINISHED.format(condition), values)
             _keep_forgotten(db, where)
-    return count
+    return gone
 
 
 def delete_video(gallery: Gallery, hash: str) -> int:
-    """Delete a video and all tracklets in it; returns how many tracklets."""
-    found, count = gallery.video(hash), gallery.count(Where(videos=[hash]))
+    """Delete a video and all tracklets in it, unfinished ones included; returns how many."""
+    found, where = gallery.video(hash), Where(videos=[hash])
     with _forgetting(gallery) as db:
+        gone = gallery.count(where) + unfinished(gallery, where)
         db.execute("DELETE FROM videos WHERE id = ?", (found.id,))
-    return count
+    return gone
 
 
 def delete_camera(gallery: Gallery, name: str) -> int:
-    """Delete a camera, its videos and all tracklets in them; returns how many tracklets."""
-    found, count = gallery.camera(name), gallery.count(Where(cameras=[name]))
+    """Delete a camera, its videos and all tracklets in them, unfinished ones included.
+
+    Returns:
+        How many tracklets.
+    """
+    found, where = gallery.camera(name), Where(cameras=[name])
     with _forgetting(gallery) as db:
+        gone = gallery.count(where) + unfinished(gallery, where)
         db.execute("DELETE FROM cameras WHERE id = ?", (found.id,))
-    return count
+    return gone
 
 
 def compact(gallery: Gallery) -> None:
@@ -152,7 +172,7 @@ def _forgetting(gallery: Gallery) -> Iterator[Any]:
 
 
 def _reaches_unfinished(where: Where) -> bool:
-    return bool(where) and not where.tracklets and where.person is None
+    return not where.tracklets and where.person is None
 
 
 def _keep_forgotten(db: Any, where: Where) -> None:

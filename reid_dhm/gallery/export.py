@@ -38,7 +38,8 @@ def export(gallery: Gallery, path: Path, where: Where | None = None) -> int:
 
     Args:
         gallery: which.
-        path: ``.csv``, or ``.parquet``, which holds the mean embeddings as well.
+        path: ``.csv``, where a text that spreadsheets would compute begins with ``'``, or
+            ``.parquet``, which holds the mean embeddings as well.
         where: conditions.
 
     Returns:
@@ -74,9 +75,18 @@ def _write_csv(gallery: Gallery, path: Path, where: Where | None) -> int:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         for page in pages_of(gallery, where):
-            table.writerows(as_row(tracklet) for tracklet in page)
+            table.writerows(
+                {name: _harmless(value) for name, value in as_row(tracklet).items()}
+                for tracklet in page
+            )
             count += len(page)
     return count
+
+
+def _harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 def _write_parquet(gallery: Gallery, path: Path, where: Where | None) -> int:

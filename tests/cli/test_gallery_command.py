@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery import audit
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where, wall_clock
+from reid_dhm.gallery.records import (
+    DETECTION,
+    FRAME,
+    Crop,
+    NewTracklet,
+    NewVideo,
+    Where,
+    wall_clock,
+)
 from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import VideoWriter
+from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
 
 TOOL = Path(__file__).parents[2] / "tools" / "gallery.py"
 GATE, DOOR = f"{1:016x}", f"{2:016x}"
@@ -111,10 +119,52 @@ def test_merge_names_people_and_takes_names_away(run, folder):
     run("gallery", "merge", f"{GATE}-1", f"{GATE}-2", "--gallery", folder, "--person", "Anna")
     with Gallery(folder) as gallery:
         assert gallery.count(Where(person="Anna")) == 2
-    assert "1 of 1" in run("gallery", "merge", f"{GATE}-1", "--gallery", folder).out
+    taken = run("gallery", "merge", f"{GATE}-1", "--gallery", folder, "--unname")
+    assert taken.out == "1 of 1 tracklets changed, all are nobody's now\n"
     with Gallery(folder) as gallery:
         assert gallery.count(Where(person="Anna")) == 1
         assert [entry.action for entry in audit.entries(gallery)] == ["merge", "merge"]
+
+
+def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
+    def merge(*tracks: str) -> str:
+        return run("gallery", "merge", "--gallery", folder, *tracks).out
+
+    assert "2 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-1", f"{DOOR}-1")
+    assert "1 of 1 tracklets changed, all are person 2's now" in merge(f"{GATE}-2")
+    assert "1 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-3", f"{DOOR}-1")
+    with Gallery(folder) as gallery:
+        assert gallery.count(Where(person="person 1")) == 3
+    both = ("--unname", "--person", "Anna")
+    assert run("gallery", "merge", "--gallery", folder, f"{GATE}-1", *both).code == 2
+
+
+def test_the_audit_log_is_listed_newest_first(run, folder, tmp_path):
+    figures = tmp_path / "list.json"
+    with Gallery(folder) as gallery:
+        for number in range(3):
+            audit.record(gallery, "search", {"number": number})
+        middle = audit.entries(gallery)[1].time.isoformat()
+    options = ("gallery", "list", "audit", "--gallery", folder, "--json", figures)
+    for more, numbers in (
+        ((), [2, 1, 0]),
+        (("--limit", "2"), [2, 1]),
+        (("--before", middle), [1, 0]),
+        (("--after", middle), [2, 1]),
+    ):
+        outcome = run(*options, *more)
+        assert [row["detail"]["number"] for row in json.loads(figures.read_text())] == numbers
+        assert ("the newest 2: --limit or --before" in outcome.err) == ("--limit" in more)
+    assert "give ISO 8601 times, not seconds" in run(*options, "--after", "5").err
+    assert "such conditions narrow down tracklets" in run(*options, "--camera", "gate").err
+
+
+def test_names_that_a_spreadsheet_would_compute_are_harmless(run, folder, tmp_path):
+    name = '=HYPERLINK("http://evil")'
+    run("gallery", "merge", f"{GATE}-1", "--gallery", folder, "--person", name)
+    run("gallery", "export", "--gallery", folder, "--output", tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["person"] == f"'{name}"
 
 
 def test_export_to_csv(run, folder, tmp_path):
@@ -162,11 +212,12 @@ def test_delete_shows_what_goes_and_needs_a_yes(run, folder):
     assert run(*options, "--yes").code == 0
     assert ids(folder) == [f"{GATE}-1", f"{GATE}-3", f"{DOOR}-1"]
     with Gallery(folder) as gallery:
-        (entry,) = audit.entries(gallery)
-    assert (entry.action, entry.detail) == (
+        asked, done = audit.entries(gallery)
+    assert (asked.action, asked.detail) == (
         "delete",
-        {"tracklets": [f"{GATE}-2"], "deleted": 1},
+        {"tracklets": [f"{GATE}-2"], "state": "asked"},
     )
+    assert done.detail == {"tracklets": [f"{GATE}-2"], "state": "done", "deleted": 1}
 
 
 @pytest.mark.parametrize(("answer", "left"), [(True, 1), (False, 4)])
@@ -205,6 +256,8 @@ def test_a_video_alone_goes_whole(run, folder):
         (("--camera", "roof"), "has no camera 'roof': it has door, gate"),
         (("--video", "ffff"), "has no video 'ffff'"),
         (("--after", "noon"), "'noon' is no ISO 8601 time"),
+        (("--after", "nan"), "'nan' is no number of seconds from a video's start"),
+        (("--before", "20260301"), "'20260301' is no number of seconds"),
     ],
 )
 def test_what_cannot_be_deleted_is_named(run, folder, options, message):
@@ -213,6 +266,35 @@ def test_what_cannot_be_deleted_is_named(run, folder, options, message):
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
     assert len(ids(folder)) == 4
+
+
+def test_who_came_while_somebody_read_stays(run, folder, monkeypatch):
+    def confirm(question: str) -> bool:
+        with Gallery(folder) as gallery:
+            late = NewVideo(f"{3:016x}", "/footage/late.avi", 10.0, 64, 48)
+            VideoWriter.open(gallery, "late", late).add([tracklet(1, 10.0)])
+        return True
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", confirm)
+    outcome = run("gallery", "delete", "--gallery", folder, "--before", "15")
+    assert "2 tracklets deleted" in outcome.out
+    assert ids(folder) == [f"{GATE}-2", f"{GATE}-3", f"{3:016x}-1"]
+
+
+def test_people_in_view_where_indexing_stopped_go_with_their_span(run, folder):
+    with Gallery(folder) as gallery:
+        writer = VideoWriter.open(
+            gallery, "roof", NewVideo(f"{3:016x}", "/footage/roof.avi", 10.0, 64, 48)
+        )
+        seen = np.zeros(1, FRAME)
+        boxes = np.zeros(0, DETECTION)
+        writer.commit(Progress(Chunk(seen, boxes), 1, {1: tracklet(1, 0.0).crops}))
+    options = ("gallery", "delete", "--gallery", folder, "--yes", "--after", "0", "--before", "5")
+    outcome = run(*options)
+    assert "and 1 people in view where indexing a video was stopped" in outcome.out
+    assert "1 tracklets deleted" in outcome.out
+    assert "no tracklets satisfy all that" in run(*options).out
 
 
 def test_nothing_to_delete_is_said(run, folder):
