@@ -65,6 +65,7 @@ def annotate(
     first: int = 0,
     last: int | None = None,
     moment: float | None = None,
+    lead: float = 0.0,
     *,
     step: int = 1,
     width: int | None = None,
@@ -78,7 +79,7 @@ def annotate(
         video: of a gallery.
         drawn: who is in it.
         path: ``.webm`` or ``.mp4``.
-        first, last, moment: which frames, as for :func:`~reid_dhm.gallery.footage.frames_of`.
+        first, last, moment, lead: which frames, as for :func:`~reid_dhm.gallery.footage.frames_of`.
         step: of so many frames, one; the pace stays the same.
         width: of the pictures, at most.
         progress: told the frames done and all of them.
@@ -96,7 +97,7 @@ def annotate(
     count = 0
     try:
         with _writer(partial, video, step, width) as write:
-            for number, image in frames_of(video, first, last, moment):
+            for number, image in frames_of(video, first, last, moment, lead):
                 if (number - first) % step == 0:
                     write(_draw(image, tracks, number))
                     count += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from glob import has_magic
+from math import nan
 from pathlib import Path
 
 import cv2
@@ -14,21 +15,29 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.frames import Span, open_capture
 from reid_dhm.gallery.records import Video
-from reid_dhm.gallery.sources import open_source
+from reid_dhm.gallery.sources import content_hash, open_source
 
 Image = NDArray[np.uint8]
 
+_SAME = 0.001  # seconds within which two times are those of one frame
+_EARLIER = 2.0  # frames that a jump aims before where it is to lead, as it may lead too far
+
 
 def frames_of(
-    video: Video, first: int = 0, last: int | None = None, moment: float | None = None
+    video: Video,
+    first: int = 0,
+    last: int | None = None,
+    moment: float | None = None,
+    lead: float = 0.0,
 ) -> Iterator[tuple[int, Image]]:
     """Frames of a video in order, decoded from where it was indexed.
 
     Args:
         video: of a gallery.
         first, last: numbers in the source, both included; to the end without ``last``.
-        moment: seconds of frame ``first`` as the gallery has them, by which a jump to it is
-            checked; without it every frame before is decoded.
+        moment: seconds of frame ``first`` as the gallery has them, by which it is found; without
+            it every frame before is decoded.
+        lead: seconds before ``first`` to begin at, about.
 
     Yields:
         The number, and (H, W, 3) uint8 BGR.
@@ -39,7 +48,7 @@ def frames_of(
     """
     check_reachable(video)
     source = _video_file if Path(video.source).is_file() else _pictures
-    for number, image in source(video, first, moment):
+    for number, image in source(video, first, moment, lead):
         if last is not None and number > last:
             return
         if image.shape[:2] != (video.height, video.width):
@@ -68,48 +77,79 @@ def check_reachable(video: Video) -> None:
         )
 
 
-def _video_file(video: Video, first: int, moment: float | None) -> Iterator[tuple[int, Image]]:
+def _video_file(
+    video: Video, first: int, moment: float | None, lead: float
+) -> Iterator[tuple[int, Image]]:
+    if content_hash([Path(video.source)]) != video.hash:
+        raise InputError(f"{video.source} is another video than the one that was indexed")
+    begin = max(0, first - round(lead * video.fps))
     capture = open_capture(video.source)
     try:
-        if not _jump(capture, video, first, moment):
+        number = _go_to(capture, video, first, moment, lead) if begin else None
+        grabbed = number is not None
+        if number is None:
             capture.release()
             capture = open_capture(video.source)
-            for _ in range(first):
-                if not capture.grab():
-                    return
-        number = first
-        while capture.grab():
+            number, grabbed = begin, all(capture.grab() for _ in range(begin + 1))
+        while grabbed:
             decoded, image = capture.retrieve()
             if decoded:
                 yield number, np.asarray(image, np.uint8)
+            grabbed = capture.grab()
             number += 1
     finally:
         capture.release()
 
 
-def _jump(capture: cv2.VideoCapture, video: Video, first: int, moment: float | None) -> bool:
-    """Go to a frame without decoding those before; False where that did not lead to it.
+def _go_to(
+    capture: cv2.VideoCapture, video: Video, first: int, moment: float | None, lead: float
+) -> int | None:
+    """Grab the frame ``lead`` seconds before a known one, without decoding all that come before.
 
-    Containers do not know frames by number: whether a jump led to the right one shows in its time.
+    Containers do not know frames by number, and frames may be of uneven length. So a jump goes to a
+    time before it, and the frames from there to the known one are counted.
+
+    Returns:
+        Number of the frame that was grabbed; None where that cannot be told.
     """
-    if first == 0:
-        return True
     claimed = capture.get(cv2.CAP_PROP_FPS)
     if moment is None or abs(claimed - video.fps) > 0.01 * video.fps or not capture.grab():
-        return False  # with a rate that was given, the gallery's times are not the container's
-    origin = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    capture.set(cv2.CAP_PROP_POS_FRAMES, first)
-    if not capture.grab():
-        return False
-    arrived = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - origin
-    # Once more, as the frame has been taken.
-    capture.set(cv2.CAP_PROP_POS_FRAMES, first)
-    return abs(arrived - moment) < 0.5 / video.fps
+        return None  # with a rate that was given, the gallery's times are not the container's
+    origin = _clock(capture)
+    begin = max(0.0, moment - lead) - _SAME
+    back = _EARLIER / video.fps
+    while not (arrived := _jump(capture, begin - back, origin)) <= begin:
+        if back > begin:
+            return None
+        back *= 2  # frames are scarcer than the container says, and it went too far
+    times = [arrived]
+    while times[-1] < moment - _SAME and capture.grab():
+        times.append(_clock(capture) - origin)
+    if abs(times[-1] - moment) > _SAME:
+        return None
+    after = sum(time >= begin for time in times)
+    if after > 1:
+        again = _jump(capture, begin - back, origin)
+        if again != arrived or not all(capture.grab() for _ in range(len(times) - after)):
+            return None
+    return max(0, first + 1 - after)
 
 
-def _pictures(video: Video, first: int, moment: float | None) -> Iterator[tuple[int, Image]]:
+def _jump(capture: cv2.VideoCapture, time: float, origin: float) -> float:
+    """Grab some frame about a time; when it is, NaN where there is none."""
+    capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * max(0.0, origin + time))
+    return _clock(capture) - origin if capture.grab() else nan
+
+
+def _clock(capture: cv2.VideoCapture) -> float:
+    return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+
+def _pictures(
+    video: Video, first: int, moment: float | None, lead: float
+) -> Iterator[tuple[int, Image]]:
     source = open_source(video.source, video.fps)
     if source.info.hash != video.hash:
         raise InputError(f"{video.source} holds other pictures than were indexed")
-    for frame in source.frames(Span(first=first)):
+    for frame in source.frames(Span(first=max(0, first - round(lead * video.fps)))):
         yield frame.number, frame.image

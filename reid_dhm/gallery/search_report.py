@@ -136,8 +136,10 @@ def _clip(gallery: Gallery, hit: Hit, folder: Path, rank: int) -> _Clip | None:
         return None
     video = gallery.video(found.id.video)
     best = boxes["time"][np.searchsorted(boxes["frame"], found.frame)]
-    # A clip begins at a frame whose time is known, so that a jump to it can be checked.
+    # The footage is entered by a frame whose time is known.
     near = boxes[np.abs(boxes["time"] - best) <= _SECONDS / 2]
+    lead = near["time"][0] - best + _SECONDS / 2
+    trail = best + _SECONDS / 2 - near["time"][-1]
     clip = _Clip(f"clips/{rank:03d}.webm", f"clips/{rank:03d}.jpg")
     drawn = [Drawn(f"{hit.similarity:.2f}", boxes)]
     frame = still(video, drawn, found.frame, float(best), _WIDTH)
@@ -147,8 +149,9 @@ def _clip(gallery: Gallery, hit: Hit, folder: Path, rank: int) -> _Clip | None:
         drawn,
         folder / clip.href,
         int(near["frame"][0]),
-        int(near["frame"][-1]),
+        int(near["frame"][-1]) + round(trail * video.fps),
         float(near["time"][0]),
+        float(lead),
         step=max(1, round(video.fps / _FPS)),
         width=_WIDTH,
     )

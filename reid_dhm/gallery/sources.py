@@ -9,8 +9,9 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -84,7 +85,9 @@ class VideoFile:
                 raise InputError(f"{path} cannot be decoded: it is no video, or damaged")
             rate = fps or believable_rate(capture.get(cv2.CAP_PROP_FPS))
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            _, first = capture.retrieve()
+            decoded, first = capture.retrieve()
+            if not decoded:
+                raise InputError(f"{path} cannot be decoded: its first frame is damaged")
         height, width = first.shape[:2]
         self.info = SourceInfo(
             content_hash([self._path]),
@@ -149,12 +152,26 @@ class Pictures:
                 yield Frame(number, number / self.info.fps, picture[:, :, ::-1].copy())
 
 
-def content_hash(paths: list[Path]) -> str:
-    """16 hexadecimal digits of BLAKE2b over the bytes of files, in order."""
+def content_hash(paths: Sequence[Path]) -> str:
+    """16 hexadecimal digits of BLAKE2b over the bytes of files, in order.
+
+    Files are read once: until their size or one of their times changes, the answer is remembered.
+    """
+    stats = [path.stat() for path in paths]
+    return _content_hash(
+        tuple(
+            (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            for path, stat in zip(paths, stats, strict=True)
+        )
+    )
+
+
+@lru_cache(maxsize=32)
+def _content_hash(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for path in paths:
-        if len(paths) > 1:  # so that no two sequences of pictures read the same
-            digest.update(path.stat().st_size.to_bytes(8, "little"))
+    for path, size, *_ in files:
+        if len(files) > 1:  # so that no two sequences of pictures read the same
+            digest.update(size.to_bytes(8, "little"))
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)

@@ -6,13 +6,14 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.annotation import Drawn, annotate, check_video_name, still
 from reid_dhm.gallery.footage import frames_of
 from reid_dhm.gallery.records import Video
+from reid_dhm.gallery.sources import content_hash
 
 RED_LINE = (20, 60, 214)  # BGR, around those that were looked for
 
 
 @pytest.fixture
 def video(film) -> Video:
-    return Video("0" * 16, str(film.path), 10.0, 160, 120, position=40)
+    return Video(content_hash([film.path]), str(film.path), 10.0, 160, 120, position=40)
 
 
 def read(path) -> list[np.ndarray]:

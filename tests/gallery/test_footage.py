@@ -1,4 +1,5 @@
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import cv2
@@ -6,13 +7,16 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
+from reid_dhm.gallery import footage
 from reid_dhm.gallery.footage import check_reachable, frames_of
+from reid_dhm.gallery.frames import Span
 from reid_dhm.gallery.records import Video
+from reid_dhm.gallery.sources import content_hash, open_source
 
 
 @pytest.fixture
 def video(film) -> Video:
-    return Video("0" * 16, str(film.path), 10.0, 160, 120)
+    return Video(content_hash([film.path]), str(film.path), 10.0, 160, 120)
 
 
 @pytest.fixture
@@ -27,7 +31,34 @@ def sparse_keys(film, tmp_path, video) -> Video:
         while (image := capture.read()[1]) is not None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode())
-    return replace(video, source=str(path))
+    return replace(video, source=str(path), hash=content_hash([path]))
+
+
+@pytest.fixture
+def uneven(film, tmp_path, video) -> Video:
+    """The film with frames of uneven length, as many recorders and phones make them."""
+    path = tmp_path / "uneven.mkv"
+    capture = cv2.VideoCapture(str(film.path))
+    rng = np.random.default_rng(3)
+    moment = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, options={"g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.bit_rate = 4_000_000
+        stream.codec_context.time_base = Fraction(1, 1000)
+        while (image := capture.read()[1]) is not None:
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = moment, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+            moment += int(rng.choice([20, 40, 100, 300, 700]))
+        container.mux(stream.encode())
+    info = open_source(str(path)).info
+    return replace(video, source=str(path), hash=info.hash, fps=info.fps)
+
+
+def times(video: Video) -> dict[int, float]:
+    """When each frame is, as indexing finds it."""
+    return {f.number: f.time for f in open_source(video.source).frames(Span())}
 
 
 class TestFramesOf:
@@ -40,12 +71,51 @@ class TestFramesOf:
     @pytest.mark.parametrize("told", ["right", "wrong", "nothing"])
     def test_gives_the_same_frames_from_anywhere(self, film, source, first, told, request):
         there = request.getfixturevalue(source)
-        moment = {"right": first / 10, "wrong": first / 10 + 0.7, "nothing": None}[told]
+        moment = {"right": first / 10, "wrong": first / 10 + 0.73, "nothing": None}[told]
         found = [
             (number, film.number(image))
             for number, image in frames_of(there, first, min(first + 5, 39), moment)
         ]
         assert found == [(n, n) for n in range(first, min(first + 6, 40))]
+
+    def test_frames_of_uneven_length_are_found_without_decoding_those_before(
+        self, film, uneven, monkeypatch
+    ):
+        when = times(uneven)
+        opened = []
+        real = footage.open_capture
+        monkeypatch.setattr(footage, "open_capture", lambda p: opened.append(p) or real(p))
+        for first in range(40):
+            found = [
+                (number, film.number(image))
+                for number, image in frames_of(uneven, first, first + 1, when[first])
+            ]
+            assert found == [(n, n) for n in range(first, min(first + 2, 40))]
+        assert len(opened) <= 42  # of which a second for one frame means that it was counted to
+
+    @pytest.mark.parametrize("source", ["video", "sparse_keys", "uneven"])
+    def test_footage_may_begin_earlier(self, film, source, request):
+        there = request.getfixturevalue(source)
+        when = times(there)
+        for first in (1, 20, 39):
+            found = [
+                (number, film.number(image))
+                for number, image in frames_of(there, first, first, when[first], lead=0.5)
+            ]
+            begin = found[0][0]
+            assert found == [(n, n) for n in range(begin, first + 1)]
+            assert begin == 0 or begin == min(n for n in when if when[n] > when[first] - 0.501)
+
+    def test_refuses_another_video_of_the_same_size(self, film, video, tmp_path):
+        path = tmp_path / "film.avi"
+        path.write_bytes(film.path.read_bytes())
+        there = replace(video, source=str(path))
+        assert next(frames_of(there))[0] == 0
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="is another video than the one that was indexed"):
+            next(frames_of(there))
 
     def test_a_rate_that_was_given_is_no_reason_to_miss_a_frame(self, film, video):
         slower = replace(video, fps=5.0)
