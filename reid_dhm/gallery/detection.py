@@ -49,7 +49,7 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
 
     Raises:
         InputError: an unknown kind, a file that is not there or is no detector, or a confidence
-            outside 0 … 1.
+            outside 0 … 1 or for ``motion``, which has none.
     """
     if confidence is not None and not 0 <= confidence < 1:
         raise InputError(f"confidence is {confidence}: give 0 or more, below 1")
@@ -68,6 +68,8 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
         from reid_dhm.gallery.mot import MotDetections
 
         return MotDetections(Path(rest), **options)
+    if text == "motion" and confidence is not None:
+        raise InputError("motion has no scores: drop the confidence, or name another detector")
     if text == "motion":
         from reid_dhm.gallery.motion import MotionDetector
 

@@ -18,7 +18,7 @@ class MotDetections:
 
     Args:
         path: lines of ``frame, id, left, top, width, height, score, …``, frames from 1, pixels
-            from 1 (MOTChallenge's convention); a score of -1 or none counts as 1.
+            from 1 (MOTChallenge's convention), scores in 0 … 1; -1 or none counts as 1.
         confidence: lowest score.
 
     Raises:
@@ -66,5 +66,9 @@ def _read(line: str, where: str) -> list[float]:
             f"{where} is {line[:60]!r}: give frame, id, left, top, width, height and score, frames "
             "from 1"
         )
-    score = numbers[6] if len(numbers) > 6 and numbers[6] >= 0 else 1.0
+    score = numbers[6] if len(numbers) > 6 and numbers[6] != -1 else 1.0
+    if not 0 <= score <= 1:
+        raise InputError(
+            f"{where} has score {score:g}: scale scores to 0 … 1, or give -1 where there are none"
+        )
     return [numbers[0], *numbers[2:6], score]

@@ -323,6 +323,18 @@ def test_unknown_detectors_are_named(text, message):
         build_detector(text)
 
 
+def test_motion_has_no_scores_to_choose_by():
+    with pytest.raises(InputError, match="motion has no scores: drop the confidence"):
+        build_detector("motion", 0.3)
+
+
+@pytest.mark.parametrize("score", ["-0.4", "2.5"])
+def test_scores_of_a_mot_file_are_shares(tmp_path, score):
+    (tmp_path / "det.txt").write_text(f"1,-1,1,1,10,10,1\n1,-1,1,1,9,9,{score}\n")
+    with pytest.raises(InputError, match=rf"det\.txt:2 has score {score}: scale scores to 0"):
+        build_detector(f"mot:{tmp_path / 'det.txt'}")
+
+
 def test_confidence_has_a_range():
     with pytest.raises(InputError, match=r"confidence is 1\.5: give 0 or more, below 1"):
         build_detector("motion", 1.5)
