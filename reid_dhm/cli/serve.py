@@ -28,7 +28,9 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A further name it is reached by; repeatable."),
+        typer.Option(
+            metavar="NAME", help="A further name it is reached by; needs a token; repeatable."
+        ),
     ] = None,
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM, for HTTPS.")
@@ -78,7 +80,7 @@ def serve(
         raise typer.BadParameter("--key has no meaning without --certificate")
     pem = Certificate(certificate, key) if certificate else None
     tokens = read_tokens(token_file)
-    check_address(host, tokens)
+    check_address(host, tokens, allow_host or ())
     with Gallery(gallery) as store:
         embedder = open_embedder(store, checkpoint, device, backbone=backbone, size=size, neck=neck)
     beside = checkpoint or DEFAULT_CHECKPOINT

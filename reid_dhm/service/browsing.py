@@ -15,6 +15,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Tracklet, Video, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.frames import encode
+from reid_dhm.service.moments import moment_of
 from reid_dhm.service.problems import Problem, documented, explain
 from reid_dhm.service.questions import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
 from reid_dhm.service.schemas import (
@@ -63,6 +64,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             start_time=min((start for start, _ in timed), default=None),
             end_time=max((start + timedelta(seconds=s) for start, s in timed), default=None),
             untimed=len(videos) - len(timed),
+            offsets=sorted({start.isoformat()[-6:] for start, _ in timed}),
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
             detects=service.detector is not None,
@@ -75,10 +77,17 @@ def cameras(service: ServiceDep, after: Cursor = 0, limit: PageSize = 100) -> Pa
     """Cameras, in the order they were added."""
     with service.gallery() as opened:
         rest = sorted((c for c in opened.cameras() if c.id > after), key=lambda c: c.id)
-        items = [
-            CameraModel(id=c.id, name=c.name, tracklets=opened.count(Where(cameras=[c.name])))
-            for c in rest[:limit]
-        ]
+        videos, counts = opened.videos(), opened.counts()
+    of = {c.name: [v.id for v in videos if v.camera == c.name] for c in rest[:limit]}
+    items = [
+        CameraModel(
+            id=c.id,
+            name=c.name,
+            videos=len(of[c.name]),
+            tracklets=sum(counts.get(video, 0) for video in of[c.name]),
+        )
+        for c in rest[:limit]
+    ]
     return _page(items, [c.id for c in rest], limit)
 
 
@@ -95,9 +104,8 @@ def videos(
             with seeking(f"camera {camera!r}"):
                 opened.camera(camera)
         rest = [v for v in opened.videos() if v.id > after and camera in (None, v.camera)]
-        items = [
-            VideoModel.of(video, opened.count(Where(videos=[video.hash]))) for video in rest[:limit]
-        ]
+        counts = opened.counts()
+    items = [VideoModel.of(video, counts.get(video.id, 0)) for video in rest[:limit]]
     return _page(items, [v.id for v in rest], limit)
 
 
@@ -181,11 +189,11 @@ def frame(
     """A frame of a video, decoded from its source while that can be reached."""
     with service.gallery() as opened:
         found = find_video(opened, video)
-        moment = moment_of(opened, video, frame)
+        moment = moment_of(opened, found, frame)
         seen = opened.seen_in_frame(video, frame) if boxes else []
     if not boxes:
         return JPEGResponse(service.frames.jpeg(found, frame, moment))
-    image = service.frames.image(found, frame, moment).copy()
+    image = service.frames.image(found, frame, moment)
     for person, box in seen:
         _draw(image, box, person)
     return JPEGResponse(encode(image))
@@ -208,24 +216,15 @@ def find_video(gallery: Gallery, hash: str) -> Video:
         return gallery.video(hash)
 
 
-def moment_of(gallery: Gallery, video: str, frame: int) -> float | None:
-    """When a frame is, in seconds from the video's first one, if anybody was seen in it."""
-    for tracklet, _ in gallery.seen_in_frame(video, frame):
-        boxes = gallery.boxes(tracklet.key)
-        return float(boxes["time"][boxes["frame"] == frame][0])
-    return None
-
-
 @contextmanager
 def seeking(what: str) -> Iterator[None]:
     """Answer 404 where the gallery says that something is not there."""
     try:
         yield
     except InputError as error:
-        problem = explain(error)
-        if problem.status == 422:
-            problem = Problem(404, f"the gallery has no {what}")
-        raise problem from error
+        if explain(error).status != 422:
+            raise
+        raise Problem(404, f"the gallery has no {what}") from error
 
 
 def _tracklet(gallery: Gallery, id: str) -> Tracklet:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reid_dhm.errors import InputError
 from reid_dhm.gallery.store import Gallery
 
 
@@ -33,10 +35,17 @@ class Connections:
             gallery = self._idle.pop()
         except IndexError:
             gallery = Gallery(self.folder)
+        failed = False
         try:
             yield gallery
+        except InputError as error:
+            failed = isinstance(error.__cause__, sqlite3.Error)
+            raise
         finally:
-            self._idle.append(gallery)
+            if failed:  # a fresh one may fare better
+                gallery.close()
+            else:
+                self._idle.append(gallery)
 
     def close(self) -> None:
         """Close what is not lent."""

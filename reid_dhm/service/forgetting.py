@@ -68,7 +68,8 @@ def delete_where(service: ServiceDep, actor: ActorDep, request: DeletionRequest)
         raise Problem(422, "nothing says what to delete: name tracklets, a camera, or a time")
     if request.dry_run:
         with service.gallery() as gallery:
-            return DeletionResult(tracklets=gallery.count(where), dry_run=True)
+            count = gallery.count(where) + editing.unfinished(gallery, where)
+        return DeletionResult(tracklets=count, dry_run=True)
     detail = request.model_dump(mode="json", exclude_defaults=True)
     detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
     return _forget(service, actor, detail, lambda gallery: editing.delete(gallery, where))
@@ -77,10 +78,7 @@ def delete_where(service: ServiceDep, actor: ActorDep, request: DeletionRequest)
 def _forget(
     service: Service, actor: str, detail: dict[str, Any], delete: Callable[[Gallery], int]
 ) -> DeletionResult:
-    """Delete, written down before and after: nothing goes without a trace of who wanted it."""
     with service.writing() as gallery:
-        audit.record(gallery, "delete", {**detail, "state": "asked"}, actor)
-        count = delete(gallery)
-        audit.record(gallery, "delete", {**detail, "state": "done", "deleted": count}, actor)
+        count = audit.deletion(gallery, detail, lambda: delete(gallery), actor)
     service.frames.forget()
-    return DeletionResult(tracklets=count)
+    return DeletionResult(tracklets=count, traces=not service.overwrite())

@@ -124,10 +124,13 @@ class Gate:
 
     def _actor(self, scope: Scope, headers: Headers) -> str | None:
         if not self._tokens:
-            return str((scope.get("client") or ("unknown",))[0])
+            return caller(scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._tokens.owner(token.strip().encode("latin-1", "replace"))
+            owner = self._tokens.owner(token.strip().encode("latin-1", "replace"))
+            if owner is None:
+                logger.warning("%s came with a token that is not known", caller(scope))
+            return owner
         secret = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         return self._sessions.owner(secret.encode("latin-1", "replace"))
 
@@ -149,6 +152,11 @@ class _Answer:
             # People's pictures stay in no browser's cache; our own files are asked for anew.
             headers["Cache-Control"] = "no-cache" if self._kept else "no-store"
         await self._send(message)
+
+
+def caller(scope: Scope) -> str:
+    """The address that a request comes from."""
+    return str((scope.get("client") or ("unknown",))[0])
 
 
 def _is_open(path: str) -> bool:

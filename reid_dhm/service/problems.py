@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
 
+_STORAGE_FULL = 507
+
 
 class ProblemModel(BaseModel):
     """Why a request was not answered."""
@@ -63,13 +65,15 @@ _MEANINGS: dict[int | str, str] = {
     413: "The request, or a picture in it, is too large",
     421: "The service does not answer to this host name",
     422: "A value that cannot be used",
+    500: "The gallery is damaged or cannot be written: trying again does not help",
     503: "Too busy, or the gallery is locked: try again after Retry-After seconds",
+    507: "The disk is full",
 }
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Problems for an OpenAPI description: those of every request, and ``statuses``."""
-    every = (400, 401, 403, 408, 413, 421, 422, 503)
+    every = (400, 401, 403, 408, 413, 421, 422, 500, 503, 507)
     return {
         status: {"model": ProblemModel, "description": _MEANINGS[status]}
         for status in sorted({*every, *statuses})
@@ -77,11 +81,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def explain(error: InputError) -> Problem:
-    """What a failure below means to the caller: a locked or full gallery may serve later."""
-    if isinstance(error.__cause__, sqlite3.Error):
-        logger.error("%s", error)
-        return Busy("the gallery cannot be read or written just now: try again in a moment")
-    return Problem(422, str(error))
+    """What a failure below means to the caller: only a locked gallery serves in a moment."""
+    cause = error.__cause__
+    if not isinstance(cause, sqlite3.Error):
+        return Problem(422, str(error))
+    logger.error("%s", error)
+    # By their words, as Python 3.10 has no names for SQLite's errors.
+    if "locked" in str(cause):
+        return Busy("the gallery is locked by another process: try again in a moment")
+    return Problem(_STORAGE_FULL if "full" in str(cause) else 500, str(error))
 
 
 def install(app: FastAPI, folder: Path) -> None:

@@ -105,6 +105,9 @@ class Question(Conditions):
     rejected: list[Id] = Field(
         [], max_length=MAX_TRACKLETS, description="Hits that were wrong; they are left out."
     )
+    min_similarity: float | None = Field(
+        None, ge=-1, le=1, description="Leave out hits that are less similar."
+    )
 
 
 class TrackletQuestion(Question):

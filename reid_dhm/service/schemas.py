@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -31,6 +31,7 @@ class GalleryModel(BaseModel):
     start_time: datetime | None = Field(description="The earliest wall-clock time of a video.")
     end_time: datetime | None = Field(description="The latest one.")
     untimed: int = Field(description="Videos without wall-clock time.")
+    offsets: list[str] = Field(description="Offsets from UTC of the videos that have one.")
     seconds: float = Field(description="Length of the longest video.")
     model: str | None = Field(description="Fingerprint of the model that embedded it.")
     detects: bool = Field(description="Whether it finds the person in pictures without a box.")
@@ -42,6 +43,7 @@ class CameraModel(BaseModel):
 
     id: int
     name: str
+    videos: int
     tracklets: int
 
 
@@ -158,7 +160,10 @@ class SearchResult(BaseModel):
     boxes: list[tuple[float, float, float, float] | None] = Field(
         description="Where the person was looked for in each uploaded picture; null for all."
     )
-    searched: int = Field(description="Tracklets that satisfy the conditions.")
+    recall: float | None = Field(
+        description="Share of the ten nearest that this kind of index finds, measured on a sample "
+        "when it was filled; null where it finds all."
+    )
 
 
 class DeletionResult(BaseModel):
@@ -166,6 +171,13 @@ class DeletionResult(BaseModel):
 
     tracklets: int
     dry_run: bool = False
+    traces: Annotated[
+        bool,
+        Field(
+            description="Whether what was deleted is still in the write-ahead log, because another "
+            "process is reading the gallery; the service overwrites it when that is done."
+        ),
+    ] = False
 
 
 class SessionModel(BaseModel):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.query_picture import cut_person
 from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.search import Hit, Searcher
-from reid_dhm.service.browsing import find_video, moment_of
-from reid_dhm.service.problems import Problem, documented
+from reid_dhm.service.browsing import find_video
+from reid_dhm.service.moments import moment_of
+from reid_dhm.service.problems import Busy, Problem, documented
 from reid_dhm.service.questions import (
     MAX_HITS,
     MAX_TRACKLETS,
@@ -39,6 +42,7 @@ MAX_PICTURES = 8
 
 # A picture of the largest size takes 100 MB and more while it is decoded.
 _DECODING = threading.BoundedSemaphore(2)
+_PATIENCE = 10.0  # seconds that a picture waits for it
 
 
 @router.post("/pictures")
@@ -65,6 +69,7 @@ def by_pictures(
     before: Annotated[Moment | None, Form()] = None,
     confirmed: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
     rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
+    min_similarity: Annotated[float | None, Form(ge=-1, le=1)] = None,
 ) -> SearchResult:
     """Who looks like the person in these pictures."""
     if boxes and len(boxes) != len(pictures):
@@ -77,69 +82,88 @@ def by_pictures(
         before=before,
         confirmed=confirmed,
         rejected=rejected,
+        min_similarity=min_similarity,
     )
-    files = [picture.file.read() for picture in pictures]
-    people = [
-        _person(service, data, _sides(box), f"picture {number}")
-        for number, (data, box) in enumerate(zip(files, boxes or [""] * len(files), strict=True), 1)
-    ]
-    by = {"pictures": [hashlib.sha256(data).hexdigest() for data in files], "boxes": boxes}
-    shown, found = zip(*people, strict=True)
-    return _search(service, actor, question, by, service.batcher(shown), found)
+    digests: list[str] = []
+    shown, found = [], []
+    with _written_down(service, actor, question) as told:
+        told |= {"pictures": digests, "boxes": boxes}
+        for number, upload in enumerate(pictures, 1):
+            data = upload.file.read()  # one at a time: together they may be large
+            digests.append(hashlib.sha256(data).hexdigest())
+            box = _sides(boxes[number - 1]) if boxes else None
+            person, place = _person(service, data, box, f"picture {number}")
+            shown.append(person)
+            found.append(place)
+        return _search(service, question, service.batcher(shown), told, found)
 
 
 @router.post("/frame", responses=documented(404))
 def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> SearchResult:
     """Who looks like the person in a box of a video's frame."""
-    with service.gallery() as gallery:
-        video = find_video(gallery, question.video)
-        moment = moment_of(gallery, video.hash, question.frame)
-    frame = service.frames.image(video, question.frame, moment)
-    person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
-    by = {"video": question.video, "frame": question.frame, "box": question.box}
-    return _search(service, actor, question, by, service.batcher([service.shrunk(person)]))
+    with _written_down(service, actor, question) as told:
+        with service.gallery() as gallery:
+            video = find_video(gallery, question.video)
+            moment = moment_of(gallery, video, question.frame)
+        # The very picture on which the box was drawn.
+        frame = service.frames.image(video, question.frame, moment)
+        person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
+        return _search(service, question, service.batcher([service.shrunk(person)]), told)
 
 
 @router.post("/tracklets")
 def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestion) -> SearchResult:
     """Who looks like the person whom these tracklets show; they themselves are left out."""
-    return _search(service, actor, question, {"tracklets": question.tracklets}, None)
+    with _written_down(service, actor, question) as told:
+        return _search(service, question, None, told)
 
 
 def _person(
     service: Service, data: bytes, box: Box | None, name: str
 ) -> tuple[NDArray[np.uint8], Box | None]:
     """The person in an uploaded picture, small enough to wait for the network, and where."""
-    with _DECODING:
+    if not _DECODING.acquire(timeout=_PATIENCE):
+        raise Busy("other pictures are being read: try again")
+    try:
         picture = decode(data, name)
         box = box or service.locate(picture, name)
         return service.shrunk(cut_person(picture, box, name)), box
+    finally:
+        _DECODING.release()
+
+
+@contextmanager
+def _written_down(service: Service, actor: str, question: Question) -> Iterator[dict[str, Any]]:
+    """Write into the audit log who asked what; a search that cannot be is not answered.
+
+    Gives what will be written, for more to be added. Of a search that fails the log says why; one
+    that came at a busy moment is asked again.
+    """
+    told = question.model_dump(mode="json", exclude_defaults=True)
+    try:
+        yield told
+    except Busy:
+        raise
+    except (InputError, Problem) as error:
+        if not isinstance(error.__cause__, sqlite3.Error):
+            service.record("search", {**told, "failed": str(error)}, actor)
+        raise
+    service.record("search", told, actor)
 
 
 def _search(
     service: Service,
-    actor: str,
     question: Question,
-    by: Mapping[str, Any],
     queries: NDArray[np.float32] | None,
+    told: dict[str, Any],
     boxes: Sequence[Box | None] = (),
 ) -> SearchResult:
-    """Search, and answer only when the audit log has it.
-
-    ``queries`` are embeddings; None for a question that names tracklets.
-    """
-    asked = question.model_dump(mode="json", exclude_defaults=True)
+    """Search with embeddings; None for a question that names tracklets."""
     with service.searcher() as searcher:
-        try:
-            hits = _hits(searcher, question, queries)
-            searched = searcher.gallery.count(question.where())
-        except InputError as error:
-            service.record("search", {**by, **asked, "failed": str(error)}, actor)
-            raise
-    service.record("search", {**by, **asked, "hits": len(hits)}, actor)
-    return SearchResult(
-        hits=[HitModel.of(hit) for hit in hits], boxes=list(boxes), searched=searched
-    )
+        hits = _hits(searcher, question, queries)
+        recall = service.index.opened(searcher.gallery).recall
+    told["hits"] = len(hits)
+    return SearchResult(hits=[HitModel.of(hit) for hit in hits], boxes=list(boxes), recall=recall)
 
 
 def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] | None) -> list[Hit]:
@@ -148,7 +172,10 @@ def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] |
     if shown or confirmed or rejected:
         queries = searcher.refined(queries, [*shown, *confirmed], rejected)
     assert queries is not None  # without embeddings there are tracklets
-    return searcher.search(queries, question.top_k, question.where(), [*shown, *rejected])
+    return searcher.search(
+        *(queries, question.top_k, question.where(), [*shown, *rejected]),
+        min_similarity=question.min_similarity,
+    )
 
 
 def _sides(text: str) -> Box | None:

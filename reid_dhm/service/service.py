@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
     from reid_dhm.models.card import ModelCard
     from reid_dhm.retrieval.thresholds import Thresholds
+
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 10.0
 
 
 class PictureEmbedder(Protocol):
@@ -82,6 +88,8 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _detecting: threading.Lock = field(default_factory=threading.Lock)
+    _overwriting: threading.Lock = field(default_factory=threading.Lock)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def open(
@@ -109,7 +117,9 @@ class Service:
             InputError: no gallery, another model's, a detector that needs a whole video, or an
                 unknown kind of index.
         """
-        connections, metrics, live = Connections(folder), Metrics(), LiveIndex(index)
+        # Whole, so that it can be told from other words in what the gallery says.
+        connections = Connections(folder.resolve())
+        metrics, live = Metrics(), LiveIndex(index)
         with connections.lend() as gallery:
             gallery.check_model(embedder.fingerprint, embedder.dim)
         if detector is not None and detector.remembers:
@@ -134,6 +144,7 @@ class Service:
 
     def close(self) -> None:
         """Finish what waits and let go of everything."""
+        self._closed.set()
         self.batcher.close()
         self.frames.forget()
         self.connections.close()
@@ -141,7 +152,7 @@ class Service:
     @property
     def name(self) -> str:
         """What the gallery is called."""
-        return self.connections.folder.resolve().name
+        return self.connections.folder.name
 
     @contextmanager
     def gallery(self) -> Iterator[Gallery]:
@@ -181,6 +192,35 @@ class Service:
         """A connection to write with: threads queue here rather than at SQLite, which polls."""
         with self._writing, self.connections.lend() as gallery:
             yield gallery
+
+    def overwrite(self) -> bool:
+        """Take what was deleted out of the write-ahead log as well; False if it stays for now.
+
+        A process that is reading the gallery keeps it there; then it is tried again until it is
+        gone or the service ends.
+        """
+        if self._overwrite_now():
+            return True
+        threading.Thread(target=self._overwrite_later, name="overwriting", daemon=True).start()
+        return False
+
+    def _overwrite_now(self) -> bool:
+        try:
+            with self.writing() as gallery:
+                return gallery.empty_log()
+        except InputError as error:  # the deletion itself has been done
+            logger.warning("%s", error)
+            return False
+
+    def _overwrite_later(self) -> None:
+        if not self._overwriting.acquire(blocking=False):
+            return  # another thread does it for this deletion too
+        try:
+            while not self._closed.wait(_RETRY_SECONDS):
+                if self._overwrite_now():
+                    return
+        finally:
+            self._overwriting.release()
 
     def record(self, action: str, detail: Mapping[str, Any], actor: str) -> None:
         """Write into the audit log who did what."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +44,21 @@ class Certificate:
             ) from error
 
 
-def check_address(host: str, tokens: Tokens) -> None:
+def check_address(host: str, tokens: Tokens, names: Sequence[str] = ()) -> None:
     """Refuse to open a gallery to others without a token.
 
+    Args:
+        host: the address to listen on.
+        tokens: that will be asked for.
+        names: further names that the service is reached by, through a proxy as a rule.
+
     Raises:
-        InputError: an address that others reach, and no token.
+        InputError: an address or a name that others reach, and no token.
     """
-    if not is_loopback(host) and not tokens:
+    open_to = [name for name in (host, *names) if not is_loopback(name)]
+    if open_to and not tokens:
         raise InputError(
-            f"others can reach {host}, so a token is needed: give --token-file FILE, or set "
+            f"others can reach {open_to[0]}, so a token is needed: give --token-file FILE, or set "
             f"{TOKEN_VARIABLE}"
         )
 

@@ -1,7 +1,10 @@
 """Frames by number, against frames decoded one after the other."""
 
+import threading
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,8 +13,11 @@ import pytest
 from reid_dhm.gallery.frames import Span
 from reid_dhm.gallery.records import Video
 from reid_dhm.gallery.sources import content_hash, open_source
+from reid_dhm.service import frames as frames_module
+from reid_dhm.service import readers
 from reid_dhm.service.frames import Frames, can_be_reached, source_name
-from reid_dhm.service.problems import Problem
+from reid_dhm.service.moments import START, Moment
+from reid_dhm.service.problems import Busy, Problem
 
 SIZE = (96, 64)
 
@@ -70,14 +76,54 @@ ORDER = [0, 1, 2, 150, 149, 199, 3, 70, 71, 75, 60, 0, 199]
 
 def test_any_frame_in_any_order(steady):
     frames = Frames()
-    assert [number_of(frames.image(steady, number)) for number in ORDER] == ORDER
+    found = [number_of(frames.image(steady, n, Moment(n, n / 25, known=False))) for n in ORDER]
+    assert found == ORDER
 
 
-def test_frames_of_uneven_length_are_found_by_their_time(uneven):
+@pytest.fixture
+def grabbed(monkeypatch) -> list[None]:
+    """Grows with every frame that is decoded."""
+    frames: list[None] = []
+    grab = readers.VideoReader._grab
+    monkeypatch.setattr(
+        readers.VideoReader, "_grab", lambda self: frames.append(None) or grab(self)
+    )
+    return frames
+
+
+def test_frames_of_uneven_length_are_found_by_their_time(uneven, grabbed):
     video, moments = uneven
     frames = Frames()
-    found = [number_of(frames.image(video, number, moments[number])) for number in ORDER]
+    found = [number_of(frames.image(video, n, Moment(n, moments[n]))) for n in ORDER]
     assert found == ORDER
+    before = len(grabbed)
+    frames.forget()
+    frames.image(video, 190, Moment(190, moments[190]))
+    assert len(grabbed) - before < 40  # its keyframes are twelve frames apart
+
+
+def test_frames_behind_a_known_one_are_counted_from_it(uneven):
+    video, moments = uneven
+    for number in ORDER[1:]:  # each by itself: nothing depends on what was shown before
+        anchor = Moment(number - 1, moments[number - 1])
+        assert number_of(Frames().image(video, number, anchor)) == number
+
+
+def test_a_time_that_is_not_the_files_does_not_mislead(uneven):
+    video, moments = uneven
+    frames = Frames()
+    found = [number_of(frames.image(video, n, Moment(n, moments[n] + 0.013))) for n in ORDER]
+    assert found == ORDER
+
+
+def test_what_takes_too_long_goes_on_when_asked_again(steady, monkeypatch):
+    # A second passes whenever somebody looks at the clock, which is once a frame.
+    monkeypatch.setattr(readers, "time", SimpleNamespace(monotonic=count().__next__))
+    frames = Frames()
+    for _ in range(3):
+        with pytest.raises(Busy, match="frame 30 is far from where decoding can begin: try again"):
+            frames.image(steady, 30, START)
+    assert number_of(frames.image(steady, 30, START)) == 30
 
 
 def test_the_same_frame_twice_is_decoded_once(steady):
@@ -114,7 +160,7 @@ def test_a_folder_of_pictures(tmp_path):
 
 def test_other_pictures_than_were_indexed_are_not_shown(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), numbered(0))
-    with pytest.raises(Problem, match="holds other pictures than were indexed"):
+    with pytest.raises(Problem, match="is not what was indexed any more"):
         Frames().image(record(str(tmp_path), "0" * 16, 5.0), 0)
 
 
@@ -124,18 +170,87 @@ def test_a_frame_beyond_the_end(steady):
     assert caught.value.status == 404
 
 
-def test_another_video_in_its_place(steady, tmp_path):
-    other = record(steady.source, steady.hash, 25)
-    object.__setattr__(other, "width", 640)
-    with pytest.raises(Problem, match="is not the video that was indexed: its frames have 96×64"):
-        Frames().image(other, 0)
+def replace(path: Path) -> None:
+    """Write another video of the same size and length in a video's place."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, SIZE)
+    for number in range(200):
+        writer.write(numbered(255 - number))
+    writer.release()
+
+
+def test_another_video_in_its_place_is_not_shown(steady):
+    frames = Frames()
+    assert number_of(frames.image(steady, 7)) == 7
+    replace(Path(steady.source))
+    for _ in range(2):
+        with pytest.raises(
+            Problem, match=r"steady\.mp4 is not what was indexed any more"
+        ) as caught:
+            frames.image(steady, 8)
+        assert caught.value.status == 404
+
+
+def test_two_videos_of_one_path_are_told_apart(steady):
+    frames = Frames()
+    frames.image(steady, 7)
+    replace(Path(steady.source))
+    other = record(steady.source, content_hash([Path(steady.source)]), 25)
+    assert number_of(frames.image(other, 7)) == 248
+    with pytest.raises(Problem, match="not what was indexed any more"):
+        frames.image(steady, 8)
+
+
+def test_a_source_is_read_wholly_once(steady, monkeypatch):
+    read: list[Path] = []
+    monkeypatch.setattr(frames_module, "content_hash", lambda p: read.extend(p) or content_hash(p))
+    frames = Frames()
+    for number in range(3):
+        frames.image(steady, number)
+    assert read == [Path(steady.source)]
+    Path(steady.source).touch()
+    frames.image(steady, 3)
+    assert len(read) == 2
+
+
+def test_one_slow_video_keeps_no_other_waiting(steady, tmp_path, monkeypatch):
+    other = record(str(tmp_path / "other.mp4"), "", 25)
+    replace(Path(other.source))
+    object.__setattr__(other, "hash", content_hash([Path(other.source)]))
+    reading, go_on = threading.Event(), threading.Event()
+
+    def hash_slowly(paths: list[Path]) -> str:
+        if paths[0].name == "other.mp4":
+            reading.set()
+            assert go_on.wait(60)
+        return content_hash(paths)
+
+    monkeypatch.setattr(frames_module, "content_hash", hash_slowly)
+    frames = Frames()
+    slow = threading.Thread(target=frames.jpeg, args=(other, 0))
+    slow.start()
+    assert reading.wait(60)
+    assert number_of(frames.image(steady, 7)) == 7
+    frames.forget()  # does not wait either
+    go_on.set()
+    slow.join()
+
+
+def test_pictures_that_were_exchanged_are_not_shown(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), numbered(number))
+    source = open_source(str(tmp_path), 5.0)
+    video, frames = record(source.info.name, source.info.hash, 5.0), Frames()
+    assert number_of(frames.image(video, 1)) == 1
+    cv2.imwrite(str(tmp_path / "2.png"), numbered(77))
+    with pytest.raises(Problem, match="not what was indexed any more"):
+        frames.image(video, 2)
 
 
 def test_a_file_that_is_no_video(tmp_path):
     path = tmp_path / "notes.avi"
     path.write_bytes(b"hello")
     with pytest.raises(Problem, match="cannot be decoded"):
-        Frames().image(record(str(path), "0" * 16, 25), 0)
+        Frames().image(record(str(path), content_hash([path]), 25), 0)
 
 
 @pytest.mark.parametrize("source", ["rtsp://camera.example/1", "http://camera.example/video"])

@@ -92,6 +92,17 @@ def test_signing_in_with_a_forged_token_is_refused(guarded):
     assert guarded.get("/api/gallery").status_code == 401
 
 
+def test_who_comes_with_a_forged_token_is_written_into_the_log(guarded, caplog):
+    guarded.post("/api/session", json={"token": "forged-token-of-nobody"})
+    guarded.get("/api/gallery", headers={"Authorization": "Bearer forged-token-of-nobody"})
+    guarded.get("/api/gallery")  # who has none is asked for one, as every visitor of the page
+    assert [record.message for record in caplog.records if "token" in record.message] == [
+        "testclient tried to sign in with a token that is not known",
+        "testclient came with a token that is not known",
+    ]
+    assert "forged" not in caplog.text
+
+
 def test_signing_out_ends_the_session(guarded):
     guarded.post("/api/session", json={"token": TOKEN})
     kept = guarded.cookies[COOKIE]

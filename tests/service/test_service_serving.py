@@ -33,6 +33,20 @@ def test_every_other_address_does(host):
     check_address(host, TOKENS)
 
 
+def test_a_name_for_others_needs_a_token():
+    with pytest.raises(InputError, match=r"others can reach gallery\.example, so a token"):
+        check_address("127.0.0.1", Tokens({}), ["gallery.example"])
+    check_address("127.0.0.1", TOKENS, ["gallery.example"])
+    check_address("127.0.0.1", Tokens({}), ["localhost"])
+
+
+def test_a_proxy_before_a_local_service_needs_a_token(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("REID_DHM_TOKEN", raising=False)
+    code, err = run(capsys, "--gallery", tmp_path, "--allow-host", "gallery.example")
+    assert code == 1
+    assert "others can reach gallery.example" in err
+
+
 def test_a_free_port_is_taken():
     with listen("127.0.0.1", 0) as bound:
         host, port = bound.getsockname()

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.visiting import STATIC
 
 OWN = re.compile(r'(?:src|href)="([^"]+)"')
@@ -34,6 +35,14 @@ def test_every_file_of_the_page_is_installed():
 
 def test_health(client):
     assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_health_counts_nobody(client, monkeypatch):
+    def state(_: object) -> None:
+        raise AssertionError("/health counts all tracklets")
+
+    monkeypatch.setattr(Gallery, "state", state)
+    assert client.get("/health").status_code == 200
 
 
 def test_metrics_count_without_saying_who(client, site):
