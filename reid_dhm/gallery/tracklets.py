@@ -6,7 +6,7 @@ Which crops are worth keeping is decided in :mod:`reid_dhm.gallery.crops`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from reid_dhm.gallery.tracking import TRACKERS, Tracker
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 """RGB pictures to (N, D) unit rows: an :class:`~reid_dhm.inference.Embedder`."""
+
+_LIKENESS = 4  # power; docs/results/gallery_vtest.md has what it brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,12 @@ def embed_tracks(tracks: Sequence[Track], embed: Embed) -> list[NewTracklet]:
 def _tracklet(track: Track, crops: list[Crop], rows: NDArray[np.float32]) -> NewTracklet:
     mean = rows.astype(np.float64).mean(axis=0)
     mean /= max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
+    # One box around two people is large and sharp, but not like the person's other pictures.
+    likeness = np.maximum(rows @ mean, 0)
+    shown = np.array([crop.quality for crop in crops]) * likeness**_LIKENESS
     embedded = [
-        Crop(crop.frame, crop.time, crop.box, crop.quality, crop.jpeg, row.astype(np.float16))
-        for crop, row in zip(crops, rows, strict=True)
+        replace(crops[i], embedding=rows[i].astype(np.float16))
+        for i in np.argsort(-shown, kind="stable")
     ]
     boxes = np.concatenate(track.boxes).astype(DETECTION)
     return NewTracklet(track.number, boxes, embedded, mean.astype(np.float16))

@@ -268,6 +268,18 @@ def test_crops_of_many_tracks_are_embedded_at_once_and_averaged():
     assert isinstance(first.crops[0], Crop)
 
 
+def test_a_picture_unlike_the_others_comes_last_however_good():
+    def embed(pictures):  # the best of them shows two people
+        return np.array([[0, 1], [1, 0], [0.8, 0.6]], np.float32)[: len(pictures)]
+
+    frames = [boxes_of(number, walker(number)) for number in range(28)]
+    (track,) = follow(TrackletBuilder(TrackSettings(crops=3), 10), frames)
+    found = embed_tracks([track], embed)[0].crops
+    best_by_quality = track.best.crops[0]
+    assert [crop.frame for crop in found][-1] == best_by_quality.frame
+    np.testing.assert_array_equal(found[-1].embedding, [0, 1])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
