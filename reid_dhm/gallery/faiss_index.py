@@ -28,7 +28,7 @@ from reid_dhm.gallery.faiss_kinds import (
     to_gpus,
     train,
 )
-from reid_dhm.gallery.index_recall import NEIGHBOURS, recall_by_depth, sample_searches
+from reid_dhm.gallery.index_recall import NEIGHBOURS, recall_by_depth, sample_searches, up_to
 from reid_dhm.gallery.index_rows import IndexRows
 from reid_dhm.gallery.records import EmbeddingPage
 from reid_dhm.gallery.vectors import Filter, Pages
@@ -139,8 +139,10 @@ class FaissIndex:
 
     def _tune(self, pages: Pages) -> None:
         """Search harder until a sample of searches finds enough; keep the recall reached."""
-        queries, nearest = sample_searches(pages, len(self), _SEARCHES)
-        self._check_filters(queries[:1], nearest[0, 0])
+        # What is added to the gallery meanwhile is not to be found.
+        held = up_to(pages, int(self._rows.keys[-1]))
+        queries, nearest = sample_searches(held, len(self), _SEARCHES)
+        self._check_filters(queries[:1], self._rows.keys[0])
         for effort in efforts(core_of(self._parts[0])):
             self._effort = effort
             depth = self._depths[-1] * (NEIGHBOURS + 1)
@@ -158,7 +160,7 @@ class FaissIndex:
         """Refuse kinds for which FAISS has no filters, or does not heed them."""
         try:
             _, found = self.search(query, 1, Filter(only=np.array([key])))
-        except RuntimeError:
+        except (RuntimeError, AssertionError):  # of FAISS, and of its Python side
             found = np.array([[-1]])
         if found[0, 0] != key:
             raise InputError(

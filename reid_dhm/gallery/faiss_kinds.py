@@ -38,6 +38,15 @@ def make_index(dim: int, kind: str, factory: str) -> Any:
         )
     try:
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        if isinstance(core_of(index), faiss.IndexNSG):
+            raise InputError(
+                f"index {kind!r} is a graph to which FAISS cannot add: use HNSW32_SQfp16"
+            )
+        if is_graph(core_of(index)) and isinstance(index, faiss.IndexPreTransform):
+            raise InputError(
+                f"index {kind!r} transforms vectors before a graph: leave out the transform, or "
+                "use it before an IVF"
+            )
         if isinstance(core_of(index), faiss.IndexIVF):
             return index  # keeps ids itself
         return faiss.index_factory(dim, f"IDMap,{factory}", faiss.METRIC_INNER_PRODUCT)

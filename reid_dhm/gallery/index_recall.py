@@ -22,6 +22,17 @@ def every(pages: Pages, step: int) -> Iterator[EmbeddingPage]:
         offset += len(page.keys)
 
 
+def up_to(pages: Pages, key: int) -> Pages:
+    """All pages without what has a higher key."""
+
+    def fewer() -> Iterator[EmbeddingPage]:
+        for page in pages():
+            count = int(np.searchsorted(page.keys, key, "right"))
+            yield EmbeddingPage._make(column[:count] for column in page)
+
+    return fewer
+
+
 def sample_searches(
     pages: Pages, count: int, wanted: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -25,7 +25,7 @@ _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
 _PAGE = 65536
 _SLACK = 16  # proposals beyond those asked for, so that rounding rarely decides at the end
-_WORTH_SAVING = 0.05  # share of an index that must be new
+_WORTH_SAVING = 0.05  # share of an index that must have changed since
 _ROUNDING = 1e-5  # of a float32 inner product of unit vectors, with room to spare
 
 
@@ -43,7 +43,7 @@ class LiveIndex:
         self._lock = threading.RLock()
         self._index: VectorIndex | None = None
         self._state: State | None = None
-        self._saved = 0  # vectors in the cache
+        self._unsaved = 0  # vectors that came or went since it was kept
 
     def opened(self, gallery: Gallery) -> VectorIndex:
         """The index, as the gallery is now; for reading what it is called and how good it is.
@@ -107,17 +107,23 @@ class LiveIndex:
         if index is None:
             index = self._make(dim, self.kind)
             known = index_cache.load(gallery, index)
-            self._saved = len(index)
-        if known is None or known.deletions != state.deletions:
-            self._saved = 0  # there is none, or deletions have emptied the cache
+            self._unsaved = 0
+        held = len(index)
         usable = known is not None and _removed(gallery, index, known, state)
+        left = len(index)
         if not (usable and _added(gallery, index) and len(index) >= state.tracklets):
             index.fill(lambda: _pages(gallery), state.tracklets)
-            self._saved = 0
+            self._unsaved = len(index)
+        else:
+            self._unsaved += held - left + len(index) - left
+        if known is not None and known.deletions != state.deletions and not index.exact:
+            # Deletions have emptied the cache. An exact index is made anew as fast as it is read,
+            # so that it is not written again, a gigabyte perhaps, for everybody who is forgotten.
+            self._unsaved = len(index)
         self._index, self._state = index, state
-        if abs(len(index) - self._saved) > _WORTH_SAVING * len(index):
+        if self._unsaved > _WORTH_SAVING * len(index):
             index_cache.save(gallery, index, state)
-            self._saved = len(index)
+            self._unsaved = 0
         return index
 
 
@@ -197,7 +203,7 @@ def _sure(
     error = np.zeros(scores.shape)
     np.subtract(proposed, scores, where=np.isfinite(scores), out=error)
     margin = max(2 * np.abs(error).max(), _ROUNDING)
-    return bool((best[:, k - 1] > last + margin).all())
+    return bool(((best[:, k - 1] > last + margin) | np.isneginf(last)).all())
 
 
 def _padded(

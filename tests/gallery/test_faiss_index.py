@@ -250,6 +250,8 @@ class TestKinds:
             ("IVF16,PQ3", "no FAISS factory string"),  # 8 is no multiple of 3
             ("IDMap,Flat", "leave out IDMap"),
             ("IVF16,PQ4,RFlat", "refinement"),
+            ("NSG8", "'NSG8' is a graph to which FAISS cannot add"),
+            ("PCA4,HNSW8", "'PCA4,HNSW8' transforms vectors before a graph"),
         ],
     )
     def test_refuses_what_makes_no_index(self, kind, message):
@@ -259,6 +261,22 @@ class TestKinds:
     def test_refuses_to_train_on_too_few(self):
         with pytest.raises(InputError, match="cannot be trained on 30 tracklets: use Flat"):
             filled(made_up(30), "IVF64,SQfp16")
+
+    @pytest.mark.parametrize("kind", ["IVF4,SQfp16", "HNSW8_SQfp16"])
+    def test_what_the_gallery_gets_meanwhile_is_not_missed(self, kind):
+        page, later = made_up(300), made_up(300, 1, first_key=5000)
+        index = FaissIndex(DIM, kind)
+        reads = []
+
+        def pages():
+            reads.append(None)
+            # For training and filling as it was; others write while searches are tried.
+            return iter([page] if len(reads) <= (2 if "IVF" in kind else 1) else [page, later])
+
+        index.fill(pages, 300)
+        assert index.recall is not None
+        assert index.recall > 0.95
+        assert len(index) == 300
 
     def test_refuses_kinds_that_faiss_cannot_filter(self):
         with pytest.raises(InputError, match="cannot be searched by camera and time"):

@@ -123,6 +123,20 @@ class TestFollowing:
         assert_as_brute_force(live, empty)
 
 
+def test_where_few_are_wanted_one_search_tells_them(empty, keep, monkeypatch):
+    keep(empty, vectors(500))
+    keep(empty, vectors(3, 1), "door")
+    door = next(camera.id for camera in empty.cameras() if camera.name == "door")
+    asked = []
+    real = FaissIndex.search
+    monkeypatch.setattr(
+        FaissIndex, "search", lambda self, q, k, w: asked.append(k) or real(self, q, k, w)
+    )
+    _, keys = LiveIndex().search(empty, unit_queries(1), 10, Filter(cameras=[door]))
+    assert (keys >= 0).sum() == 3
+    assert len(asked) == 1
+
+
 class TestCache:
     @pytest.mark.parametrize("kind", KINDS)
     def test_an_index_is_kept_and_used_again(self, kind, empty, keep):
@@ -242,13 +256,25 @@ class TestCache:
             assert_as_brute_force(LiveIndex(), empty)
         assert "cannot be kept" in caplog.text
 
-    def test_after_a_deletion_it_is_written_again(self, empty, keep):
+    def test_after_a_deletion_what_is_long_to_make_is_written_again(self, empty, keep):
         keep(empty, vectors(200))
-        live = LiveIndex()
+        live = LiveIndex("IVF4,SQfp16")
         live.search(empty, unit_queries(1), 1)
         editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
         live.search(empty, unit_queries(1), 1)
-        assert_as_brute_force(LiveIndex("Flat", NeverFilled), empty)
+        assert_as_brute_force(LiveIndex("IVF4,SQfp16", NeverFilled), empty)
+
+    def test_an_exact_one_is_written_again_after_several_deletions(self, empty, keep):
+        keep(empty, vectors(200))
+        live = LiveIndex()
+        path = index_cache.path_of(empty, "Flat")
+        written = []
+        for found in empty.tracklets()[:11]:
+            live.search(empty, unit_queries(1), 1)
+            written.append(path.exists())
+            editing.delete(empty, Where(tracklets=[found.id]))
+        assert written == [True] + 9 * [False] + [True]  # when a twentieth is gone
+        assert_as_brute_force(live, empty)
 
     def test_a_few_additions_are_not_worth_writing_it_again(self, empty, keep):
         keep(empty, vectors(200))
