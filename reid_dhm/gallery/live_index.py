@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.gallery import index_cache
 from reid_dhm.gallery.faiss_index import FaissIndex
-from reid_dhm.gallery.records import EmbeddingPage, State
+from reid_dhm.gallery.records import State
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.vectors import Filter, MakeIndex, VectorIndex
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
-_PAGE = 65536
 _SLACK = 16  # proposals beyond those asked for, so that rounding rarely decides at the end
 _WORTH_SAVING = 0.05  # share of an index that must have changed since
 _ROUNDING = 1e-5  # of a float32 inner product of unit vectors, with room to spare
@@ -112,7 +110,7 @@ class LiveIndex:
         usable = known is not None and _removed(gallery, index, known, state)
         left = len(index)
         if not (usable and _added(gallery, index) and len(index) >= state.tracklets):
-            index.fill(lambda: _pages(gallery), state.tracklets)
+            index.fill(gallery.pages, state.tracklets)
             self._unsaved = len(index)
         else:
             self._unsaved += held - left + len(index) - left
@@ -151,13 +149,7 @@ def _removed(gallery: Gallery, index: VectorIndex, known: State, state: State) -
 def _added(gallery: Gallery, index: VectorIndex) -> bool:
     """Add to an index what is new; False if it has to be made anew."""
     keys = index.keys()
-    return all(index.add(p) for p in _pages(gallery, after=int(keys[-1]) if len(keys) else 0))
-
-
-def _pages(gallery: Gallery, after: int = 0) -> Iterator[EmbeddingPage]:
-    while len((page := gallery.embeddings(after=after, limit=_PAGE)).keys):
-        yield page
-        after = int(page.keys[-1])
+    return all(index.add(page) for page in gallery.pages(after=int(keys[-1]) if len(keys) else 0))
 
 
 # Scoring

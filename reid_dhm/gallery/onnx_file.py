@@ -22,13 +22,11 @@ class OnnxFile(NamedTuple):
 
     Attributes:
         input_shape: dimensions, None where the file leaves one open.
-        num_outputs: how many it has.
         run: computes the first output; may be called by several threads at once.
         engine: ``openvino`` or ``onnxruntime``.
     """
 
     input_shape: tuple[int | None, ...]
-    num_outputs: int
     run: Run
     engine: str
 
@@ -88,7 +86,7 @@ def _openvino(path: Path, threads: int) -> OnnxFile:
         None if dimension.is_dynamic else dimension.get_length()
         for dimension in model.inputs[0].partial_shape
     )
-    return OnnxFile(shape, len(model.outputs), run, "openvino")
+    return OnnxFile(shape, run, "openvino")
 
 
 def _onnxruntime(path: Path, threads: int) -> OnnxFile:
@@ -106,4 +104,4 @@ def _onnxruntime(path: Path, threads: int) -> OnnxFile:
         return np.asarray(session.run(None, {entry.name: pictures})[0], np.float32)
 
     shape = tuple(d if isinstance(d, int) else None for d in entry.shape)
-    return OnnxFile(shape, len(session.get_outputs()), run, "onnxruntime")
+    return OnnxFile(shape, run, "onnxruntime")

@@ -305,9 +305,10 @@ class Gallery:
             rows = db.execute(sql, (*values, after, limit)).fetchall()
         return queries.page(rows, self.dim or 0)
 
-    def pages(self, where: Where | None = None, limit: int = 65536) -> Iterator[EmbeddingPage]:
-        """All embeddings, page after page; what is added meanwhile comes at the end."""
-        after = 0
+    def pages(
+        self, where: Where | None = None, limit: int = 65536, after: int = 0
+    ) -> Iterator[EmbeddingPage]:
+        """All embeddings above a key, page after page; what is added meanwhile comes at the end."""
         while len((page := self.embeddings(where, after, limit)).keys):
             yield page
             after = int(page.keys[-1])
