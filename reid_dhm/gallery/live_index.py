@@ -115,8 +115,8 @@ class LiveIndex:
         else:
             self._unsaved += held - left + len(index) - left
         if known is not None and known.deletions != state.deletions and not index.exact:
-            # Deletions have emptied the cache. An exact index is made anew as fast as it is read,
-            # so that it is not written again, a gigabyte perhaps, for everybody who is forgotten.
+            # Deletions have emptied the cache. An exact index is soon made anew, so that it is not
+            # written again, a gigabyte perhaps, for everybody who is forgotten.
             self._unsaved = len(index)
         self._index, self._state = index, state
         if self._unsaved > _WORTH_SAVING * len(index):
