@@ -55,6 +55,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
     with service.gallery() as opened:
         videos = opened.videos()
         lengths = [video.position / video.fps for video in videos]
+        calibration = service.thresholds.calibration if service.thresholds else None
         timed = [(v.start_time, s) for v, s in zip(videos, lengths, strict=True) if v.start_time]
         return GalleryModel(
             name=service.name,
@@ -68,7 +69,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
             detects=service.detector is not None,
-            calibrated=service.thresholds is not None,
+            prior=calibration.prior if calibration else None,
         )
 
 

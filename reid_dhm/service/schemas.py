@@ -35,7 +35,10 @@ class GalleryModel(BaseModel):
     seconds: float = Field(description="Length of the longest video.")
     model: str | None = Field(description="Fingerprint of the model that embedded it.")
     detects: bool = Field(description="Whether it finds the person in pictures without a box.")
-    calibrated: bool = Field(description="Whether hits have a match probability.")
+    prior: float | None = Field(
+        description="What match probabilities take the chance of one person to be before the "
+        "similarity is known; null where hits have none."
+    )
 
 
 class CameraModel(BaseModel):

@@ -19,7 +19,8 @@ def test_the_gallery_in_all(client):
     assert told["start_time"] == "2026-03-01T08:30:00+01:00"
     assert told["end_time"] == "2026-03-01T08:30:04+01:00"
     assert (told["seconds"], told["untimed"]) == (4.0, 1)
-    assert told["calibrated"] is False
+    assert told["prior"] is None
+    assert told["offsets"] == ["+01:00"]
 
 
 def test_cameras_and_videos(client, site):
@@ -28,6 +29,7 @@ def test_cameras_and_videos(client, site):
         ("gate", 2),
         ("yard", 3),
     ]
+    assert [camera["videos"] for camera in cameras] == [1, 1]
     gate, yard = client.get("/api/videos").json()["items"]
     assert (gate["camera"], gate["source"], gate["tracklets"]) == ("gate", "gate.avi", 2)
     assert (gate["fps"], gate["width"], gate["height"]) == (10, 320, 240)

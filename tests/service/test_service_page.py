@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_dhm.gallery import audit
+from reid_dhm.gallery import audit, editing
 from reid_dhm.gallery.store import Gallery
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -415,6 +415,110 @@ def test_cameras_videos_and_spans_are_deleted(visit, site):
     expect(page.locator("#counts")).to_have_text("0 appearances · 1 camera · 0 videos")
     page.locator("#clear").evaluate("button => button.click()")
     expect(page.locator(".empty")).to_contain_text("Nobody yet")
+
+
+def test_all_hits_of_a_similarity_are_deleted_after_being_shown(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("anna"))
+    wait_for_hits(page, "5 hits")
+    page.locator("#min-similarity").fill("0.95")
+    page.locator("#min-similarity").dispatch_event("change")
+    both = {site.ids["gate", "anna"], site.ids["yard", "anna"]}
+    assert set(wait_for_hits(page, "2 hits")) == both
+    page.get_by_role("button", name="Mark all as right").click()
+    expect(page.locator("#marks")).to_have_text("2 right")
+    expect(page.locator("#mark-all")).to_be_hidden()
+    page.locator("#forget-right").click()
+    page.locator("#confirm-yes").click()
+    assert wait_for_hits(page, "0 hits") == []
+    with Gallery(site.folder) as gallery:
+        assert {str(tracklet.id) for tracklet in gallery.tracklets()} == {*site.ids.values()} - both
+
+
+def test_after_a_camera_was_deleted_the_page_goes_on(visit, site):
+    page = visit.open()
+    anna = page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"]')
+    anna.get_by_role("button", name="Find this person").click()
+    wait_for_hits(page, "4 hits")
+    page.locator(".mark-right").first.click()
+    page.locator("#forget-open").click()
+    page.locator("#forget-camera").select_option(label="gate")
+    page.locator("#forget-next").click()
+    page.locator("#confirm-yes").click()
+    left = {site.ids["yard", person] for person in ("anna", "cleo", "dora")}
+    assert set(wait_for_hits(page, "In this gallery")) == left
+    expect(page.locator("#problem")).to_be_hidden()
+    page.locator("#from-video").click()  # the camera that is left is offered
+    frame_is(page, 5)
+    expect(page.locator("#viewer-camera option")).to_have_text(["yard"])
+
+
+def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, picture_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, picture_of("anna"))
+    wait_for_hits(page, "5 hits")
+    page.locator(".mark-right").first.click()
+    with Gallery(site.folder) as gallery:
+        editing.delete_camera(gallery, "gate")
+        editing.delete_camera(gallery, "yard")
+    page.locator("#refine").click()
+    expect(page.locator("#problem")).to_contain_text("The gallery has no tracklet")
+    expect(page.locator(".hit")).to_have_count(0)
+    expect(page.locator("#timeline")).to_be_hidden()
+    assert "422" in visit.faults.pop()  # the browser says so as well
+
+
+def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):
+    with Gallery(site.folder) as gallery:
+        editing.delete_video(gallery, site.ids["gate", "anna"][:16])
+    page = visit.open()
+    page.locator("#from-video").click()
+    frame_is(page, 5)
+    expect(page.locator("#viewer-camera option")).to_have_text(["yard"])
+
+
+def test_every_wide_picture_is_asked_about(visit, site, person_beside, tmp_path):
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    visit.upload(tmp_path, person_beside("anna", "bert"), person_beside("bert", "cleo"))
+    expect(page.locator("#cutter")).to_be_visible()
+    drag(page, "#cutter-picture", (34, 1, 63, 79), (64, 80))
+    page.locator("#cutter-use").click()
+    expect(page.locator("#heading")).to_have_text("In this gallery")  # nothing is searched yet
+    expect(page.locator(".cut")).to_be_visible()
+    drag(page, "#cutter-picture", (1, 1, 31, 79), (64, 80))
+    page.locator("#cutter-use").click()
+    expect(page.locator("#cutter")).to_be_hidden()
+    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    expect(page.locator(".likeness").first).to_contain_text(re.compile(r"^(1\.000|0\.99)"))
+
+
+def test_times_of_several_offsets_are_told_apart(visit, site):
+    with Gallery(site.folder) as gallery, gallery.writing() as db:
+        # The yard was recorded at the same instant, but by a clock an hour ahead.
+        db.execute(
+            "UPDATE videos SET utc_offset = 7200, start_time = "
+            "(SELECT start_time FROM videos WHERE start_time IS NOT NULL)"
+            " WHERE start_time IS NULL"
+        )
+    page = visit.open()
+    wait_for_hits(page, "In this gallery")
+    expect(page.locator("#zone-of option")).to_have_text(["UTC+01:00", "UTC+02:00"])
+    page.locator("#after-clock").fill("2026-03-01T09:30:00")
+    page.locator("#after-clock").dispatch_event("change")
+    expect(page.locator(".hit")).to_have_count(0)
+    page.locator("#zone-of").select_option("+02:00")
+    expect(page.locator(".hit")).to_have_count(5)
+
+
+def test_what_goes_wrong_in_the_viewer_is_said_there(visit, site):
+    page = visit.open()
+    page.locator("#from-video").click()
+    frame_is(page, 5)
+    page.route("**/api/tracklets/*", lambda route: route.fulfill(status=404, body="no"))
+    page.locator("#people button").first.click()
+    expect(page.locator("#viewer-problem")).to_have_text("The service failed")
+    assert "404" in visit.faults.pop()  # the browser says so as well
 
 
 def test_a_token_is_asked_for_and_stays_out_of_addresses(visit, site):

@@ -96,7 +96,7 @@ def test_thresholds_give_match_probabilities(connect, site, anna):
     figures = {"num_same": 1, "num_different": 1, "operating_points": ()}
     thresholds = Thresholds("cosine", "made up", None, calibration=calibration, **figures)
     client = connect(thresholds=thresholds)
-    assert client.get("/api/gallery").json()["calibrated"] is True
+    assert client.get("/api/gallery").json()["prior"] == 0.5
     for hit in by_picture(client, anna).json()["hits"]:
         odds = math.exp(10 * hit["similarity"] - 5)
         assert hit["probability"] == pytest.approx(odds / (1 + odds))

@@ -45,8 +45,9 @@ function sentence(text) {
   try {
     ({ detail } = JSON.parse(text));
   } catch {
-    detail = "the service failed";
+    // a proxy's page, perhaps
   }
+  if (typeof detail !== "string") detail = "the service failed";
   return detail.charAt(0).toUpperCase() + detail.slice(1);
 }
 

@@ -5,10 +5,9 @@ import { zoneOf } from "./format.js";
 
 export class Filters {
   constructor(changed) {
-    this.zone = "Z";
     $("kind").addEventListener("change", () => this.showEnds());
     for (const id of ["cameras", "span"]) $(id).addEventListener("change", changed);
-    $("top-k").addEventListener("change", changed);
+    for (const id of ["top-k", "min-similarity"]) $(id).addEventListener("change", changed);
   }
 
   /** Offer the cameras and the kinds of time that a gallery has. */
@@ -24,17 +23,25 @@ export class Filters {
     $("kind-label").hidden = !(timed && untimed);
     if (!timed) $("kind").value = "seconds";
     else if (!untimed) $("kind").value = "clock";
-    if (timed) {
-      this.zone = /(Z|[+-]\d\d:\d\d)$/.exec(timed)[1];
-      $("zone").textContent = `Times are ${zoneOf(timed)}, as recorded.`;
-    }
+    // Recordings from before and after clocks were changed are an hour apart.
+    const chosen = this.zone;
+    $("zone-of").replaceChildren(...gallery.offsets.map((offset) => el("option", { value: offset }, zoneOf(offset))));
+    if (gallery.offsets.includes(chosen)) $("zone-of").value = chosen;
+    $("zone").textContent = timed ? `Times are ${zoneOf(this.zone)}, as recorded.` : "";
     this.showEnds();
   }
 
   showEnds() {
     const kind = $("kind").value;
     for (const ends of document.querySelectorAll("#span .ends")) ends.hidden = ends.dataset.kind !== kind;
-    $("zone").hidden = kind !== "clock" || !$("zone").textContent;
+    const several = $("zone-of").options.length > 1;
+    $("zone").hidden = kind !== "clock" || several || !$("zone").textContent;
+    $("zone-choice").hidden = kind !== "clock" || !several;
+  }
+
+  /** The offset from UTC that the times are meant in. */
+  get zone() {
+    return $("zone-of").value;
   }
 
   cameras() {
@@ -53,13 +60,17 @@ export class Filters {
     return found;
   }
 
-  get topK() {
-    return Number($("top-k").value);
+  /** How many hits, and how similar ones. */
+  bounds() {
+    const found = { top_k: Number($("top-k").value) };
+    const least = $("min-similarity").value;
+    if (least) found.min_similarity = Number(least);
+    return found;
   }
 
   clear() {
     for (const box of document.querySelectorAll("#cameras input")) box.checked = false;
-    for (const input of document.querySelectorAll("#span input")) input.value = "";
+    for (const input of document.querySelectorAll("#span input, #min-similarity")) input.value = "";
   }
 
   /** The conditions in words. */

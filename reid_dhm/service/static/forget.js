@@ -23,37 +23,42 @@ export function confirmed(text, thumbnail = null) {
   });
 }
 
-/** Delete one appearance, if that is what the user wants; resolves to how many went. */
-export async function forgetOne(seen) {
-  const text = `The appearance at ${inWords({ ...seen, similarity: undefined })}: its boxes, pictures and embedding.`;
-  if (!(await confirmed(text, `/api/tracklets/${seen.tracklet}/thumbnail`))) return 0;
-  return (await ask(`/api/tracklets/${seen.tracklet}`, { method: "DELETE" })).tracklets;
+/** Delete; resolves to how many went, null where it was gone already, perhaps by our own first attempt. */
+async function forget(path, options) {
+  try {
+    return await ask(path, options);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return { tracklets: null, traces: false };
+  }
 }
 
-/** Delete several appearances, if that is what the user wants; resolves to how many went. */
+/** Delete one appearance, if that is what the user wants; resolves to what was deleted, or null. */
+export async function forgetOne(seen) {
+  const text = `The appearance at ${inWords({ ...seen, similarity: undefined })}: its boxes, pictures and embedding.`;
+  if (!(await confirmed(text, `/api/tracklets/${seen.tracklet}/thumbnail`))) return null;
+  return forget(`/api/tracklets/${seen.tracklet}`, { method: "DELETE" });
+}
+
+/** Delete several appearances, if that is what the user wants; resolves to what was deleted, or null. */
 export async function forgetAll(tracklets) {
   const text = `All ${count(tracklets.length, "appearance")} that you marked as right: boxes, pictures and embeddings.`;
-  if (!(await confirmed(text))) return 0;
-  return (await ask("/api/deletions", { method: "POST", json: { tracklets } })).tracklets;
+  if (!(await confirmed(text))) return null;
+  return forget("/api/deletions", { method: "POST", json: { tracklets } });
 }
 
 /** The dialog that deletes cameras, videos and spans of time. */
 export class Forgetting {
-  constructor(filters, deleted, failed) {
+  constructor(filters, deleted, attempt) {
     this.filters = filters;
     $("forget-what").addEventListener("change", () => this.show());
     $("forget-camera").addEventListener("change", () => this.show());
     $("forget-video").addEventListener("change", () => this.tell());
-    $("forget-next").addEventListener("click", async () => {
+    $("forget-next").addEventListener("click", () => attempt(async () => {
       const { path, options, words } = this.plan;
       $("forget").close();
-      if (!(await confirmed(words))) return;
-      try {
-        deleted((await ask(path, options)).tracklets);
-      } catch (error) {
-        failed(error);
-      }
-    });
+      if (await confirmed(words)) await deleted(await forget(path, options));
+    }));
   }
 
   async open(cameras) {
@@ -72,19 +77,21 @@ export class Forgetting {
     for (const part of document.querySelectorAll("#forget [data-what]")) {
       part.hidden = !part.dataset.what.split(" ").includes(what);
     }
-    if (what === "video" && this.camera) {
-      this.videos = await askAll(`/api/videos?camera=${encodeURIComponent(this.camera.name)}`);
-      $("forget-video").replaceChildren(...this.videos.map((video) =>
-        el("option", { value: video.video }, video.start_time ? `${moment(video, 0)} (${video.source})` : video.source)));
-    }
-    await this.tell();
+    await this.tell(what === "video" && this.camera ? () => this.listVideos() : undefined);
+  }
+
+  async listVideos() {
+    this.videos = await askAll(`/api/videos?camera=${encodeURIComponent(this.camera.name)}`);
+    $("forget-video").replaceChildren(...this.videos.map((video) =>
+      el("option", { value: video.video }, video.start_time ? `${moment(video, 0)} (${video.source})` : video.source)));
   }
 
   /** Say how much would go, and remember how. */
-  async tell() {
+  async tell(prepare = () => {}) {
     const plans = { camera: () => this.wholeCamera(), video: () => this.wholeVideo(), span: () => this.span() };
     this.plan = null;
     try {
+      await prepare();
       this.plan = await plans[$("forget-what").value]();
     } catch (error) {
       $("forget-count").textContent = error.message;

@@ -44,7 +44,8 @@ export function stopwatch(seconds) {
 /** From when to when somebody was seen. */
 export function span(seen) {
   if (!seen.start_time) return `${stopwatch(seen.start)} to ${stopwatch(seen.end)} in the video`;
-  return `${clock(seen.start_time)} to ${clock(seen.end_time)}`;
+  const [start, end] = [clock(seen.start_time), clock(seen.end_time)];
+  return start === end ? start : `${start} to ${end}`;
 }
 
 /** The day of a recording, if it is known. */

@@ -20,37 +20,35 @@ let asking = null; // counts searches, so that only the last one's answer is sho
 
 const actions = {
   open: (seen) => attempt(() => viewer.openPerson(seen)),
-  find: (seen) => query.takeTracklet(seen),
-  findBox: (...box) => query.takeFrame(...box),
+  find: (seen) => attempt(() => query.takeTracklet(seen)),
+  findBox: (...box) => attempt(() => query.takeFrame(...box)),
   mark: (seen, verdict) => { query.mark(seen, verdict); showVerdicts(); },
   verdict: (tracklet) => query.verdict(tracklet),
   isHit: (tracklet) => Boolean(hits?.some((hit) => hit.tracklet === tracklet)),
   remove: async (seen) => {
-    let gone = 0;
-    await attempt(async () => { gone = await forgetOne(seen); });
-    if (gone) await forgotten(gone, [seen.tracklet]);
-    return gone > 0;
+    let gone = null;
+    await attempt(async () => {
+      gone = await forgetOne(seen);
+      if (gone) await forgotten(gone, [seen.tracklet]);
+    });
+    return gone !== null;
   },
 };
 
 const query = new Query(async () => {
   await attempt(search);
   if (hits && $("results").getBoundingClientRect().top > innerHeight / 2) $("results").scrollIntoView();
-});
+}, attempt);
 const filters = new Filters(() => attempt(search));
 const viewer = new Viewer(actions);
-const forgetting = new Forgetting(filters, (gone) => forgotten(gone, []), fail);
-
-function fail(error) {
-  showProblem($("problem"), error.message);
-}
+const forgetting = new Forgetting(filters, (gone) => forgotten(gone, null), attempt);
 
 async function attempt(action) {
   showProblem($("problem"), null);
   try {
     await action();
   } catch (error) {
-    fail(error);
+    showProblem($("problem"), error.message);
   }
 }
 
@@ -64,20 +62,37 @@ async function search() {
       await browse(mine);
       return;
     }
-    const found = await query.run({ ...filters.conditions(), top_k: filters.topK });
+    const found = await query.run({ ...filters.conditions(), ...filters.bounds() });
     if (mine !== asking) return;
     hits = found.hits;
     if (found.boxes.some(Boolean)) query.located(found.boxes);
-    showHits(found.searched);
+    showHits(found.recall);
+  } catch (error) {
+    // What is asked for may have been deleted by somebody else: nobody who was is shown on.
+    if (mine === asking && [404, 422].includes(error.status)) showNobody(error.message);
+    throw error;
   } finally {
     if (mine === asking) $("results").setAttribute("aria-busy", "false");
   }
 }
 
-function showHits(searched) {
+function showNobody(why) {
+  query.unmark();
+  hits = null;
+  $("heading").textContent = "No hits";
+  $("about").textContent = "";
+  $("timeline").hidden = $("feedback").hidden = $("more").hidden = $("mark-all").hidden = true;
+  showCards([], { none: why });
+}
+
+function showHits(recall) {
   $("heading").textContent = count(hits.length, "hit");
   const there = Object.keys(filters.conditions()).length ? " there and then" : "";
-  $("about").textContent = `best first, of ${count(searched, "appearance")}${there}`;
+  const missing = recall === null ? "" : `; this index finds ${(recall * 100).toFixed(1)} % of the nearest`;
+  const assumed = hits.some((hit) => hit.probability !== null)
+    ? `; “same person” supposes a chance of ${Math.round(gallery.prior * 100)} % before looking`
+    : "";
+  $("about").textContent = `best first${there}${missing}${assumed}`;
   $("more").hidden = true;
   showVerdicts();
   const best = hits.length ? ` Best: ${inWords(hits[0])}.` : "";
@@ -97,6 +112,7 @@ function showVerdicts() {
   $("feedback").hidden = !(right || wrong);
   $("marks").textContent = [right && `${right} right`, wrong && `${wrong} wrong`].filter(Boolean).join(", ");
   $("forget-right").hidden = !right;
+  $("mark-all").hidden = hits.every((hit) => query.verdict(hit.tracklet));
 }
 
 /** Show who is in the gallery, by the same conditions as a search. */
@@ -113,7 +129,7 @@ async function browse(mine, more = false) {
   cursor = page.next;
   $("heading").textContent = "In this gallery";
   $("about").textContent = "choose somebody to find elsewhere";
-  $("timeline").hidden = $("feedback").hidden = true;
+  $("timeline").hidden = $("feedback").hidden = $("mark-all").hidden = true;
   $("more").hidden = cursor === null;
   const none = gallery.tracklets
     ? "Nobody was seen there and then: widen the time, or choose other cameras."
@@ -121,19 +137,14 @@ async function browse(mine, more = false) {
   showCards(page.items.map((seen) => card(seen, 0, null, actions)), { behind: more, none });
 }
 
+/** Go on without what was deleted: these tracklets, or null for such as only the service knows. */
 async function forgotten(gone, tracklets) {
-  for (const tracklet of tracklets) {
-    query.right.delete(tracklet);
-    query.wrong.delete(tracklet);
-  }
-  const left = query.items.filter((item) => !(item.kind === "tracklet" && tracklets.includes(item.seen.tracklet)));
-  if (left.length < query.items.length) query.clear();
-  await attempt(async () => {
-    await load();
-    await search();
-  });
-  say(`${count(gone, "appearance")} deleted.`);
+  query.forget(tracklets);
+  await load();
+  await search();
+  say(gone.tracklets === null ? "It was gone already." : `${count(gone.tracklets, "appearance")} deleted.`);
   $("results").focus();
+  if (gone.traces) throw new Error("Deleted; but another process is reading the gallery, so traces stay in its log until that is done. The service goes on trying to overwrite them.");
 }
 
 /** Read what the gallery holds. */
@@ -172,10 +183,10 @@ function wire() {
       showProblem($("sign-in-problem"), error.message);
     }
   });
-  $("sign-out").addEventListener("click", async () => {
+  $("sign-out").addEventListener("click", () => attempt(async () => {
     await ask("/api/session", { method: "DELETE" });
     location.reload();
-  });
+  }));
 
   $("search").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -186,6 +197,11 @@ function wire() {
   $("more").addEventListener("click", () => attempt(() => browse(asking, true)));
   $("from-video").addEventListener("click", () => attempt(() => viewer.openVideos(cameras)));
   $("refine").addEventListener("click", async () => { await attempt(search); $("results").focus(); });
+  $("mark-all").addEventListener("click", () => {
+    for (const hit of hits) if (!query.verdict(hit.tracklet)) query.mark(hit, "right");
+    showVerdicts();
+    $("forget-right").focus();
+  });
   $("unmark").addEventListener("click", () => { query.unmark(); showVerdicts(); $("results").focus(); });
   $("forget-right").addEventListener("click", () => attempt(async () => {
     const tracklets = [...query.right.keys()];

@@ -9,17 +9,23 @@ const MOST_PICTURES = 8;
 const WIDEST = 0.75; // a picture that is wider than this part of its height hardly shows one person alone
 
 export class Query {
-  constructor(changed) {
+  constructor(changed, attempt) {
     this.changed = changed;
+    this.attempt = attempt;
     this.items = []; // of one kind: "picture", "frame" or "tracklet"
     this.right = new Map(); // hits by tracklet
     this.wrong = new Map();
     this.cutting = null;
+    this.unclear = []; // pictures that may show several people, to be asked about
     this.detects = false; // whether the service finds the person by itself
     this.boxing = new Boxing($("cutter-stage"), $("cutter-picture"), { part: 0.8, entered: () => this.cut(true) });
     $("cutter-use").addEventListener("click", () => this.cut(true));
     $("cutter-whole").addEventListener("click", () => this.cut(false));
-    $("cutter").addEventListener("close", () => { this.boxing.stop(); this.show(); this.changed(); });
+    $("cutter").addEventListener("close", () => {
+      this.boxing.stop();
+      this.show();
+      attempt(() => this.goOn());
+    });
   }
 
   get empty() {
@@ -45,6 +51,17 @@ export class Query {
     if (!into.delete(hit.tracklet)) into.set(hit.tracklet, hit);
   }
 
+  /** Forget tracklets that were deleted; null for such as only the service knows. */
+  forget(tracklets) {
+    const isGone = (tracklet) => tracklets === null || tracklets.includes(tracklet);
+    for (const marks of [this.right, this.wrong]) {
+      for (const tracklet of [...marks.keys()]) if (isGone(tracklet)) marks.delete(tracklet);
+    }
+    const [first] = this.items;
+    const itself = this.items.some((item) => item.kind === "tracklet" && isGone(item.seen.tracklet));
+    if (itself || (first?.kind === "frame" && tracklets === null)) this.clear();
+  }
+
   verdict(tracklet) {
     if (this.right.has(tracklet)) return "right";
     return this.wrong.has(tracklet) ? "wrong" : null;
@@ -57,9 +74,15 @@ export class Query {
     this.items.push(...items);
     this.show();
     // Where a picture may show several people, the search waits for who is meant.
-    const unclear = items.find(({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight);
-    if (unclear && !this.detects) this.openCutter(unclear);
-    else this.changed();
+    const isWide = ({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight;
+    this.unclear = this.detects ? [] : items.filter(isWide);
+    return this.goOn();
+  }
+
+  /** Ask about the next picture that may show several people; search when none is left. */
+  goOn() {
+    const item = this.unclear.shift();
+    return item ? this.openCutter(item) : this.changed();
   }
 
   /** Add picture files; asks where the person is in those that may show more. */
@@ -78,15 +101,15 @@ export class Query {
       }
       items.push({ kind: "picture", file, url, image, box: null });
     }
-    if (items.length) this.take(items);
+    if (items.length) await this.take(items);
   }
 
   takeTracklet(seen) {
-    this.take([{ kind: "tracklet", seen }]);
+    return this.take([{ kind: "tracklet", seen }]);
   }
 
   takeFrame(video, frame, box, image, words) {
-    this.take([{ kind: "frame", video, frame, box, canvas: thumbnail(image, box), words }]);
+    return this.take([{ kind: "frame", video, frame, box, canvas: thumbnail(image, box), words }]);
   }
 
   async openCutter(item) {
@@ -128,7 +151,7 @@ export class Query {
       return el("li", {}, el("div", { class: "picture" }, picture(`/api/tracklets/${tracklet}/thumbnail`, `Person seen by ${inWords(item.seen)}`)), el("p", {}, item.seen.camera), remove);
     }
     if (item.kind === "frame") return el("li", {}, el("div", { class: "picture" }, item.canvas), el("p", {}, item.words), remove);
-    const box = el("button", { type: "button", onclick: () => this.openCutter(item) }, item.box ? "Change box" : "Draw a box");
+    const box = el("button", { type: "button", onclick: () => this.attempt(() => this.openCutter(item)) }, item.box ? "Change box" : "Draw a box");
     return el("li", {}, el("div", { class: "picture" }, thumbnail(item.image, item.box)), box, remove);
   }
 

@@ -19,10 +19,22 @@ export class Viewer {
     $("seek").addEventListener("input", () => this.go(Number($("seek").value)));
     const steps = { first: () => 0, previous: () => this.place - 1, next: () => this.place + 1, last: () => this.frames.length - 1 };
     for (const [id, place] of Object.entries(steps)) $(id).addEventListener("click", () => this.go(place()));
-    $("viewer-camera").addEventListener("change", () => this.listVideos().then(() => this.openChosen()));
-    $("viewer-video").addEventListener("change", () => this.openChosen());
+    $("viewer-camera").addEventListener("change", () => this.attempt(async () => {
+      await this.listVideos();
+      await this.openChosen();
+    }));
+    $("viewer-video").addEventListener("change", () => this.attempt(() => this.openChosen()));
     this.dialog.addEventListener("keydown", (event) => this.key(event));
     this.dialog.addEventListener("close", () => this.forget());
+  }
+
+  /** Do something while the viewer is open, and say there what went wrong. */
+  async attempt(action) {
+    try {
+      await action();
+    } catch (error) {
+      showProblem($("viewer-problem"), error.message);
+    }
   }
 
   forget() {
@@ -50,7 +62,8 @@ export class Viewer {
   /** Show a video to pick somebody from. */
   async openVideos(cameras) {
     this.forget();
-    $("viewer-camera").replaceChildren(...cameras.map((camera) => el("option", {}, camera.name)));
+    $("viewer-camera").replaceChildren(...cameras.filter((camera) => camera.videos).map((camera) =>
+      el("option", {}, camera.name)));
     await this.listVideos();
     await this.openChosen();
   }
@@ -159,7 +172,7 @@ export class Viewer {
         "aria-label": person || `Person ${track}`,
         "aria-current": this.person?.tracklet === tracklet ? "true" : null,
         "data-tracklet": tracklet,
-        onclick: () => this.choose(tracklet),
+        onclick: () => this.attempt(() => this.choose(tracklet)),
       }, el("span", { "aria-hidden": "true" }, person || track));
       button.style.left = `${(100 * x1) / width}%`;
       button.style.top = `${(100 * y1) / height}%`;
