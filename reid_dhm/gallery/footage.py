@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.frames import Span, open_capture
+from reid_dhm.gallery.frames import Span, believable_rate, open_capture
 from reid_dhm.gallery.records import Video
 from reid_dhm.gallery.sources import content_hash, open_source
 
@@ -112,7 +112,7 @@ def _go_to(
     Returns:
         Number of the frame that was grabbed; None where that cannot be told.
     """
-    claimed = capture.get(cv2.CAP_PROP_FPS)
+    claimed = believable_rate(float(capture.get(cv2.CAP_PROP_FPS)))
     if moment is None or abs(claimed - video.fps) > 0.01 * video.fps or not capture.grab():
         return None  # with a rate that was given, the gallery's times are not the container's
     origin = _clock(capture)
