@@ -8,5 +8,10 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, on one line; its type where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class NonFiniteLossError(InputError):
     """The training loss became NaN or infinite; the message names the batch's files."""

@@ -14,14 +14,16 @@ from typing import Protocol
 
 import numpy as np
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 
 logger = logging.getLogger(__name__)
 
 AGREEMENT = 0.999
 """Lowest cosine to eager PyTorch in float32 with which an engine is taken."""
 
-_CHECKED = 8  # pictures of the first batch that are embedded both ways
+_ROUNDED = 0.8  # 16 bits that are asked for may round as far as this; below it, something is wrong
+CHECKED = 8
+"""Pictures of the first batch that are embedded both ways."""
 
 
 class Engine(Protocol):
@@ -66,9 +68,10 @@ class Choice:
     name: str
     precision: str
     make: Callable[[], Engine]
+    compiled: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name} in {self.precision}"
+        return f"{self.name} in {self.precision}{', compiled' if self.compiled else ''}"
 
 
 class CheckedEngine:
@@ -77,9 +80,12 @@ class CheckedEngine:
     The first batch that comes decides. Until then the engine to be tried next is held.
 
     Args:
-        choices: best first, at least one. One that cannot be made gives way to the next.
+        choices: best first, at least one. One that cannot be made or run gives way to the next.
         reference: what they must agree with; taken unchecked where it is itself a choice.
-        insist: take the last choice even if it does not agree, with a warning.
+        insist: take a choice that rounds more than is allowed, too, with a warning.
+
+    Raises:
+        InputError: none of the choices can be made.
     """
 
     def __init__(self, choices: Sequence[Choice], reference: Choice, insist: bool = False) -> None:
@@ -121,33 +127,57 @@ class CheckedEngine:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32, not normalised."""
-        if self._reference is not None:
-            with self._deciding:
-                if self._reference is not None:
-                    self._decide(pictures[:_CHECKED], self._reference)
-                    self._reference = None  # frees what it holds
-                    self._left.clear()
+        self.decide(pictures)
         return self._engine(pictures)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the engine held is the one that stays."""
+        return self._reference is None
+
+    def decide(self, pictures: np.ndarray) -> None:
+        """Compare on the first of (N, H, W, 3) uint8 pictures, unless that was done before.
+
+        Raises:
+            InputError: none of the choices agrees.
+        """
+        if self._reference is None:
+            return
+        with self._deciding:
+            if self._reference is not None:
+                self._decide(pictures[:CHECKED], self._reference)
+                self._reference = None  # frees what it holds
+                self._left.clear()
 
     def _decide(self, pictures: np.ndarray, reference: Choice) -> None:
         if self._choice is reference:
             return
         expected = reference.make()(pictures)
         while self._choice is not reference:
-            cosine = float(cosines(self._engine(pictures), expected).min())
-            if cosine >= AGREEMENT:
+            fault = self._fault(pictures, expected, reference)
+            if fault is None:
                 return
-            differs = (
-                f"{self._choice} differs from {reference} on the first pictures "
-                f"(cosine {cosine:.4f}, {AGREEMENT} is asked for)"
-            )
             if not self._left:
-                if not self._insist:
-                    raise InputError(f"{differs}: use engine auto")
-                logger.warning("%s: it is used as asked", differs)
-                return
+                raise InputError(f"{fault}: use {self._way_out()}")
             self._choice, self._engine = self._next()
-            logger.warning("%s: using %s", differs, self._choice)
+            logger.warning("%s: using %s", fault, self._choice)
+
+    def _fault(self, pictures: np.ndarray, expected: np.ndarray, reference: Choice) -> str | None:
+        """What speaks against the engine held, if anything does."""
+        try:
+            cosine = float(cosines(self._engine(pictures), expected).min())
+        except Exception as error:  # whatever a library raises when its kernels meet the device
+            return f"{self._choice} cannot run this model ({first_line(error)})"
+        if cosine >= AGREEMENT:
+            return None
+        differs = (
+            f"{self._choice} differs from {reference} on the first pictures "
+            f"(cosine {cosine:.4f}, {AGREEMENT} is asked for)"
+        )
+        if self._insist and cosine >= _ROUNDED:
+            logger.warning("%s: it is used as asked", differs)
+            return None
+        return differs
 
     def _next(self) -> tuple[Choice, Engine]:
         """The first of those left that can be made."""
@@ -156,12 +186,13 @@ class CheckedEngine:
             try:
                 return choice, choice.make()
             except Exception as error:  # whatever a library raises for a network it cannot run
+                fault = f"{choice} cannot run this model ({first_line(error)})"
                 if not self._left:
-                    raise
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                logger.warning(
-                    "%s cannot run this model (%s): using %s", choice, reason, self._left[0]
-                )
+                    raise InputError(f"{fault}: use {self._way_out()}") from error
+                logger.warning("%s: using %s", fault, self._left[0])
+
+    def _way_out(self) -> str:
+        return "precision float32" if self._insist else "engine auto"
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def _open_foreign(
 
 
 def what_embeds(model: ReIDModel | ExportedModel, card: ModelCard) -> ReIDModel | ExportedModel:
-    """A copy of what gives embeddings: the main path, or all heads of an ensemble.
+    """A copy, on the CPU, of what gives embeddings: the main path, or all heads of an ensemble.
 
     Raises:
         InputError: a card that asks for another embedding.
@@ -110,9 +110,9 @@ def what_embeds(model: ReIDModel | ExportedModel, card: ModelCard) -> ReIDModel 
     if isinstance(model, ExportedModel):
         return model
     if card.embedding == "main":
-        return model.deploy()
+        return model.deploy().cpu()
     if card.embedding == "ensemble":
-        return copy.deepcopy(model).eval()
+        return copy.deepcopy(model).eval().cpu()
     raise InputError(f"embedding is {card.embedding!r} in the model's card: use main or ensemble")
 
 

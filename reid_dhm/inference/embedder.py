@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import CHECKED, Engine
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint, what_embeds
 from reid_dhm.inference.engines import build_engine
 from reid_dhm.inference.exported import ExportedModel
@@ -46,8 +49,9 @@ class Embedder:
     Args:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens without
             further words, or what it returned.
-        engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest installed
-            whose first batch agrees with eager PyTorch in float32 (cosine ≥ 0.999).
+        engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the first of
+            :data:`~reid_dhm.inference.engines.ORDER` that is installed and whose first pictures
+            agree with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         normalize: return unit rows; otherwise embeddings as the model gives them.
         flip: average each embedding with its mirrored picture's, before normalising.
@@ -82,7 +86,9 @@ class Embedder:
             checkpoint = open_checkpoint(checkpoint)
         self.card = checkpoint[1]
         self._model = what_embeds(*checkpoint)
-        self._engine = build_engine(engine, self._model, self.card, device, precision, compiled)
+        self._engine = build_engine(
+            engine, self._model, self.card, device, precision, compiled, batch_size
+        )
         self._normalize = normalize
         self._flip = flip
         self._batch_size = batch_size
@@ -106,6 +112,11 @@ class Embedder:
     def engine(self) -> str:
         """The engine that runs; under ``auto`` the first batch may still change it."""
         return self._engine.name
+
+    @property
+    def network(self) -> Engine:
+        """What takes batches of resized pictures to embeddings that are not normalised."""
+        return self._engine
 
     @property
     def precision(self) -> str:
@@ -147,7 +158,8 @@ class Embedder:
             (N, D) float32, one row a picture in input order, less those left out.
 
         Raises:
-            InputError: a picture that cannot be read, or is no (H, W, 3) uint8 array.
+            InputError: a picture that cannot be read, is no (H, W, 3) uint8 array, or whose
+                embedding is not finite.
         """
         _refuse_one(pictures)
         embeddings = np.empty((len(pictures), self.dim), np.float32)
@@ -175,29 +187,50 @@ class Embedder:
             InputError: as in a call, when everything before the picture has been handed out.
         """
         _refuse_one(pictures)
-        batches = read_batches(
-            pictures, self._batch_size or self._engine.batch_size, self.card.size
-        )
+        pictures = self._decided(pictures)
+        batch_size = self._batch_size or self._engine.batch_size
         running: deque[tuple[PictureBatch, Future[np.ndarray]]] = deque()
         streams = self._engine.streams
         pool = ThreadPoolExecutor(streams, thread_name_prefix="engine")
         try:
-            for batch in batches:
-                running.append((batch, pool.submit(self._embed, batch.pictures)))
-                if len(running) > streams:
-                    yield from _finished(*running.popleft(), on_error or _stop)
+            # Closed at once when it is left, even by an error whose traceback keeps this frame.
+            with closing(read_batches(pictures, batch_size, self.card.size)) as batches:
+                for batch in batches:
+                    running.append((batch, pool.submit(self._embed, batch)))
+                    if len(running) > streams:
+                        yield from _finished(*running.popleft(), on_error or _stop)
             while running:
                 yield from _finished(*running.popleft(), on_error or _stop)
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _embed(self, pictures: np.ndarray) -> np.ndarray:
+    def _decided(self, pictures: Iterable[Picture]) -> Iterable[Picture]:
+        """The same pictures, when the first of them have decided on the engine.
+
+        Only then is it known how many pictures it takes at once.
+        """
+        if self._engine.decided:
+            return pictures
+        waiting = iter(pictures)
+        first = list(islice(waiting, CHECKED))
+        for batch in read_batches(first, max(1, len(first)), self.card.size):
+            if len(batch.pictures):
+                self._engine.decide(batch.pictures)
+        return chain(first, waiting)
+
+    def _embed(self, batch: PictureBatch) -> np.ndarray:
+        pictures = batch.pictures
         if not len(pictures):
             return np.empty((0, self.dim), np.float32)
         embeddings = self._engine(pictures)
         if self._flip:
             mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
             embeddings = (embeddings + self._engine(mirrored)) / 2
+        if not (finite := np.isfinite(embeddings).all(axis=1)).all():
+            raise InputError(
+                f"the embedding of {batch.names[int(finite.argmin())]} in {self.precision} is not "
+                "finite: use precision float32, or another model if it does that already"
+            )
         if self._normalize:
             length = np.linalg.norm(embeddings, axis=1, keepdims=True)
             embeddings = embeddings / np.maximum(length, np.finfo(np.float32).tiny)

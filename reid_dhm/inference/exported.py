@@ -9,7 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.network import installed
 from reid_dhm.models.card import ModelCard, parse_card
 
@@ -66,9 +66,8 @@ def _of_onnx(path: Path) -> dict[str, str]:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # what a damaged file makes its parser raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} is truncated or no ONNX ({reason}): export the model again"
+            f"{path} is truncated or no ONNX ({first_line(error)}): export the model again"
         ) from error
     start = f"{METADATA}."
     return {
@@ -95,7 +94,8 @@ def _need(package: str, path: Path) -> None:
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive, which holds a program."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())
+    except zipfile.BadZipFile:  # another format, or damaged: who reads its weights will tell
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())

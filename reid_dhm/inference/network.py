@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 INPUT = "pictures"
 OUTPUTS = ("embeddings", "raw")  # unit rows, and as the model gives them
-RAW = OUTPUTS[1]
+EMBEDDINGS, RAW = OUTPUTS
 
 _OPSET = 17
 

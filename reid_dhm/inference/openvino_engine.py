@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the fastest on x86-64 CPUs, in float32 or bfloat16."""
+"""The OpenVINO engine: CPUs, in float32 or bfloat16."""
 
 from __future__ import annotations
 

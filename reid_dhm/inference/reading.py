@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,9 @@ from reid_dhm.errors import InputError
 Picture: TypeAlias = "str | Path | np.ndarray"
 """A picture file, or (H, W, 3) uint8 RGB pixels of any size."""
 
-READERS = min(8, os.cpu_count() or 1)
+_PICTURES = "give files, or (H, W, 3) uint8 RGB arrays"
+
+READERS = min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
 
 
 class PictureBatch(NamedTuple):
@@ -30,10 +33,12 @@ class PictureBatch(NamedTuple):
         rows: (N,) int64, rows of the pictures in the input.
         pictures: (N, H, W, 3) uint8 RGB, those that could be read.
         faults: rows of the others, and what is wrong with each.
+        names: what messages call the pictures: their files, or their rows.
         end: the row behind the last one.
     """
 
     rows: np.ndarray
+    names: list[str]
     pictures: np.ndarray
     faults: list[tuple[int, InputError]]
     end: int
@@ -41,7 +46,7 @@ class PictureBatch(NamedTuple):
 
 def read_batches(
     pictures: Iterable[Picture], batch_size: int, size: tuple[int, int]
-) -> Iterator[PictureBatch]:
+) -> Generator[PictureBatch, None, None]:
     """Read and resize pictures, ``batch_size`` at a time; a few batches ahead, never more.
 
     Args:
@@ -66,44 +71,57 @@ def read_batches(
 
 
 def _read_batch(pictures: Sequence[Picture], start: int, size: tuple[int, int]) -> PictureBatch:
-    rows, readable, faults = [], [], []
+    rows, names, readable, faults = [], [], [], []
     for row, picture in enumerate(pictures, start):
         try:
-            pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-            readable.append(_checked(pixels, row))
-            rows.append(row)
+            if isinstance(picture, np.ndarray):
+                pixels, name = _checked(picture, row), f"picture {row}"
+            elif isinstance(picture, str | Path):
+                pixels, name = read_picture(picture), str(picture)
+            else:
+                raise InputError(f"picture {row} is a {type(picture).__name__}: {_PICTURES}")
         except InputError as error:
             faults.append((row, error))
+            continue
+        # At once: a batch of large pictures would fill the memory.
+        readable.append(pixels if _fits(pixels, size) else resize_picture(pixels, size))
+        names.append(name)
+        rows.append(row)
     end = start + len(pictures)
-    return PictureBatch(np.array(rows, np.int64), resize_all(readable, size), faults, end)
+    resized = _enlarge(readable, size)
+    return PictureBatch(np.array(rows, np.int64), names, resized, faults, end)
+
+
+def _fits(pixels: np.ndarray, size: tuple[int, int]) -> bool:
+    return pixels.shape[0] <= size[0] and pixels.shape[1] <= size[1]
 
 
 def _checked(pixels: np.ndarray, row: int) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise InputError(
             f"picture {row} is an array of shape {pixels.shape} and type {pixels.dtype}: "
-            "give (H, W, 3) uint8 RGB"
+            f"{_PICTURES}"
         )
     return pixels
 
 
-def resize_all(pictures: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Resize N (h, w, 3) uint8 pictures to (N, H, W, 3) with the very pixels that training sees.
+def _enlarge(pictures: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Enlarge N (h, w, 3) uint8 pictures to (N, H, W, 3) with the very pixels that training sees.
 
-    Pictures no larger than the input are enlarged as
-    :class:`~reid_dhm.data.augmentation.TestTransform` does with a set kept at its native size,
-    those of one size together; others as :mod:`reid_dhm.data.loading` stores them.
+    As :class:`~reid_dhm.data.augmentation.TestTransform` does with a set kept at its native size,
+    those of one size together. Larger pictures are made smaller as :mod:`reid_dhm.data.loading`
+    stores them, one by one.
     """
     same: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, picture in enumerate(pictures):
         same[picture.shape[:2]].append(index)
     resized = np.empty((len(pictures), *size, 3), np.uint8)
     for (height, width), indices in same.items():
-        if height <= size[0] and width <= size[1]:
-            stacked = np.stack([pictures[index] for index in indices])
-            enlarged = resize(torch.from_numpy(stacked).permute(0, 3, 1, 2), size)
-            resized[indices] = enlarged.permute(0, 2, 3, 1).numpy()
-        else:
+        if (height, width) == size:
             for index in indices:
-                resized[index] = resize_picture(pictures[index], size)
+                resized[index] = pictures[index]
+            continue
+        stacked = np.stack([pictures[index] for index in indices])
+        enlarged = resize(torch.from_numpy(stacked).permute(0, 3, 1, 2), size)
+        resized[indices] = enlarged.permute(0, 2, 3, 1).numpy()
     return resized

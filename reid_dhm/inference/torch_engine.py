@@ -5,6 +5,7 @@ Taken plainly (``plain=True``) it is eager PyTorch in float32, what every engine
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,12 +31,13 @@ class TorchEngine:
     """Runs a model in PyTorch; see :class:`~reid_dhm.inference.agreement.Engine`.
 
     Args:
-        model: in eval mode; it is moved to the device.
+        model: in eval mode; on a GPU, a copy of it runs.
         card: its size, normalisation and which embedding is meant.
         device: ``auto`` (CUDA if there is any), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32`` (without TF32), ``bf16`` or ``fp16``.
         compiled: compile the network and replay it as one CUDA graph; CUDA alone.
         plain: leave batch normalisations as they are.
+        batch_size: pictures at once, for which a CUDA graph is recorded; ``None`` for what suits.
 
     Raises:
         InputError: a device that is not there, or ``compiled`` on the CPU.
@@ -52,6 +54,7 @@ class TorchEngine:
         *,
         compiled: bool = False,
         plain: bool = False,
+        batch_size: int | None = None,
     ) -> None:
         self._device = find_device(device)
         self._on_gpu = self._device.type == "cuda"
@@ -59,12 +62,14 @@ class TorchEngine:
             raise InputError("compiling is for the torch engine on a GPU: leave it out on the CPU")
         self.device = str(self._device)
         self.precision = precision
-        self.batch_size = 256 if self._on_gpu else 32
+        self.batch_size = batch_size or (256 if self._on_gpu else 32)
         self.streams = 2 if self._on_gpu else 1  # one waits for its result, the other feeds the GPU
         self._dtype = DTYPES[precision]
         self._transform = TestTransform(card.size, card.mean, card.std)
 
-        network = EmbeddingNetwork(model, card).eval().to(self._device)
+        network = EmbeddingNetwork(model, card).eval()
+        if self._on_gpu:  # a copy: other engines make their graphs of the model on the CPU
+            network = copy.deepcopy(network).to(self._device)
         module = network if plain else network.folded()
         self._embed: _Embed = module.to(memory_format=torch.channels_last)
         self._forward: _Embed = self._run
@@ -111,7 +116,7 @@ class _CudaGraph:
                 function(self._inputs)
         torch.cuda.current_stream(example.device).wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.graph(self._graph):
+        with torch.inference_mode(), torch.cuda.graph(self._graph, stream=aside):
             self._outputs = function(self._inputs)
 
     def __call__(self, batch: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +55,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} is no plain weights file (truncated, or holding code, which is never run): "
             "save its state_dict() alone and pass that"
         ) from error
+    except PermissionError as error:
+        raise InputError(
+            f"{path} cannot be opened (permission denied): check its rights"
+        ) from error
     except Exception as error:  # a damaged pickle fails in any way there is
         raise InputError(
             f"{path} cannot be read as weights, it is truncated or of another kind "
-            f"({_first_line(error)}): copy or download it again"
+            f"({first_line(error)}): copy or download it again"
         ) from error
     return _plain_tensors(content, path)
 
@@ -139,7 +143,3 @@ def _agree_in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> b
 
 def _kinds(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
     return [(name.rpartition(".")[2], value.shape) for name, value in tensors.items()]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,6 +12,8 @@ from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
+from reid_dhm.inference import reading
+from reid_dhm.inference.agreement import CHECKED
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.reading import READERS
 from reid_dhm.inference.torch_engine import TorchEngine, half_precision
@@ -219,8 +221,69 @@ def test_a_stream_takes_what_it_needs_and_no_more(embedder):
     stream = embedder.stream(pictures)
     ahead = [pictures.asked - next(stream).end for _ in range(50)]
     stream.close()
-    assert max(ahead) <= 4 * (READERS + 1 + 2)  # read, and handed to the engine
-    assert threading.active_count() < 20
+    assert max(ahead) <= 4 * (READERS + 1 + 2) + CHECKED  # read, and handed to the engine
+    assert not helpers()
+
+
+def helpers() -> list[str]:
+    """Threads that read and embed."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith(("reader", "engine"))]
+
+
+def test_no_thread_outlives_a_stream_that_an_error_stopped(tmp_path, embedder):
+    bad = tmp_path / "bad.jpg"
+    bad.touch()
+    with pytest.raises(InputError) as excinfo:
+        embedder([bad, *noise(200, 8, 8)])
+    assert not helpers()
+    assert excinfo.traceback  # whose frames are still held
+
+
+def test_a_large_picture_is_made_smaller_as_soon_as_it_is_read(monkeypatch):
+    happened: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        reading, "resize_picture", lambda pixels, size: happened.append((0,)) or pixels[:64, :32]
+    )
+    checked = reading._checked
+    monkeypatch.setattr(
+        reading, "_checked", lambda pixels, row: happened.append((1,)) or checked(pixels, row)
+    )
+    list(reading.read_batches(noise(3, 640, 320), 3, SIZE))
+    assert happened == [(1,), (0,)] * 3
+
+
+def test_what_is_no_picture_is_refused_by_number(embedder):
+    with pytest.raises(InputError, match="picture 1 is a Tensor: give files"):
+        embedder([*noise(1, 8, 8), torch.zeros(8, 8, 3)])
+
+
+def test_an_embedding_that_is_not_finite_is_refused_by_file(tmp_path, model):
+    broken = Embedder.from_model(model, CARD, "torch", "cpu")
+    engine = broken.network
+
+    class Overflowing:
+        decided, streams, batch_size, dim, precision = True, 1, 4, engine.dim, "float32"
+
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            found = engine(pictures)
+            found[1] = np.inf
+            return found
+
+    broken._engine = Overflowing()
+    paths = [write(tmp_path / f"{n}.png", noise(*SIZE, seed=n)) for n in range(3)]
+    with pytest.raises(InputError, match=r"embedding of .*1\.png in float32 is not finite"):
+        broken(paths)
+
+
+def test_a_stream_runs_as_suits_the_engine_that_was_decided_on(model, monkeypatch):
+    asked: list[int] = []
+    embedder = Embedder.from_model(model, CARD, "torch", "cpu")
+    engine = embedder._engine
+    monkeypatch.setattr(type(engine), "batch_size", property(lambda self: 5 if self.decided else 3))
+    batches = list(embedder.stream(noise(12, *SIZE)))
+    asked = [batch.end for batch in batches]
+    assert asked == [5, 10, 12]
 
 
 def test_a_stream_gives_the_rows_of_a_call(embedder):
@@ -273,6 +336,7 @@ def test_progress_ends_at_the_total(embedder):
         ({"precision": "half"}, "precision 'half' is unknown: use auto, float32, bf16, fp16"),
         ({"device": "cpu", "precision": "fp16"}, "precision fp16 is not to be had on this cpu"),
         ({"device": "cpu", "engine": "torch", "compiled": True}, "compiling is for .* a GPU"),
+        ({"device": "cpu", "compiled": True}, "compiling is for .* a GPU"),
     ],
 )
 def test_unusable_options_are_refused(model, options, message):

@@ -13,7 +13,7 @@ import torch
 from reid_dhm.errors import InputError
 from reid_dhm.inference.agreement import CheckedEngine, Choice, cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import build_engine
+from reid_dhm.inference.engines import ORDER, available, build_engine
 from reid_dhm.inference.network import EmbeddingNetwork, installed
 from reid_dhm.inference.torch_engine import TorchEngine, cpu_has_bf16
 
@@ -89,6 +89,37 @@ def test_auto_is_openvino_where_it_is_installed(resnet):
 def test_auto_is_onnx_runtime_where_openvino_is_missing(resnet, uninstall):
     uninstall("openvino")
     assert build_engine("auto", resnet.model, resnet.card, "cpu").name == "onnxruntime"
+
+
+def test_auto_takes_its_order_and_nothing_that_is_not_there(uninstall):
+    cpu = torch.device("cpu")
+    assert set(available(cpu)) <= set(ORDER["cpu"])
+    assert available(cpu) == sorted(available(cpu), key=ORDER["cpu"].index)
+    uninstall("openvino")
+    assert "openvino" not in {engine for engine, _ in available(cpu)}
+
+
+def test_an_engine_is_not_asked_for_another_engines_library(resnet, monkeypatch):
+    from reid_dhm.inference import openvino_engine
+
+    asked: list[bool] = []
+    monkeypatch.setattr(openvino_engine, "has_bf16", lambda: asked.append(True))
+    made = build_engine("torch", resnet.model, resnet.card, "cpu")
+    assert made.name == "torch"
+    assert not asked
+
+
+@openvino
+def test_a_library_that_cannot_be_imported_gives_way(resnet, monkeypatch, caplog):
+    from reid_dhm.inference import openvino_engine
+
+    def fail() -> bool:
+        raise ImportError("libtbb.so is not there")
+
+    monkeypatch.setattr(openvino_engine, "has_bf16", fail)
+    made = build_engine("auto", resnet.model, resnet.card, "cpu")
+    assert made.name != "openvino"
+    assert "openvino is installed and cannot be imported (libtbb.so is not there)" in caplog.text
 
 
 def test_auto_is_pytorch_where_nothing_else_is_installed(resnet, uninstall):
@@ -190,6 +221,30 @@ def test_one_that_differs_gives_way_with_one_warning(caplog):
     ]
 
 
+def test_one_that_fails_while_it_runs_gives_way_with_one_warning(caplog):
+    class Failing(Fake):
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            raise RuntimeError("out of memory\nat line 3")
+
+    fast = Choice("fast", "float32", lambda: Failing("fast", "float32", 0))
+    engine = CheckedEngine([fast, choice("slow")], REFERENCE)
+    np.testing.assert_array_equal(engine(BATCH), 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "fast in float32 cannot run this model (out of memory): using slow in float32"
+    ]
+
+
+def test_the_last_one_that_cannot_run_the_model_is_one_line():
+    with pytest.raises(InputError, match=r"fast in float32 cannot run .*\): use engine auto$"):
+        CheckedEngine([broken("fast")], REFERENCE)
+
+
+def test_what_is_asked_for_is_not_taken_if_it_is_wrong_beyond_rounding():
+    wrong = choice("fast", "bf16", error=9)  # (10 + 1 + 1) / (√102 √3)
+    with pytest.raises(InputError, match=r"cosine 0\.6860.*use precision float32"):
+        CheckedEngine([wrong], REFERENCE, insist=True)(BATCH)
+
+
 def test_one_that_cannot_run_the_model_gives_way_with_one_warning(caplog):
     engine = CheckedEngine([broken("fast"), choice("slow")], REFERENCE)
     engine(BATCH)
@@ -260,7 +315,8 @@ def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, 
         found = embedder(resnet.pictures)
     assert embedder.engine != "openvino"
     assert resnet.cosines(found).min() >= 0.999
-    assert threading.active_count() < 20
+    left = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in left if name.startswith(("reader", "engine"))]
 
 
 @gpu
@@ -268,7 +324,7 @@ def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 def test_torch_on_a_gpu_agrees_at_every_precision(case, precision):
     engine = TorchEngine(case.model.deploy(), case.card, "cuda", precision)
-    assert case.cosines(engine(case.pictures)).min() >= 0.999
+    assert case.cosines(engine(case.pictures)).min() >= (0.99 if precision == "bf16" else 0.999)
 
 
 @gpu
