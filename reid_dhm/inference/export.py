@@ -11,7 +11,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,28 @@ from torch import Tensor, nn
 
 from reid_dhm import __version__
 from reid_dhm.errors import InputError
-from reid_dhm.inference.agreement import AGREEMENT, cosines
+from reid_dhm.inference.agreement import cosines
 from reid_dhm.inference.checkpoints import fingerprint, what_embeds
 from reid_dhm.inference.exported import METADATA, ExportedModel
-from reid_dhm.inference.network import DeployedNetwork, example_pictures, installed, onnx_graph
+from reid_dhm.inference.network import (
+    EMBEDDINGS,
+    RAW,
+    DeployedNetwork,
+    example_pictures,
+    installed,
+    onnx_graph,
+)
 from reid_dhm.inference.quantisation import quantise
 from reid_dhm.inference.reading import Picture, read_batches
 from reid_dhm.inference.torch_engine import TorchEngine
+from reid_dhm.inference.verification import (
+    INT8_AGREEMENT,
+    Agreement,
+    Run,
+    find_fault,
+    random_pictures,
+    verify,
+)
 from reid_dhm.models.card import ModelCard, load_model, save_model
 from reid_dhm.models.reid import ReIDModel
 
@@ -39,31 +54,12 @@ SUFFIXES = {
 }
 """Formats, and how their files must end so that they are known again."""
 
-INT8_AGREEMENT = 0.99
-"""Of int8, on average over real pictures; random ones lie outside of what it is calibrated for."""
+CALIBRATION = 300
+"""Pictures that are enough to calibrate int8 with."""
+VERIFICATION = 64
+"""Real pictures that are enough to verify a file on."""
 
 _INT8_MARGIN = 0.002  # above that on calibration pictures, since others do a little worse
-_JUDGED = 64  # calibration pictures that quantisation is judged on
-_RANDOM = 16  # made-up pictures that every file is verified on
-
-Run = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a written file's embeddings agree with eager PyTorch's in float32.
-
-    Attributes:
-        pictures: ``random`` or ``real``.
-        count: how many there were.
-        lowest: of their cosines.
-        mean: of their cosines.
-    """
-
-    pictures: str
-    count: int
-    lowest: float
-    mean: float
 
 
 def export_model(
@@ -82,7 +78,8 @@ def export_model(
         format: a key of :data:`SUFFIXES`; ``safetensors`` is weights with a card, for reid-dhm.
         output: the file, ending as its format does; OpenVINO writes a ``.bin`` beside it, and
             weights their card.
-        pictures: real ones to verify it with, beside random ones.
+        pictures: real ones to verify it with, beside random ones; without, it is verified with
+            some of those it is calibrated with.
         calibration: real ones to quantise it to int8 with (``onnx`` and ``openvino``); none for
             float32.
 
@@ -92,9 +89,9 @@ def export_model(
     Raises:
         InputError: what is no model to be exported, a package that is missing, or embeddings that
             do not agree: some picture's cosine below 0.999, for int8 the mean of the real pictures'
-            below 0.99.
+            below 0.99; or no unit rows.
     """
-    _refuse(model, format, output, bool(calibration))
+    _refuse(model, format, output, len(calibration) > 0)
     chosen = what_embeds(model, card)
     assert isinstance(chosen, ReIDModel)
     if card.embedding == "main":
@@ -105,9 +102,16 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
         partial = Path(folder) / output.name
         run = _WRITERS[format](chosen, card, partial, facts, sample)
-        real = _read(pictures, card) if len(pictures) else sample[:_JUDGED]
-        found = _verify(run, chosen, card, real)
-        if fault := _fault(found, int8=len(sample) > 0):
+        shown = {
+            "random": random_pictures(card.size),
+            "real": _read(pictures, card),
+            "calibration": sample[spread(len(sample), 0 if len(pictures) else VERIFICATION)],
+        }
+        try:
+            found = verify(run, chosen, card, shown)
+        except InputError as error:
+            raise InputError(f"{output} is not kept, {error}") from error
+        if fault := find_fault(found, int8=len(sample) > 0):
             raise InputError(f"{output} is not kept, {fault}")
         beside = [path for path in Path(folder).iterdir() if path != partial]
         for path in (*beside, partial):
@@ -134,7 +138,7 @@ def _refuse(model: ReIDModel | ExportedModel, format: str, output: Path, int8: b
 
 def _read(pictures: Sequence[Picture], card: ModelCard) -> np.ndarray:
     """(N, H, W, 3) uint8; the first that cannot be read raises its error."""
-    if not pictures:
+    if not len(pictures):
         return np.empty((0, *card.size, 3), np.uint8)
     (batch,) = read_batches(pictures, len(pictures), card.size)
     for _, error in batch.faults:
@@ -180,10 +184,10 @@ def _onnx_run(graph: bytes | Path) -> Run:
     if installed("onnxruntime"):
         from reid_dhm.inference.onnx_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, torch.device("cpu"))
+        return OnnxRuntimeEngine(graph, torch.device("cpu")).outputs
     from reid_dhm.inference.openvino_engine import OpenVINOEngine
 
-    return OpenVINOEngine(graph)
+    return OpenVINOEngine(graph).outputs
 
 
 def _write_openvino(
@@ -194,12 +198,12 @@ def _write_openvino(
 
     graph = read_graph(onnx_graph(model, card))
     if len(sample):
-        judge = _judge(model, card, sample, OpenVINOEngine)
+        judge = _judge(model, card, sample, lambda graph: OpenVINOEngine(graph).outputs)
         graph = quantise(graph, sample, judge, INT8_AGREEMENT + _INT8_MARGIN)
     for key, value in facts.items():
         graph.set_rt_info(value, [METADATA, key])
     openvino().save_model(graph, str(path), compress_to_fp16=False)
-    return OpenVINOEngine(path)
+    return OpenVINOEngine(path).outputs
 
 
 def _write_torchscript(
@@ -213,9 +217,9 @@ def _write_torchscript(
         torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
         written = torch.jit.load(str(path))
 
-    def run(pictures: np.ndarray) -> np.ndarray:
+    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            return written(torch.from_numpy(pictures)).numpy()
+            return {EMBEDDINGS: written(torch.from_numpy(pictures)).numpy()}
 
     return run
 
@@ -223,8 +227,9 @@ def _write_torchscript(
 def _write_safetensors(
     model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
 ) -> Run:
-    save_model(model, card, path)
-    return TorchEngine(*load_model(path), device="cpu", plain=True)
+    save_model(model, card, path, facts)
+    engine = TorchEngine(*load_model(path), device="cpu", plain=True)
+    return lambda pictures: {RAW: engine(pictures)}
 
 
 _WRITERS = {
@@ -250,39 +255,11 @@ def _judge(
     model: ReIDModel, card: ModelCard, sample: np.ndarray, engine: Callable[[Any], Run]
 ) -> Callable[[Any], float]:
     """Tells the mean cosine of a graph's embeddings to eager PyTorch's."""
-    judged = sample[:: max(1, len(sample) // _JUDGED)]
+    judged = sample[spread(len(sample), VERIFICATION)]
     expected = TorchEngine(model, card, "cpu", plain=True)(judged)
-    return lambda graph: float(cosines(engine(graph)(judged), expected).mean())
+    return lambda graph: float(cosines(engine(graph)(judged)[EMBEDDINGS], expected).mean())
 
 
-def _fault(found: Sequence[Agreement], int8: bool) -> str | None:
-    """What is wrong with a file, if anything is."""
-    for agreement in found:
-        if int8 and agreement.pictures == "random":
-            continue
-        kind, value, limit = (
-            ("mean", agreement.mean, INT8_AGREEMENT)
-            if int8
-            else ("lowest", agreement.lowest, AGREEMENT)
-        )
-        if not value >= limit:
-            mend = "export it without int8" if int8 else "choose another format"
-            return (
-                f"its embeddings of {agreement.count} {agreement.pictures} pictures differ from "
-                f"PyTorch's ({kind} cosine {value:.4f}, {limit} is asked for): {mend}"
-            )
-    return None
-
-
-def _verify(run: Run, model: ReIDModel, card: ModelCard, real: np.ndarray) -> list[Agreement]:
-    """Compare on random pictures and on real ones, the first of each alone in its batch."""
-    random = np.random.default_rng(0).integers(0, 256, (_RANDOM, *card.size, 3), np.uint8)
-    reference = TorchEngine(model, card, "cpu", plain=True)
-    found = []
-    for name, pictures in (("random", random), ("real", real)):
-        if len(pictures):
-            parts = (pictures[:1], pictures[1:])
-            written = np.concatenate([run(part) for part in parts if len(part)])
-            cosine = cosines(written, reference(pictures))
-            found.append(Agreement(name, len(pictures), float(cosine.min()), float(cosine.mean())))
-    return found
+def spread(total: int, count: int) -> list[int]:
+    """``count`` rows of ``total``, evenly from the first to the last; all if there are no more."""
+    return [i * total // count for i in range(count)] if count < total else list(range(total))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,18 @@ def card_path(weights: Path) -> Path:
     return weights.with_suffix(".json")
 
 
-def save_model(model: ReIDModel, card: ModelCard, path: Path) -> None:
-    """Write weights to ``path`` (``.safetensors``) and the card beside it, each atomically."""
+def save_model(
+    model: ReIDModel, card: ModelCard, path: Path, facts: Mapping[str, str] | None = None
+) -> None:
+    """Write weights to ``path`` (``.safetensors``) and the card beside it, each atomically.
+
+    ``facts`` are noted in the weights file's metadata, for people.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(card), indent=2) + "\n"  # fails before anything is replaced
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
+    save_file(tensors, partial, metadata={"format": "pt", **(facts or {})})
     partial.replace(path)
     write_atomically(card_path(path), text)
 
@@ -108,9 +114,48 @@ def parse_card(text: str, source: Path) -> ModelCard:
         for key in ("size", "mean", "std"):
             if key in content:
                 content[key] = tuple(content[key])
-        return ModelCard(**content)
+        card = ModelCard(**content)
+        wrong = next((key for key, good in _SOUND.items() if not good(getattr(card, key))), None)
+        if wrong is not None:
+            raise TypeError(f"its {wrong} is {getattr(card, wrong)!r}")
+        return card
     except (json.JSONDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{source} is no model card ({error}): export the model again") from error
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_colour(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 3
+        and all(type(part) in (int, float) for part in value)
+    )
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_SOUND: dict[str, Callable[[object], bool]] = {
+    "backbone": _is_word,
+    "num_classes": _is_count,
+    "size": _is_size,
+    "pooling": _is_word,
+    "neck": _is_word,
+    "last_stride": _is_count,
+    "mean": _is_colour,
+    "std": _is_colour,
+    "embedding": _is_word,
+    "training": lambda value: isinstance(value, dict),
+}
+"""What a card from a file must hold, that those who use it need not ask."""
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -15,9 +15,10 @@ from reid_dhm.errors import InputError
 from reid_dhm.inference import export
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.export import Agreement, export_model
+from reid_dhm.inference.export import export_model, spread
 from reid_dhm.inference.exported import ExportedModel, read_metadata
-from reid_dhm.inference.network import INPUT, OUTPUTS, installed
+from reid_dhm.inference.network import INPUT, OUTPUTS, installed, onnx_graph
+from reid_dhm.inference.verification import Agreement, find_fault, verify
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 
@@ -141,7 +142,7 @@ def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
     calibration = list(resnet.pictures)
     found = export_model(resnet.model, resnet.card, format, eighth, calibration=calibration)
     real = found[1]
-    assert (real.pictures, real.count) == ("real", 12)
+    assert (real.pictures, real.count) == ("calibration", 12)
     assert 0.99 <= real.mean < 0.99999
     weights = {"openvino": ".bin", "onnx": ".onnx"}[format]
     size = [path.with_suffix(weights).stat().st_size for path in (whole, eighth)]
@@ -154,7 +155,6 @@ def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
 
 @nncf
 def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
-    from reid_dhm.inference.network import onnx_graph
     from reid_dhm.inference.openvino_engine import read_graph
     from reid_dhm.inference.quantisation import quantise
 
@@ -188,7 +188,7 @@ def test_a_file_that_does_not_agree_is_removed(tmp_path, resnet, monkeypatch):
     def wrong(*_):
         return [Agreement("random", 16, 1.0, 1.0), Agreement("real", 3, 0.9989, 0.9999)]
 
-    monkeypatch.setattr(export, "_verify", wrong)
+    monkeypatch.setattr(export, "verify", wrong)
     path = tmp_path / "model.pt"
     with pytest.raises(InputError, match=r"model\.pt is not kept.*3 real.*0\.9989, 0\.999 is"):
         export_model(resnet.model, resnet.card, "torchscript", path)
@@ -199,18 +199,74 @@ def test_a_file_that_was_there_stays_when_the_new_one_fails(tmp_path, resnet, mo
     path = tmp_path / "model.pt"
     path.write_text("the old one")
     monkeypatch.setattr(
-        export, "_verify", lambda *_: [Agreement("random", 16, float("nan"), float("nan"))]
+        export, "verify", lambda *_: [Agreement("random", 16, float("nan"), float("nan"))]
     )
     with pytest.raises(InputError, match="is not kept"):
         export_model(resnet.model, resnet.card, "torchscript", path)
     assert path.read_text() == "the old one"
 
 
+def test_all_that_a_file_gives_is_compared(resnet):
+    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        rows = unit(resnet.expected[: len(pictures)])
+        wrong = rows.copy()
+        wrong[:, 0] += 0.5
+        return {"embeddings": unit(wrong), "raw": rows}
+
+    shown = {"real": resnet.pictures[:1]}
+    (found,) = verify(run, resnet.model, resnet.card, shown)
+    assert found.lowest < 0.95
+
+
+def test_embeddings_of_another_length_than_one_are_refused(resnet):
+    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        return {"embeddings": 1.01 * unit(resnet.expected[: len(pictures)])}
+
+    with pytest.raises(InputError, match=r"real pictures are no unit rows \(lengths 1\.0100"):
+        verify(run, resnet.model, resnet.card, {"real": resnet.pictures[:1]})
+
+
+def test_rows_are_taken_evenly():
+    assert spread(3, 20) == [0, 1, 2]
+    assert spread(10, 5) == [0, 2, 4, 6, 8]
+    assert spread(599, 300)[-1] == 597  # to the end, whatever the count
+    assert spread(4, 0) == []
+
+
+@onnx
+def test_normalisations_are_folded_into_convolutions_in_the_graph(case):
+    import onnx
+
+    nodes = onnx.load_from_string(onnx_graph(case.model, case.card)).graph.node
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    behind = [made_by.get(n.input[0]) for n in nodes if n.op_type == "BatchNormalization"]
+    assert "Conv" in made_by.values()
+    assert "Conv" not in behind
+
+
+def test_safetensors_say_where_they_come_from(tmp_path, resnet):
+    from safetensors import safe_open
+
+    card = replace(resnet.card, training={"data": ["msmt17"]})
+    path = tmp_path / "model.safetensors"
+    export_model(resnet.model, card, "safetensors", path)
+    with safe_open(path, "pt") as opened:
+        facts = opened.metadata()
+    assert (facts["training_set"], facts["version"]) == ("msmt17", f"reid-dhm {__version__}")
+
+
+def test_arrays_in_one_array_are_as_good_as_a_list(tmp_path, resnet):
+    found = export_model(
+        resnet.model, resnet.card, "torchscript", tmp_path / "a.pt", resnet.pictures
+    )
+    assert [one.count for one in found] == [16, 12]
+
+
 def test_int8_is_judged_on_real_pictures_by_their_mean():
     agreements = [Agreement("random", 16, 0.9, 0.95), Agreement("real", 64, 0.97, 0.991)]
-    assert export._fault(agreements, int8=True) is None
+    assert find_fault(agreements, int8=True) is None
     agreements[1] = Agreement("real", 64, 0.97, 0.989)
-    assert "mean cosine 0.9890, 0.99 is asked for" in export._fault(agreements, int8=True)
+    assert "mean cosine 0.9890, 0.99 is asked for" in find_fault(agreements, int8=True)
 
 
 @pytest.mark.parametrize(
