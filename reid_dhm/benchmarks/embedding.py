@@ -1,68 +1,77 @@
 """Embedding picture files beside torchreid's ``FeatureExtractor``, and beside the bare engine.
 
 All sides run the same network with the same weights on the same files in this process and take
-turns, so that whatever else the machine does falls on all of them. torchreid's extractor has its
-model replaced by our network in eager PyTorch, which computes what its own would; it is called with
-lists of as many paths as suit it best.
+turns, in another order every round, so that whatever else the machine does falls on all of them.
+torchreid's extractor has its model replaced by our network in eager PyTorch, which computes what
+its own would; it is called with lists of as many paths as suit it best.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
+import logging
+import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from itertools import cycle, islice
 
 import numpy as np
 import psutil
 import torch
-from torch import nn
 
+from reid_dhm.benchmarks.embedding_sides import (
+    in_memory,
+    make_network,
+    peer_alone,
+    seconds_of,
+    torchreid_extractor,
+)
 from reid_dhm.benchmarks.pipeline import wait_for
-from reid_dhm.inference.agreement import cosines
+from reid_dhm.benchmarks.sides import in_a_process
+from reid_dhm.errors import InputError
+from reid_dhm.inference.agreement import Engine, cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.network import EmbeddingNetwork, installed
-from reid_dhm.inference.openvino_engine import has_bf16
-from reid_dhm.inference.reading import read_batches
-from reid_dhm.inference.torch_engine import cpu_has_bf16, find_device, half_precision
+from reid_dhm.inference.engines import available
+from reid_dhm.inference.torch_engine import find_device
 from reid_dhm.models.branches import default_branches
-from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.models.torchreid import torchreid_module
+
+logger = logging.getLogger(__name__)
 
 BACKBONES = ("osnet_x0_25", "osnet_x1_0", "mobilenet_v2", "resnet50")
-_PEER_LISTS = (8, 32, 64)  # paths a call that torchreid is tried with
+_PEER_TURN = 256  # pictures, at least, that torchreid embeds in a turn: whole lists of each length
 _TRIAL = 64  # pictures of a warm-up
 
-Side = Callable[[int], object]  # embeds so many pictures
+Rates = tuple[float, ...]
+"""Pictures a second, one figure a round."""
 
 
 @dataclass(frozen=True)
 class EngineRates:
-    """Pictures a second of one engine, medians over the rounds.
+    """What one engine does.
 
     Attributes:
         engine: its name.
         precision: what it computes in.
         files: from files on disk to embeddings in memory.
-        memory: from resized pictures that are in memory already.
-        share: the first over the second, round by round.
+        bare: from batches of resized pictures in memory, by the engine alone.
         cosine: lowest to the peer's embeddings.
     """
 
     engine: str
     precision: str
-    files: float
-    memory: float
-    share: float
+    files: Rates
+    bare: Rates
     cosine: float
+
+    @property
+    def share(self) -> Rates:
+        """What of the engine's own rate is reached from files, round by round."""
+        return tuple(f / b for f, b in zip(self.files, self.bare, strict=True))
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,9 @@ class EmbeddingRates:
 
     Attributes:
         backbone: its name.
-        torchreid: pictures a second of ``FeatureExtractor``, median over the rounds.
+        torchreid: ``FeatureExtractor`` from files.
         peer_list: paths that it was given at once.
+        torchreid_alone: its best rate in a process of its own, before everything else.
         engines: ours.
         chosen: the engine and precision that ``auto`` takes on these pictures.
         deployed: seconds of an embedding by ``deploy()`` of the network trained with DHM's
@@ -80,11 +90,21 @@ class EmbeddingRates:
     """
 
     backbone: str
-    torchreid: float
+    torchreid: Rates
     peer_list: int
+    torchreid_alone: float
     engines: tuple[EngineRates, ...]
     chosen: tuple[str, str]
     deployed: float
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What takes turns: ``embed(count)`` embeds so many pictures."""
+
+    name: tuple[str, ...]
+    embed: Callable[[int], object]
+    count: int
 
 
 def compare_embedding(
@@ -92,59 +112,64 @@ def compare_embedding(
     paths: Sequence[str],
     size: tuple[int, int] = (256, 128),
     device: str = "auto",
-    rounds: int = 3,
+    rounds: int = 5,
     seconds: float = 3.0,
 ) -> EmbeddingRates:
     """Measure every engine that is there, and torchreid's extractor.
 
     Args:
-        backbone: a key of :data:`reid_dhm.models.providers.BACKBONES`; random weights.
-        paths: picture files.
+        backbone: a key of :data:`reid_dhm.models.providers.BACKBONES`; see
+            :func:`~reid_dhm.benchmarks.embedding_sides.make_network`.
+        paths: picture files, taken again and again.
         size: (height, width) of the network's input.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         rounds: turns of each side.
-        seconds: about how long a turn lasts, at most as long as all pictures take.
+        seconds: about how long a turn of ours lasts; torchreid embeds 256 pictures in one, or more
+            if it does them in less.
     """
-    torch.manual_seed(0)
-    card = ModelCard(backbone, num_classes=1, size=size, neck="none", last_stride=2)
-    model = card.build().eval()
     place = find_device(device)
-    peer, peer_list = _torchreid_extractor(model, card, place, paths)
-    expected = peer(paths[:_TRIAL])
-    embedders = [
-        Embedder((model, card), engine, str(place), normalize=False, precision=precision)
-        for engine, precision in _engines(place)
-    ]
-    decoded = _in_memory(paths, size)
-    sides = [_side(peer, paths)]
-    for embedder in embedders:
-        sides += [_side(embedder, paths), _side(embedder, decoded)]
-    agreement = [float(cosines(e(paths[:_TRIAL]), expected).min()) for e in embedders]
-    counts = [_pictures_in(side, seconds, len(paths), place) for side in sides]
-    rates = [
-        [_rate(side, count, place) for side, count in zip(sides, counts, strict=True)]
-        for _ in range(rounds)
-    ]
+    alone = in_a_process(peer_alone, backbone, list(paths[:_TRIAL]), size, str(place))
+    model, card = make_network(backbone, size, paths)
+    in_lists = torchreid_extractor(model, card, place)
 
-    def median(column: int) -> float:
-        return statistics.median(row[column] for row in rates)
+    def peer(pictures: Sequence[str]) -> np.ndarray:
+        return in_lists(pictures, alone["list"])
+
+    expected = peer(paths[:_TRIAL])
+    decoded = in_memory(paths, size)
+    sides = [_peer_side(peer, paths, alone["list"], seconds, place)]
+    agreement: dict[tuple[str, str], float] = {}
+    for engine, precision in available(place):
+        embedder = Embedder((model, card), engine, str(place), False, precision=precision)
+        try:
+            found = embedder(paths[:_TRIAL])
+        except InputError as error:
+            logger.warning("%s is left out: %s", backbone, error)
+            continue
+        agreement[engine, precision] = float(cosines(found, expected).min())
+        sides += _our_sides(embedder, paths, decoded, seconds, place)
+    rates: dict[tuple[str, ...], list[float]] = {side.name: [] for side in sides}
+    for number in range(rounds):
+        for side in random.Random(number).sample(sides, len(sides)):
+            spent = seconds_of(partial(side.embed, side.count), place)
+            rates[side.name].append(side.count / spent)
 
     auto = Embedder((model, card), device=str(place), normalize=False)
     auto(paths[:_TRIAL])
     return EmbeddingRates(
         backbone=backbone,
-        torchreid=median(0),
-        peer_list=peer_list,
+        torchreid=tuple(rates["torchreid",]),
+        peer_list=alone["list"],
+        torchreid_alone=alone["rate"],
         engines=tuple(
             EngineRates(
-                engine=embedder.engine,
-                precision=embedder.precision,
-                files=median(1 + 2 * i),
-                memory=median(2 + 2 * i),
-                share=statistics.median(row[1 + 2 * i] / row[2 + 2 * i] for row in rates),
-                cosine=agreement[i],
+                engine=engine,
+                precision=precision,
+                files=tuple(rates[engine, precision, "files"]),
+                bare=tuple(rates[engine, precision, "bare"]),
+                cosine=cosine,
             )
-            for i, embedder in enumerate(embedders)
+            for (engine, precision), cosine in agreement.items()
         ),
         chosen=(auto.engine, auto.precision),
         deployed=deployed_cost(backbone, size, place),
@@ -193,76 +218,56 @@ def memory_over(
     return found
 
 
-def _engines(device: torch.device) -> list[tuple[str, str]]:
-    """Engines and precisions that can run on the device."""
-    if device.type == "cuda":
-        return [("torch", "float32"), ("torch", half_precision(device))]
-    found = [("torch", "float32")]
-    if cpu_has_bf16():
-        found.append(("torch", "bf16"))
-    if installed("onnxruntime", "onnx"):
-        found.append(("onnxruntime", "float32"))
-    if installed("openvino", "onnx"):
-        found.append(("openvino", "float32"))
-        if has_bf16():
-            found.append(("openvino", "bf16"))
-    return found
+def _peer_side(
+    embed: Callable[[Sequence[str]], np.ndarray],
+    paths: Sequence[str],
+    length: int,
+    seconds: float,
+    device: torch.device,
+) -> _Side:
+    def run(count: int) -> None:
+        embed(list(islice(cycle(paths), count)))
+
+    count = max(_PEER_TURN, _pictures_in(run, seconds, device))
+    return _Side(("torchreid",), run, _whole(count, length))
 
 
-def _torchreid_extractor(
-    model: ReIDModel, card: ModelCard, device: torch.device, paths: Sequence[str]
-) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
-    """Their extractor around our network, and how many paths a call suit it best."""
-    extractor_class = torchreid_module("utils").FeatureExtractor
-    any_model = torchreid_module("models").build_model("osnet_x0_25", 1, pretrained=False)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        weights = Path(folder) / "any.pth"  # without a file it would download one
-        torch.save(any_model.state_dict(), weights)
-        extractor = extractor_class(
-            "osnet_x0_25", str(weights), card.size, device=str(device), verbose=False
-        )
-    network: nn.Module = EmbeddingNetwork(model.deploy(), card).eval()
-    extractor.model = network.to(device)
+def _our_sides(
+    embedder: Embedder,
+    paths: Sequence[str],
+    decoded: np.ndarray,
+    seconds: float,
+    device: torch.device,
+) -> list[_Side]:
+    """An engine from files, and the engine alone, on as many pictures."""
+    engine = embedder.network
 
-    def in_lists(pictures: Sequence[str], length: int) -> np.ndarray:
-        starts = range(0, len(pictures), length)
-        found = [extractor(list(pictures[i : i + length])).cpu().numpy() for i in starts]
-        return np.concatenate(found)
+    def from_files(count: int) -> None:
+        for _ in embedder.stream(islice(cycle(paths), count)):
+            pass
 
-    in_lists(paths[:8], 8)
-    seconds = {
-        length: _seconds(partial(in_lists, paths[:_TRIAL], length), device)
-        for length in _PEER_LISTS
-    }
-    best = min(seconds, key=lambda length: seconds[length])
-    return partial(in_lists, length=best), best
+    bare = partial(_run_bare, engine, decoded)
+    batches = engine.batch_size * engine.streams
+    count = _whole(_pictures_in(bare, seconds, device), batches)
+    name = (embedder.engine, embedder.precision)
+    return [_Side((*name, "files"), from_files, count), _Side((*name, "bare"), bare, count)]
 
 
-def _in_memory(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    (batch,) = read_batches(paths, len(paths), size)
-    for _, error in batch.faults:
-        raise error
-    return batch.pictures
+def _run_bare(engine: Engine, decoded: np.ndarray, count: int) -> None:
+    """``count`` pictures in ready batches, from as many threads as the engine takes."""
+    size = min(engine.batch_size, len(decoded))
+    ready = [decoded[i : i + size] for i in range(0, len(decoded) - size + 1, size)]
+    with ThreadPoolExecutor(engine.streams) as pool:
+        for _ in pool.map(engine, islice(cycle(ready), -(-count // size))):
+            pass
 
 
-def _side(embed: Callable[[Any], np.ndarray], pictures: Any) -> Side:
-    return lambda count: embed(pictures[:count])
+def _pictures_in(embed: Callable[[int], object], seconds: float, device: torch.device) -> int:
+    """How many pictures a side does in about so many seconds, going by a second trial."""
+    embed(_TRIAL)
+    return max(_TRIAL, int(_TRIAL * seconds / seconds_of(partial(embed, _TRIAL), device)))
 
 
-def _pictures_in(side: Side, seconds: float, most: int, device: torch.device) -> int:
-    """How many pictures a side does in about so many seconds."""
-    trial = min(_TRIAL, most)
-    spent = _seconds(lambda: side(trial), device)
-    return max(trial, min(most, int(trial * seconds / spent)))
-
-
-def _rate(side: Side, count: int, device: torch.device) -> float:
-    return count / _seconds(lambda: side(count), device)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    wait_for(device)
-    start = time.perf_counter()
-    work()
-    wait_for(device)
-    return time.perf_counter() - start
+def _whole(count: int, parts: int) -> int:
+    """The first multiple of ``parts`` that is no less."""
+    return -(-count // parts) * parts

@@ -45,8 +45,8 @@ def test_every_precision_is_evaluated_and_compared_with_pytorch(tmp_path: Path) 
 
 def test_the_figure_shows_every_precision(tmp_path: Path) -> None:
     figures = [
-        PrecisionFigures("float32", 0.52, 0.74, 700, 1, 1),
-        PrecisionFigures("int8", 0.51, 0.73, 1900, 0.97, 0.99),
+        PrecisionFigures("float32", 0.52, 0.74, 700, 690, 710, 1, 1),
+        PrecisionFigures("int8", 0.51, 0.73, 1900, 1890, 1910, 0.97, 0.99),
     ]
     drawn = draw_precisions(figures, "market1501")
     (axes,) = drawn.axes

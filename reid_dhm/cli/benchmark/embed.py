@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_format
+import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,8 @@ from reid_dhm.cli.options import DeviceOption, JsonOption, parse_size, write_jso
 if TYPE_CHECKING:
     from reid_dhm.benchmarks.embedding import EmbeddingRates
     from reid_dhm.benchmarks.precision import PrecisionFigures
+
+_WIDTH = 130  # of a table with ranges; a file or a pipe has no width of its own
 
 ImagesOption = Annotated[
     Path | None,
@@ -36,12 +40,21 @@ def embed(
     images: ImagesOption = None,
     pictures: CountOption = 2000,
     size: InputSizeOption = "256x128",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="About how long a turn lasts.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="About how long a turn of an engine lasts; torchreid embeds 256."
+        ),
+    ] = 3.0,
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
     """Picture files to embeddings: every engine beside torchreid's FeatureExtractor.
+
+    MobileNetV2 is the trained model of the package, others have random weights and the statistics
+    of activations. `alone` is the engine's own rate on batches in memory, `share` what of it is
+    reached from files, `cosine` the lowest to torchreid's embeddings. Ranges are over the rounds.
 
     With --json, what a file of an earlier run with the same settings holds is not measured again.
 
@@ -72,7 +85,7 @@ def embed(
 
 
 def memory(
-    backbone: Annotated[str, typer.Argument(help="Of random weights.")] = "osnet_x0_25",
+    backbone: Annotated[str, typer.Argument(help="As in embed.")] = "osnet_x0_25",
     images: ImagesOption = None,
     pictures: Annotated[int, typer.Option(min=1000, help="How many are embedded.")] = 100_000,
     size: InputSizeOption = "256x128",
@@ -87,13 +100,12 @@ def memory(
     Example: reid-dhm benchmark memory --pictures 100000
     """
     from reid_dhm.benchmarks.embedding import memory_over
+    from reid_dhm.benchmarks.embedding_sides import make_network
     from reid_dhm.inference.embedder import Embedder
-    from reid_dhm.models.card import ModelCard
 
-    card = ModelCard(backbone, num_classes=1, size=size, neck="none", last_stride=2)
-    embedder = Embedder((card.build().eval(), card), engine, device)
     with tempfile.TemporaryDirectory() as scratch:
         paths = _pictures(images, 2000, Path(scratch))
+        embedder = Embedder(make_network(backbone, size, paths), engine, device)
         found = memory_over(embedder, paths, pictures)
     tenth = next(held for done, held in found if done >= pictures / 10)
     peak = max(held for done, held in found if done >= pictures / 10)
@@ -112,7 +124,7 @@ def precision(
     checkpoint: Annotated[Path, typer.Option(help="A run folder, or a .safetensors.")],
     dataset: Annotated[str, typer.Option(help="Its name; training pictures calibrate int8.")],
     data_root: Annotated[Path, typer.Option(help="Where datasets lie.")] = Path("datasets"),
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it, as .svg, .png or .pdf.")
     ] = None,
@@ -151,7 +163,10 @@ def _earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
     """What a file of the same settings holds already."""
     if path is None or not path.is_file():
         return {}
-    content = json_format.loads(path.read_text())
+    try:
+        content = json_format.loads(path.read_text())
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no JSON ({error}): give another --json") from error
     if content.get("settings") != settings:
         raise typer.BadParameter(f"{path} was measured with other settings: give another --json")
     return dict(content["backbones"])
@@ -163,25 +178,34 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
 
     title = f"{rates.backbone}, {size[0]}x{size[1]}, pictures a second"
     table = Table(title=title, title_justify="left")
-    for column in ("", "from files", "times torchreid's", "in memory", "share", "cosine"):
+    for column in ("", "from files", "times torchreid's", "alone", "share", "cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in rates.engines:
         mark = " *" if (one.engine, one.precision) == rates.chosen else ""
         table.add_row(
             f"{one.engine}, {one.precision}{mark}",
-            f"{one.files:.1f}",
-            f"{one.files / rates.torchreid:.2f}",
-            f"{one.memory:.1f}",
-            f"{one.share:.1%}",
+            _spread(one.files, "{:.1f}"),
+            _spread([f / p for f, p in zip(one.files, rates.torchreid, strict=True)], "{:.2f}"),
+            _spread(one.bare, "{:.1f}"),
+            _spread(one.share, "{:.1%}"),
             f"{one.cosine:.6f}",
         )
-    table.add_row(f"torchreid, lists of {rates.peer_list}", f"{rates.torchreid:.1f}", "1.00")
-    console = Console(soft_wrap=True)
+    table.add_row(
+        f"torchreid, lists of {rates.peer_list}", _spread(rates.torchreid, "{:.1f}"), "1.00"
+    )
+    console = Console(width=_WIDTH, soft_wrap=True)
     console.print(table)
     console.print(
-        f"* what auto takes; deploy() after DHM takes {rates.deployed:.3f} times the time of the "
-        "network never branched"
+        f"* what auto takes; torchreid in a process of its own: {rates.torchreid_alone:.1f} at "
+        f"best; deploy() after DHM takes {rates.deployed:.3f} times the time of the network never "
+        "branched"
     )
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """The median, and the lowest and highest."""
+    low, high = form.format(min(values)), form.format(max(values))
+    return f"{form.format(statistics.median(values))} ({low}-{high})"
 
 
 def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
@@ -196,8 +220,8 @@ def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
             one.precision,
             f"{one.mean_ap:.2%}",
             f"{one.rank1:.2%}",
-            f"{one.rate:.0f}",
+            f"{one.rate:.0f} ({one.slowest:.0f}-{one.fastest:.0f})",
             f"{one.lowest:.5f}",
             f"{one.mean:.5f}",
         )
-    Console(soft_wrap=True).print(table)
+    Console(width=_WIDTH, soft_wrap=True).print(table)
