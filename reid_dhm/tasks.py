@@ -67,6 +67,7 @@ def _reid(config: Config) -> Task:
                 model,
                 card,
                 device=str(device),
+                precision="float32",  # the best weights must not depend on what rounds here
                 normalize=test.metric == "cosine",
                 flip=test.flip,
             )
