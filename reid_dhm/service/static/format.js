@@ -64,9 +64,9 @@ export const likeness = (hit) => hit.similarity.toFixed(3);
 /** A probability in per cent, without claiming certainty. */
 export function chance(probability) {
   const percent = probability * 100;
-  if (percent > 99.5) return "over 99 %";
-  if (percent < 0.5) return "under 1 %";
-  return `${Math.round(percent)} %`;
+  if (percent > 99.5) return "over 99\u00a0%";
+  if (percent < 0.5) return "under 1\u00a0%";
+  return `${Math.round(percent)}\u00a0%`;
 }
 
 /** One hit in words, for those who hear it. */

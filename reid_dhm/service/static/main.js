@@ -88,9 +88,9 @@ function showNobody(why) {
 function showHits(recall) {
   $("heading").textContent = count(hits.length, "hit");
   const there = Object.keys(filters.conditions()).length ? " there and then" : "";
-  const missing = recall === null ? "" : `; this index finds ${(recall * 100).toFixed(1)} % of the nearest`;
+  const missing = recall === null ? "" : `; this index finds ${(recall * 100).toFixed(1)}\u00a0% of the nearest`;
   const assumed = hits.some((hit) => hit.probability !== null)
-    ? `; “same person” supposes a chance of ${Math.round(gallery.prior * 100)} % before looking`
+    ? `; “same person” assumes ${Math.round(gallery.prior * 100)}\u00a0% before looking`
     : "";
   $("about").textContent = `best first${there}${missing}${assumed}`;
   $("more").hidden = true;
