@@ -116,10 +116,12 @@ def index_video(
     from reid_dhm.gallery.sources import open_source
     from reid_dhm.gallery.store import Gallery
     from reid_dhm.gallery.tracklets import TrackSettings
+    from reid_dhm.gallery.writing import check_camera_name
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
+    check_camera_name(camera)
     tracks = TrackSettings(tracker=tracker, activation=track_confidence)
     options = Options(stride, begin, end, tracks)
     moment = None if start is None else wall_clock(start)

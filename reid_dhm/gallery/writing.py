@@ -76,7 +76,7 @@ class VideoWriter:
             InputError: the camera's name is none, or the video is there under another camera,
                 another start time or with other settings.
         """
-        _check_name(camera)
+        check_camera_name(camera)
         start = None if video.start_time is None else video.start_time.timestamp()
         shift = video.start_time.utcoffset() if video.start_time is not None else None
         settings = json.dumps(dict(video.settings), sort_keys=True)
@@ -199,7 +199,12 @@ class VideoWriter:
         )
 
 
-def _check_name(camera: str) -> None:
+def check_camera_name(camera: str) -> None:
+    """Refuse a camera's name that cannot be shown or asked for; call it before long work.
+
+    Raises:
+        InputError: it is empty, too long, or holds what cannot be printed.
+    """
     if (
         not 1 <= len(camera) <= _LONGEST_NAME
         or camera != camera.strip()

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from datetime import timedelta
 
 import cv2
 import numpy as np
@@ -187,11 +188,14 @@ def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
         assert deleted not in remaining
 
 
-def stopped(gallery, clips, index, frames: int = 60) -> None:
-    """Index a clip that comes to no end."""
-    source = unplug_after(open_source(str(clips[0].path)), frames)
+EIGHT = wall_clock("2026-03-01T08:00:00+01:00")
+
+
+def stopped(gallery, clips, index, start=None) -> None:
+    """Index a clip that comes to no end after six seconds."""
+    source = unplug_after(open_source(str(clips[0].path)), 60)
     with pytest.raises(Unplugged):
-        index(gallery, clips[0].path, source=source, chunk=4)
+        index(gallery, clips[0].path, source=source, chunk=4, start=start)
 
 
 def pending(gallery) -> list[tuple[int, float]]:
@@ -230,10 +234,12 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
     assert pending(gallery) == kept
 
 
-def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index):
-    stopped(gallery, clips, index)  # at 6 s, when one person is there from 2.8 s, one from 4.5 s
-    editing.delete(gallery, Where(before=4.0))
-    index(gallery, clips[0].path, chunk=4)
+@pytest.mark.parametrize("before", [4.0, EIGHT + timedelta(seconds=4)])
+def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index, before):
+    # One person is there from 2.8 s, one from 4.5 s.
+    stopped(gallery, clips, index, EIGHT)
+    editing.delete(gallery, Where(before=before))
+    index(gallery, clips[0].path, chunk=4, start=EIGHT)
     (found,) = gallery.tracklets()
     assert found.start > 4
     assert list(problems(gallery)) == []
