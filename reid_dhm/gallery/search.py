@@ -19,6 +19,7 @@ from reid_dhm.gallery.records import Tracklet, TrackletId, Where
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.vectors import Filter
 from reid_dhm.retrieval.thresholds import Thresholds
+from reid_dhm.retrieval.verification import Calibration
 
 # Weights of Rocchio's rule. With the package's model on Market-1501 (tracklets of four pictures of
 # 120 people), telling right from wrong among five hits raised the mAP of all others from 0.59 to
@@ -33,7 +34,8 @@ class Hit:
     Attributes:
         tracklet: where and when.
         similarity: cosine between the query and the tracklet's mean, -1 to 1.
-        probability: that both show one person, by the model's calibration; None without one.
+        probability: that both show one person, by the model's calibration and supposing that one
+            of the gallery's tracklets does; None without a calibration.
     """
 
     tracklet: Tracklet
@@ -241,19 +243,33 @@ class Searcher:
         if min_similarity is not None:
             found &= similarities >= min_similarity
         similarity = dict(zip(keys[found].tolist(), similarities[found].tolist(), strict=True))
-        return [
-            self._hit(tracklet, similarity[tracklet.key])
-            for tracklet in self.gallery.tracklets_by_key(similarity)
-        ]
+        calibration = self._calibration()
+        hits = []
+        for tracklet in self.gallery.tracklets_by_key(similarity):
+            # What is stored is a unit vector to float16's precision only.
+            cosine = min(1.0, max(-1.0, similarity[tracklet.key]))
+            probability = None if calibration is None else float(calibration.probability(cosine))
+            hits.append(Hit(tracklet, cosine, probability))
+        return hits
 
-    def _hit(self, tracklet: Tracklet, similarity: float) -> Hit:
-        calibration = None if self._thresholds is None else self._thresholds.calibration
-        probability = None if calibration is None else float(calibration.probability(similarity))
-        # What is stored is a unit vector to float16's precision only.
-        return Hit(tracklet, min(1.0, max(-1.0, similarity)), probability)
+    def _calibration(self) -> Calibration | None:
+        """The model's, for a gallery of this size; None without one."""
+        if self._thresholds is None:
+            return None
+        chance = prior_of_a_hit(len(self.index.opened(self.gallery)))
+        return self._thresholds.calibration.with_prior(chance)
 
 
 _BOUNDS = ("after", "before")
+
+
+def prior_of_a_hit(num_tracklets: int) -> float:
+    """How likely a tracklet shows the person before anything is compared.
+
+    As if one of the gallery's tracklets did: the more there are, the more of them look alike by
+    chance, so the same similarity says less.
+    """
+    return 1 / (1 + num_tracklets)
 
 
 def _best_of_each_person(hits: Sequence[Hit]) -> list[Hit]:

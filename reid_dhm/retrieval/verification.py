@@ -211,6 +211,17 @@ class Calibration:
         """Probability that a pair of each score shows one person, of the shape of ``scores``."""
         return expit(self.slope * np.asarray(scores, dtype=np.float64) + self.intercept)
 
+    def with_prior(self, prior: float) -> Calibration:
+        """The same evidence, where one person is likelier or less likely beforehand (Bayes' rule).
+
+        Args:
+            prior: probability of one person before the score is known, between 0 and 1, both
+                excluded.
+        """
+        return Calibration(
+            self.slope, self.intercept + float(logit(prior) - logit(self.prior)), prior
+        )
+
 
 def pair_scores(
     query: EmbeddingSet,

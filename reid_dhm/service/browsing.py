@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Tracklet, Video, Where
+from reid_dhm.gallery.search import prior_of_a_hit
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.service.frames import encode
 from reid_dhm.service.moments import moment_of
@@ -55,11 +56,11 @@ def gallery(service: ServiceDep) -> GalleryModel:
     with service.gallery() as opened:
         videos = opened.videos()
         lengths = [video.position / video.fps for video in videos]
-        calibration = service.thresholds.calibration if service.thresholds else None
+        tracklets = opened.count()
         timed = [(v.start_time, s) for v, s in zip(videos, lengths, strict=True) if v.start_time]
         return GalleryModel(
             name=service.name,
-            tracklets=opened.count(),
+            tracklets=tracklets,
             cameras=len(opened.cameras()),
             videos=len(videos),
             start_time=min((start for start, _ in timed), default=None),
@@ -69,7 +70,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
             detects=service.detector is not None,
-            prior=calibration.prior if calibration else None,
+            prior=prior_of_a_hit(tracklets) if service.thresholds else None,
         )
 
 

@@ -203,10 +203,10 @@ class TestProbability:
         }
         return Thresholds(**{**facts, **changed})
 
-    def test_is_the_calibration_s(self, shared):
+    def test_is_the_calibration_s_where_one_of_all_tracklets_is_right(self, shared):
         for hit in Searcher(shared, thresholds=self.thresholds()).search(vectors(1, 5), 5):
-            expected = 1 / (1 + np.exp(-(9 * hit.similarity - 4)))
-            assert hit.probability == pytest.approx(expected)
+            odds = np.exp(9 * hit.similarity - 4) / shared.count()
+            assert hit.probability == pytest.approx(odds / (1 + odds))
 
     @pytest.mark.parametrize(
         ("changed", "message"),

@@ -140,7 +140,9 @@ class TestFinding:
             *("--thresholds", path, "--json", found),
         )
         (hit,) = json.loads(found.read_text())
-        expected = 1 / (1 + np.exp(-(9 * hit["similarity"] - 4)))
+        with Gallery(folder) as gallery:
+            odds = np.exp(9 * hit["similarity"] - 4) / gallery.count()
+        expected = odds / (1 + odds)
         assert hit["probability"] == pytest.approx(expected)
         assert f"{expected:.1%}" in outcome.out
 

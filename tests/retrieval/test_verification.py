@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval import EmbeddingSet, PairScores, pair_scores, pairs, verification
+from reid_dhm.retrieval.verification import Calibration
 
 
 def all_scores(query, gallery, metric):
@@ -210,6 +211,17 @@ def test_calibration_recovers_the_probability_of_two_normal_distributions(prior)
     assert found.slope == pytest.approx((high - low) / spread**2, rel=0.03)
     assert found.prior == prior
     assert scores.calibration_error(found) < 0.005
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.01, 1e-6])
+def test_another_prior_multiplies_the_odds_by_as_much(prior):
+    before = Calibration(slope=7.0, intercept=-2.0, prior=0.2)
+    after = before.with_prior(prior)
+    scores = np.linspace(-1, 1, 9)
+    odds = before.probability(scores) / (1 - before.probability(scores))
+    odds *= (prior / (1 - prior)) / (0.2 / 0.8)
+    np.testing.assert_allclose(after.probability(scores), odds / (1 + odds))
+    assert (after.slope, after.prior) == (7.0, prior)
 
 
 def test_calibration_is_logistic_regression_with_both_kinds_reweighted():

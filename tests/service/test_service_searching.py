@@ -91,14 +91,15 @@ def test_a_detector_of_movement_cannot_serve(connect, detector):
 
 
 def test_thresholds_give_match_probabilities(connect, site, anna):
-    # Even odds at 0.5, and e² to one at 0.7.
+    # As often as not at 0.5 where one of two is right; one of all that there are is.
     calibration = Calibration(slope=10.0, intercept=-5.0, prior=0.5)
     figures = {"num_same": 1, "num_different": 1, "operating_points": ()}
     thresholds = Thresholds("cosine", "made up", None, calibration=calibration, **figures)
     client = connect(thresholds=thresholds)
-    assert client.get("/api/gallery").json()["prior"] == 0.5
+    told = client.get("/api/gallery").json()
+    assert told["prior"] == pytest.approx(1 / (1 + told["tracklets"]))
     for hit in by_picture(client, anna).json()["hits"]:
-        odds = math.exp(10 * hit["similarity"] - 5)
+        odds = math.exp(10 * hit["similarity"] - 5) / told["tracklets"]
         assert hit["probability"] == pytest.approx(odds / (1 + odds))
 
 
