@@ -98,7 +98,8 @@ def _open_foreign(
         raise InputError(f"neck is {neck!r}, but {path} holds a backbone alone: use none")
     # Nothing reads a classifier after training, so its size is of no matter.
     card = ModelCard(backbone, num_classes=1, size=size, neck="none", last_stride=2)
-    return card.build(weights=str(path)).eval(), card
+    # Of a file "imagenet", the name alone would be a word for what is to be downloaded.
+    return card.build(weights=str(path.absolute())).eval(), card
 
 
 def what_embeds(model: ReIDModel | ExportedModel, card: ModelCard) -> ReIDModel | ExportedModel:

@@ -6,6 +6,7 @@ Their backbone is torchvision's but for its first pooling, see
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import BACKBONES
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.weights import load_weights
+
+logger = logging.getLogger(__name__)
 
 RGB = tuple[float, float, float]
 
@@ -78,6 +81,12 @@ def build_model(
     if neck == "bnneck" and not bn:
         raise InputError(f"neck is bnneck, but {path} holds no neck: use none")
 
+    if _EXPONENT not in tensors:
+        logger.warning(
+            "%s does not say how it pools: it is taken for the average; with other pooling its "
+            "embeddings would be wrong",
+            path,
+        )
     provider = BACKBONES[name]
     resnet = provider.create()
     inside = {

@@ -70,6 +70,7 @@ def test_corrupt_picture_stops_and_leaves_no_file(run, crops, trained_run, tmp_p
     assert outcome.code == 1
     assert outcome.err.startswith("error: ")
     assert "bad.jpg" in outcome.err
+    assert "--on-error skip leaves it out and goes on" in outcome.err
     assert not output.exists()
 
 

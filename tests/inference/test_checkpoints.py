@@ -160,3 +160,15 @@ def test_fingerprint_is_of_what_embeds_and_of_nothing_else():
     assert fingerprint(model, branched) == same
     model.head.neck.running_mean[0] += 1e-3
     assert fingerprint(model, branched) != same
+
+
+def test_a_damaged_archive_is_one_line(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")  # the last entry of the archive's directory
+    content[directory : directory + 4] = b"\0\0\0\0"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"weights\.pth cannot be read as weights") as refusal:
+        open_checkpoint(path, "osnet_x0_25", (256, 128))
+    assert "\n" not in str(refusal.value)

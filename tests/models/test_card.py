@@ -128,6 +128,28 @@ def test_malformed_cards_are_refused(saved, content):
         read_card(saved)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"num_classes": "5"},
+        {"mean": [0.5]},
+        {"std": ["a", "b", "c"]},
+        {"training": "x"},
+        {"backbone": ["a"]},
+        {"size": [64.5, 32]},
+        {"size": [0, 32]},
+        {"last_stride": True},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused_by_name(saved, field):
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), **field}))
+    with pytest.raises(
+        InputError, match=rf"model.json is no model card \(its {next(iter(field))} "
+    ):
+        read_card(saved)
+
+
 def test_a_card_of_an_unknown_backbone_is_refused(saved):
     saved.write_text('{"backbone": "vgg16", "num_classes": 5}')
     with pytest.raises(InputError, match=r"vgg16"):
