@@ -90,7 +90,7 @@ function showHits(recall) {
   const there = Object.keys(filters.conditions()).length ? " there and then" : "";
   const missing = recall === null ? "" : `; this index finds ${(recall * 100).toFixed(1)}\u00a0% of the nearest`;
   const assumed = hits.some((hit) => hit.probability !== null)
-    ? "; “same person” supposes that one appearance of all is right"
+    ? "; “same person” supposes that one of all appearances is right"
     : "";
   $("about").textContent = `best first${there}${missing}${assumed}`;
   $("more").hidden = true;
