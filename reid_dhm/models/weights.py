@@ -24,7 +24,7 @@ _NUMPY_GLOBALS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
-    *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
+    *{type(np.dtype(kind)) for kind in ("?", "f2", "f4", "f8", "i2", "i4", "i8")},
 ]
 
 _SAME_ARCHITECTURE = "pass weights of the same architecture"

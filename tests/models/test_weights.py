@@ -58,7 +58,9 @@ def test_state_dicts_of_every_kind_are_read(tmp_path, trained, suffix, prefix):
 
 @pytest.mark.parametrize("key", ["state_dict", "model"])
 @pytest.mark.parametrize("new_format", [True, False])
-@pytest.mark.parametrize("rank1", [np.float32(0.5), np.float64(0.5), 0.5])
+@pytest.mark.parametrize(
+    "rank1", [np.float16(0.5), np.float64(0.5), np.bool_(True), np.int16(1), 0.5]
+)
 def test_checkpoints_as_torchreid_writes_them_are_read(tmp_path, trained, key, new_format, rank1):
     file = tmp_path / "model.pth.tar-60"
     wrapped = OrderedDict((f"module.{name}", value) for name, value in trained.items())
