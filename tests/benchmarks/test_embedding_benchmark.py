@@ -137,3 +137,10 @@ def test_all_four_networks_are_measured_by_default(measured: list[str]) -> None:
     call("embed")
     assert measured == ["osnet_x0_25", "osnet_x1_0", "mobilenet_v2", "resnet50"]
     assert isinstance(benchmark, typer.Typer)
+
+
+def test_a_damaged_file_of_figures_is_named(measured: list[str], tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    figures.write_text("{")
+    assert "is no JSON" in call("embed", "osnet_x0_25", "--json", figures)
+    assert measured == []
