@@ -35,9 +35,9 @@ def embed(
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"],
         typer.Option(
-            help="What runs the network; auto is the first of OpenVINO, ONNX Runtime and PyTorch "
-            "(on a GPU, of PyTorch and ONNX Runtime) that is installed and whose first pictures "
-            "agree with PyTorch in float32. An exported file runs on the CPU."
+            help="What runs the network; auto is the first of OpenVINO in bf16, ONNX Runtime, "
+            "OpenVINO and PyTorch (on a GPU, of PyTorch and ONNX Runtime) that is installed and "
+            "whose first pictures agree with PyTorch in float32. An exported file runs on the CPU.",
         ),
     ] = "auto",
     device: DeviceOption = "auto",

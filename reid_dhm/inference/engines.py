@@ -28,8 +28,8 @@ PRECISIONS = ("auto", "float32", "bf16", "fp16")
 ORDER = {
     "cpu": (
         ("openvino", "bf16"),
-        ("openvino", "float32"),
         ("onnxruntime", "float32"),
+        ("openvino", "float32"),
         ("torch", "bf16"),
         ("torch", "float32"),
     ),

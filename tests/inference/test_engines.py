@@ -81,7 +81,11 @@ def test_auto_agrees_whatever_it_takes(case):
 
 
 @openvino
-def test_auto_is_openvino_where_it_is_installed(resnet):
+def test_auto_follows_its_order(resnet, uninstall):
+    if HAS_ONNXRUNTIME:
+        made = build_engine("auto", resnet.model, resnet.card, "cpu", "float32")
+        assert made.name == "onnxruntime"
+    uninstall("onnxruntime")
     assert build_engine("auto", resnet.model, resnet.card, "cpu", "float32").name == "openvino"
 
 
