@@ -28,7 +28,6 @@ from reid_dhm.cli.querying import (
     BoxOption,
     CheckpointOption,
     QueryOption,
-    calibration,
     embed_queries,
     open_embedder,
     parse_boxes,
@@ -93,6 +92,7 @@ def delete(
     if bool(query or like) != (min_similarity is not None):
         raise typer.BadParameter("--query or --like, and --min-similarity, need each other")
 
+    from reid_dhm.gallery.match_thresholds import open_thresholds
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search import Searcher
     from reid_dhm.gallery.store import Gallery
@@ -113,7 +113,8 @@ def delete(
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
             detail |= {"min_similarity": min_similarity, **as_words(where)}
-            searcher = Searcher(store, thresholds=calibration(store, checkpoint, None))
+            calibrated = open_thresholds(store.fingerprint or "", checkpoint)
+            searcher = Searcher(store, thresholds=calibrated)
             hits = _alike(searcher, vectors, likes, where, min_similarity)
             count = _delete_hits(store, hits, where, detail, yes)
     if count is not None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
     from reid_dhm.gallery.store import Gallery
     from reid_dhm.inference.embedder import Embedder
-    from reid_dhm.retrieval.thresholds import Thresholds
 
 WHO = "Who is searched for"
 
@@ -96,24 +95,6 @@ def open_embedder(store: Gallery, checkpoint: Path | None, device: str, **others
     embedder = Embedder(opened, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
-
-
-def calibration(store: Gallery, checkpoint: Path | None, file: Path | None) -> Thresholds | None:
-    """What turns similarities into match probabilities: the named file, or the model's own.
-
-    Raises:
-        InputError: a named file that does not fit the gallery's model.
-    """
-    from reid_dhm.gallery.match_thresholds import open_thresholds
-    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
-    from reid_dhm.retrieval.thresholds import read_thresholds
-
-    owner = store.fingerprint or ""
-    if checkpoint is not None or file is not None:
-        return open_thresholds(owner, checkpoint, file)
-    own = read_thresholds(DEFAULT_CHECKPOINT.with_suffix(".thresholds.json"))
-    # Nobody said that the gallery is of the package's own model, so no word if it is not.
-    return own if own.model == owner else None
 
 
 def embed_queries(

@@ -33,7 +33,6 @@ from reid_dhm.cli.querying import (
     DetectorOption,
     IndexOption,
     QueryOption,
-    calibration,
     embed_queries,
     open_embedder,
     parse_boxes,
@@ -125,6 +124,7 @@ def search(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.gallery import audit
     from reid_dhm.gallery.annotation import check_video_name
+    from reid_dhm.gallery.match_thresholds import open_thresholds
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search import Searcher
     from reid_dhm.gallery.search_output import annotate_video, as_json, write_crops
@@ -147,7 +147,8 @@ def search(
             embedder = open_embedder(store, checkpoint, device, **others)
             asked.pictures, vectors = embed_queries(embedder, query, boxes, detector)
             asked.names = [str(path) for path in query]
-        searcher = Searcher(store, index, calibration(store, checkpoint, thresholds))
+        calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
+        searcher = Searcher(store, index, calibrated)
         if vectors is None or right or wrong:
             vectors = searcher.refined(vectors, right, wrong)
         hits = searcher.search(

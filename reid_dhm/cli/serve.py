@@ -70,7 +70,6 @@ def serve(
     from reid_dhm.gallery.detection import build_detector
     from reid_dhm.gallery.match_thresholds import open_thresholds
     from reid_dhm.gallery.store import Gallery
-    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.service.access import is_loopback, read_tokens
     from reid_dhm.service.app import create_app
     from reid_dhm.service.service import Service
@@ -83,8 +82,7 @@ def serve(
     check_address(host, tokens, allow_host or ())
     with Gallery(gallery) as store:
         embedder = open_embedder(store, checkpoint, device, backbone=backbone, size=size, neck=neck)
-    beside = checkpoint or DEFAULT_CHECKPOINT
-    calibration = open_thresholds(embedder.fingerprint, beside, thresholds)
+    calibration = open_thresholds(embedder.fingerprint, checkpoint, thresholds)
     finder = build_detector(detector) if detector is not None else None
     service = Service.open(gallery, embedder, tokens, calibration, finder, index)
     bound = listen(host, port)

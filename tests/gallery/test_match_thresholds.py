@@ -2,21 +2,12 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.match_thresholds import open_thresholds
-from reid_dhm.inference.default import DEFAULT_CHECKPOINT
-from reid_dhm.inference.embedder import Embedder
 from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
 from reid_dhm.retrieval.verification import Calibration
 
 
 def made_up(model: str | None = "beef", metric: str = "cosine") -> Thresholds:
     return Thresholds(metric, "made up", model, 10, 10, (), Calibration(9.0, -4.0, 0.5))
-
-
-def test_the_package_s_model_has_its_own():
-    model = Embedder(DEFAULT_CHECKPOINT, precision="float32").fingerprint
-    thresholds = open_thresholds(model, DEFAULT_CHECKPOINT)
-    assert thresholds is not None
-    assert thresholds.model == model  # not taken at anybody's word
 
 
 class TestOpenThresholds:

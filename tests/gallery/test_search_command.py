@@ -14,7 +14,6 @@ import torch
 from reid_dhm.cli import main
 from reid_dhm.gallery import audit
 from reid_dhm.gallery.store import Gallery
-from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
@@ -146,20 +145,7 @@ class TestFinding:
         assert hit["probability"] == pytest.approx(expected)
         assert f"{expected:.1%}" in outcome.out
 
-    def test_a_gallery_of_the_package_s_model_has_probabilities_by_default(
-        self, run, film, keep_film, tmp_path
-    ):
-        embedder = Embedder(DEFAULT_CHECKPOINT, precision="float32")
-        with Gallery(tmp_path / "own", create=True) as gallery:
-            keep_film(gallery, embedder, embedder.fingerprint)
-            red = gallery.tracklets()[0].id
-        found = tmp_path / "found.json"
-        outcome = run("--gallery", tmp_path / "own", "--tracklet", red, "--json", found)
-        (hit,) = json.loads(found.read_text())
-        assert 0 < hit["probability"] < 1
-        assert outcome.err == ""
-
-    def test_another_model_s_gallery_has_none_and_no_word_of_it(self, run, folder, ids, tmp_path):
+    def test_without_thresholds_there_are_none_and_no_word_of_it(self, run, folder, ids, tmp_path):
         found = tmp_path / "found.json"
         outcome = run("--gallery", folder, "--tracklet", ids["red"], "--json", found)
         assert (json.loads(found.read_text())[0]["probability"], outcome.err) == (None, "")
