@@ -51,7 +51,7 @@ def run_demo(
     untrained = evaluate_dataset(_untrained(config, dataset), dataset)
     say(f"Training {config.model.backbone} with {config.method}")
     run_experiment(config, progress, report)
-    trained = evaluate_dataset(Embedder(config.output), dataset)
+    trained = evaluate_dataset(Embedder(config.output, precision="float32"), dataset)
     results = {"untrained": untrained, "colour_histogram": histogram, "trained": trained}
     summary = {
         **{name: result.mAP for name, result in results.items()},

@@ -19,6 +19,7 @@ from reid_dhm.cli.options import (
     DatasetOption,
     DatasetOptionsOption,
     DeviceOption,
+    ExactPrecisionOption,
     FlipOption,
     JsonOption,
     K1Option,
@@ -27,7 +28,6 @@ from reid_dhm.cli.options import (
     MetricOption,
     MultiQueryOption,
     NeckOption,
-    PrecisionOption,
     QueryExpansionOption,
     ReportOption,
     RerankOption,
@@ -77,7 +77,7 @@ def compare(
     alpha: AlphaOption = None,
     flip: FlipOption = False,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
+    precision: ExactPrecisionOption = None,
     report: ReportOption = None,
     top_k: TopKOption = 10,
     json: JsonOption = None,
@@ -110,7 +110,7 @@ def compare(
         top_k=top_k,
         device=device,
     )
-    options = ModelOptions(flip, device, precision, backbone, size, neck)
+    options = ModelOptions(flip, device, precision or "float32", backbone, size, neck)
     data = (dataset, data_root, dataset_option or ())
     compare_models(models, data, options, settings, report, json)
 

@@ -22,6 +22,7 @@ from reid_dhm.cli.options import (
     DatasetOption,
     DatasetOptionsOption,
     DeviceOption,
+    ExactPrecisionOption,
     FlipOption,
     JsonOption,
     K1Option,
@@ -30,7 +31,6 @@ from reid_dhm.cli.options import (
     MetricOption,
     MultiQueryOption,
     NeckOption,
-    PrecisionOption,
     QueryExpansionOption,
     ReportOption,
     RerankOption,
@@ -111,7 +111,7 @@ def evaluate(
     alpha: AlphaOption = None,
     flip: FlipOption = False,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
+    precision: ExactPrecisionOption = None,
     save_embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -170,13 +170,13 @@ def evaluate(
         top_k=top_k,
         device=device,
     )
-    options = ModelOptions(flip, device, precision, backbone, size, neck)
+    options = ModelOptions(flip, device, precision or "float32", backbone, size, neck)
     of_data = {
         "--dataset": dataset,
         "--data-root": data_root,
         "--dataset-option": dataset_option or None,
         "--flip": flip or None,
-        "--precision": precision if precision != "auto" else None,
+        "--precision": precision,
         "--backbone": backbone,
         "--size": size,
         "--neck": neck,

@@ -58,6 +58,15 @@ PrecisionOption = Annotated[
         "float32), or one of them; float32 is without TF32.",
     ),
 ]
+ExactPrecisionOption = Annotated[
+    Literal["auto", "float32", "bf16", "fp16"] | None,
+    typer.Option(
+        "--precision",
+        show_default="float32",
+        help="16 bits are quicker and move figures by tenths of a point; auto takes them where the "
+        "first pictures agree with float32.",
+    ),
+]
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="Average each embedding with the mirrored picture's.")
 ]

@@ -57,7 +57,7 @@ class ModelOptions:
 
     flip: bool = False
     device: str = "auto"
-    precision: str = "auto"
+    precision: str = "float32"
     backbone: str | None = None
     size: tuple[int, int] | None = None
     neck: str | None = None
