@@ -76,6 +76,8 @@ def embed(
     from reid_dhm.inference.embedder import Embedder
     from reid_dhm.retrieval.embeddings import write_embeddings
 
+    if json == output:
+        raise typer.BadParameter(f"{json} is --output as well: give --json another name")
     paths = pictures_below(images)
     opened = open_checkpoint(checkpoint, backbone, size, neck)
     embedder = Embedder(

@@ -65,6 +65,8 @@ def export(
     """
     if int8 != (calibration is not None):
         raise typer.BadParameter("--int8 and --calibration DIR go together: give both or neither")
+    if format == "safetensors" and json == output.with_suffix(".json"):
+        raise typer.BadParameter(f"{json} will be the card of {output}: give --json another name")
     from reid_dhm.cli.embed import pictures_below
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.export import CALIBRATION, VERIFICATION, export_model

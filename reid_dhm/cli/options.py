@@ -213,9 +213,26 @@ TopKOption = Annotated[
     int,
     typer.Option("--top-k", rich_help_panel=REPORT, min=1, help="Answers shown for a query."),
 ]
+
+
+def _check_json(path: Path | None) -> Path | None:
+    """Refuse the place of a model's card, which figures would destroy."""
+    if path is not None and path.with_suffix(".safetensors").exists():
+        raise typer.BadParameter(
+            f"{path} is the card of {path.with_suffix('.safetensors')}: give another name"
+        )
+    return path
+
+
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures here as well."),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        dir_okay=False,
+        callback=_check_json,
+        help="Write the figures here as well.",
+    ),
 ]
 
 

@@ -80,6 +80,21 @@ def test_int8_and_its_pictures_go_together(run, trained_run, tmp_path, options):
     assert "go together" in outcome.err
 
 
+def test_figures_do_not_take_the_place_of_a_card(run, trained_run, tmp_path):
+    weights = tmp_path / "model.safetensors"
+    given = ("export", "--checkpoint", trained_run, "--format", "safetensors", "--output", weights)
+    outcome = run(*given, "--json", tmp_path / "model.json")
+    assert outcome.code == 2
+    assert not weights.exists()
+    assert run(*given).code == 0
+    card = weights.with_suffix(".json").read_text()
+    images = ("--images", tmp_path, "--output", tmp_path / "a.npz")
+    outcome = run("embed", "--checkpoint", weights, *images, "--json", tmp_path / "model.json")
+    assert outcome.code == 2
+    assert "give another name" in " ".join(outcome.err.split())
+    assert weights.with_suffix(".json").read_text() == card
+
+
 def test_a_name_that_does_not_fit_the_format_is_one_line(run, trained_run, tmp_path):
     options = ("--format", "onnx", "--output", tmp_path / "model.xml")
     outcome = run("export", "--checkpoint", trained_run, *options)
