@@ -21,7 +21,7 @@ from reid_dhm.inference.exported import (
     open_exported,
 )
 from reid_dhm.models import fastreid
-from reid_dhm.models.card import ModelCard, card_path, load_model
+from reid_dhm.models.card import ModelCard, card_path, is_card, load_model
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.weights import read_state_dict
 
@@ -59,7 +59,7 @@ def open_checkpoint(
             ".onnx or .xml, or a .pth"
         )
     exported = path.suffix in GRAPH_SUFFIXES
-    if exported or path.name == BEST or card_path(path).is_file():
+    if exported or _has_card(path):
         given = {"backbone": backbone, "size": size, "neck": neck}
         if superfluous := [name for name, value in given.items() if value is not None]:
             raise InputError(
@@ -72,6 +72,13 @@ def open_checkpoint(
             "export the model as onnx or openvino, or pass its checkpoint"
         )
     return _open_foreign(path, backbone, size, neck)
+
+
+def _has_card(path: Path) -> bool:
+    """Beside a .safetensors every JSON is to be one, so that a damaged card is told as such."""
+    card = card_path(path)
+    ours = path.name == BEST or (path.suffix == ".safetensors" and card.is_file())
+    return ours or is_card(card)
 
 
 def _best_of_run(run: Path) -> Path:

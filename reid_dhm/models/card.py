@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
@@ -72,9 +73,10 @@ def save_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(card), indent=2) + "\n"  # fails before anything is replaced
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": "pt", **(facts or {})})
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial")
+    # save_file would keep the file from all but its owner, whatever the umask says.
+    unfinished.write_bytes(save(tensors, {"format": "pt", **(facts or {})}))
+    unfinished.replace(path)
     write_atomically(card_path(path), text)
 
 
@@ -103,10 +105,22 @@ def read_card(path: Path) -> ModelCard:
     return parse_card(text, path)
 
 
+def is_card(path: Path) -> bool:
+    """Whether a JSON names a backbone, as a card must, and as figures kept there do not."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "backbone" in content
+
+
 def parse_card(text: str, source: Path) -> ModelCard:
     """A JSON card from its text; raises :class:`InputError`, naming the source, if malformed."""
     try:
         content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is no JSON's error
+        raise InputError(f"{source} is no model card ({error}): export the model again") from error
+    try:
         unknown = sorted(content.keys() - {f.name for f in fields(ModelCard)})
         if unknown:
             raise InputError(f"{source} has an unknown field {unknown[0]!r}: it is no model card")
@@ -119,7 +133,7 @@ def parse_card(text: str, source: Path) -> ModelCard:
         if wrong is not None:
             raise TypeError(f"its {wrong} is {getattr(card, wrong)!r}")
         return card
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         raise InputError(f"{source} is no model card ({error}): export the model again") from error
 
 
@@ -128,15 +142,22 @@ def _is_size(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= 10**6  # more would not fit a memory
 
 
-def _is_colour(value: object) -> bool:
+def _is_colour(value: object, least: float = -1e6) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 3
-        and all(type(part) in (int, float) for part in value)
+        and all(type(part) in (int, float) and least <= part <= 1e6 for part in value)
     )
+
+
+def _is_training(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    data = value.get("data", "")
+    return isinstance(data, str) or (isinstance(data, list) and all(map(_is_word, data)))
 
 
 def _is_word(value: object) -> bool:
@@ -151,9 +172,9 @@ _SOUND: dict[str, Callable[[object], bool]] = {
     "neck": _is_word,
     "last_stride": _is_count,
     "mean": _is_colour,
-    "std": _is_colour,
+    "std": partial(_is_colour, least=1e-6),
     "embedding": _is_word,
-    "training": lambda value: isinstance(value, dict),
+    "training": _is_training,
 }
 """What a card from a file must hold, that those who use it need not ask."""
 
@@ -161,6 +182,6 @@ _SOUND: dict[str, Callable[[object], bool]] = {
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    unfinished = path.with_name(path.name + ".partial")
+    unfinished.write_text(text)
+    unfinished.replace(path)

@@ -85,6 +85,12 @@ def test_bare_torchvision_weights_give_the_pooled_feature_map(tmp_path):
         )
 
 
+def test_figures_beside_others_weights_are_not_taken_for_a_card(tmp_path):
+    torch.save(torchvision.models.mobilenet_v2(num_classes=3).state_dict(), tmp_path / "net.pth")
+    (tmp_path / "net.json").write_text('{"fingerprint": "abc", "dim": 512}')
+    assert open_checkpoint(tmp_path / "net.pth", "mobilenet_v2", SIZE)[1].size == SIZE
+
+
 def test_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.pth does not exist"):
         open_checkpoint(tmp_path / "gone.pth")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_a_second_save_replaces_the_first(tmp_path):
     assert all(map(torch.equal, first, second))
 
 
+def test_the_files_have_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        save_model(PLAIN.build(), PLAIN, tmp_path / "m.safetensors")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
 def test_channels_last_weights_are_stored(tmp_path):
     model = PLAIN.build().to(memory_format=torch.channels_last)
     save_model(model, PLAIN, tmp_path / "m.safetensors")
@@ -117,10 +127,12 @@ def test_unknown_fields_are_refused_by_name(saved):
         b"[]",
         b"\xff\xfe\x00",
         b'{"num_classes": 5}',
+        b'{"backbone": "osnet_x0_25", "num_classes": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
         b'{"backbone": "osnet_x0_25", "num_classes": 5, "size": 3}',
         b'{"backbone": "osnet_x0_25", "num_classes": 5, "branches": [{"stage": "conv2"}]}',
     ],
-    ids=["cut", "list", "binary", "incomplete", "size", "branch"],
+    ids=["cut", "list", "binary", "incomplete", "digits", "depth", "size", "branch"],
 )
 def test_malformed_cards_are_refused(saved, content):
     saved.write_bytes(content)
@@ -139,6 +151,12 @@ def test_malformed_cards_are_refused(saved, content):
         {"size": [64.5, 32]},
         {"size": [0, 32]},
         {"last_stride": True},
+        {"num_classes": 10**12},
+        {"std": [0, 1, 1]},
+        {"std": [1, 1, -1]},
+        {"mean": [float("nan"), 0, 0]},
+        {"training": {"data": 5}},
+        {"training": {"data": ["market1501", None]}},
     ],
     ids=str,
 )
