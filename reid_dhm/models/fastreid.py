@@ -58,7 +58,8 @@ def build_model(
             before it; ``None`` for ``bnneck`` where the file holds a neck.
 
     Raises:
-        InputError: another architecture, or a neck that the file does not hold.
+        InputError: another architecture, a neck that the file does not hold, or a normalisation of
+            other than three colours.
     """
     name = backbone if backbone.startswith(PREFIX) else PREFIX + backbone
     if name not in BACKBONES:
@@ -102,14 +103,19 @@ def build_model(
         pooling="gem" if _EXPONENT in tensors else "avg",
         neck=neck,
         last_stride=1,
-        mean=_of_pixels(tensors.get("pixel_mean"), IMAGENET_MEAN),
-        std=_of_pixels(tensors.get("pixel_std"), IMAGENET_STD),
+        mean=_of_pixels(path, tensors, "pixel_mean", IMAGENET_MEAN),
+        std=_of_pixels(path, tensors, "pixel_std", IMAGENET_STD),
     )
     trunk = Backbone(name, provider.split(resnet), card.last_stride)
     model = ReIDModel(trunk, card.num_classes, (), card.pooling, card.neck)
     if neck == "bnneck":
         load_weights(model.head.neck, bn, source=path)
     if _EXPONENT in tensors:
+        if tensors[_EXPONENT].numel() != 1:
+            raise InputError(
+                f"{path} pools with an exponent for every channel (GeM's {_EXPONENT}), which "
+                "cannot be read: pass a model with one exponent"
+            )
         load_weights(model.head.pool, {"p": tensors[_EXPONENT].reshape(())}, source=path)
     return model.eval(), card
 
@@ -124,9 +130,16 @@ def _neck_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _of_pixels(values: Tensor | None, default: RGB) -> RGB:
+def _of_pixels(path: Path, tensors: Mapping[str, Tensor], name: str, default: RGB) -> RGB:
     """What old files say of pixels 0 … 255, for pixels 0 … 1."""
-    if values is None:
+    if name not in tensors:
         return default
-    red, green, blue = (values.double().flatten() / 255).tolist()
+    values = tensors[name].double().flatten()
+    sound = values.isfinite() & ((values > 0) if name == "pixel_std" else True)
+    if len(values) != 3 or not sound.all():
+        raise InputError(
+            f"{path} normalises with {name} {values[:4].tolist()}, which are no three colours': "
+            "pass the file as fast-reid wrote it"
+        )
+    red, green, blue = (values / 255).tolist()
     return red, green, blue

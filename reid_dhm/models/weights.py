@@ -39,7 +39,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             prefix on every name (``DataParallel``) is removed.
 
     Raises:
-        InputError: the file is missing, truncated, holds no tensors, or holds pickled code.
+        InputError: the file is missing, truncated, holds no tensors or other than dense
+            ones, or holds pickled code.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,6 +77,12 @@ def _plain_tensors(content: object, path: Path) -> dict[str, Tensor]:
         tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise InputError(f"{path} holds no tensors by name: pass a file of a state_dict()")
+    for name, value in tensors.items():
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+            raise InputError(
+                f"{path} does not hold {name} as plain numbers (it is sparse, quantised or a "
+                "shape alone): save a state_dict() of dense tensors"
+            )
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors

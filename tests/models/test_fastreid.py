@@ -171,8 +171,11 @@ def renamed(old: str, new: str) -> dict[str, Tensor]:
             {k: v for k, v in fastreid_state().items() if "layer3.1" not in k},
             r"it lacks layer3\.1\.conv1\.weight",
         ),
+        ({**fastreid_state(), "heads.pool_layer.p": torch.ones(512)}, "an exponent for every"),
+        ({**fastreid_state(), "pixel_mean": torch.ones(2)}, r"pixel_mean \[1\.0, 1\.0\]"),
+        ({**fastreid_state(), "pixel_std": torch.zeros(3)}, r"pixel_std \[0\.0, 0\.0, 0\.0\]"),
     ],
-    ids=["IBN", "non-local", "SE", "reduction", "incomplete"],
+    ids=["IBN", "non-local", "SE", "reduction", "incomplete", "exponents", "mean", "std"],
 )
 def test_other_architectures_are_refused_in_one_line(tmp_path, state, message):
     with pytest.raises(InputError, match=rf"a\.pth .*{message}") as refusal:

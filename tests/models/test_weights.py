@@ -69,6 +69,23 @@ def test_checkpoints_as_torchreid_writes_them_are_read(tmp_path, trained, key, n
     assert same(read_state_dict(file), trained)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    ],
+    ids=["meta", "sparse", "quantised"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, trained, change):
+    file = tmp_path / "a.pth"
+    torch.save({**trained, "classifier.weight": change(trained["classifier.weight"])}, file)
+    with pytest.raises(InputError, match=r"a\.pth does not hold classifier\.weight as plain"):
+        read_state_dict(file)
+
+
 @pytest.mark.parametrize("place", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_numpy_scalars_are_read_from_either_side_of_numpy_2(tmp_path, trained, place):
     """NumPy 2 renamed the module that a pickled scalar refers to by name."""
