@@ -14,6 +14,7 @@ from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Tracklet, Where
+    from reid_dhm.gallery.store import Gallery
 
 _LONGEST = 1e7  # seconds of a video: four months; 20260301 is meant for a date
 
@@ -82,6 +83,24 @@ def moment(text: str | None) -> float | datetime | None:
             "such as 2026-03-01T08:30:00+01:00"
         )
     return seconds
+
+
+def warn_of_untimed(store: Gallery, where: Where) -> None:
+    """Say how many videos a wall-clock condition leaves out because nobody said when they began."""
+    if not any(isinstance(bound, datetime) for bound in (where.after, where.before)):
+        return
+    meant = [
+        video
+        for video in store.videos()
+        if (not where.cameras or video.camera in where.cameras)
+        and (not where.videos or video.hash in where.videos)
+    ]
+    if untimed := sum(video.start_time is None for video in meant):
+        typer.echo(
+            f"left out, as they have no wall-clock time: {untimed} of {len(meant)} videos; "
+            "give seconds for them, or no time",
+            err=True,
+        )
 
 
 def as_words(where: Where) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from reid_dhm.cli.conditions import (
     as_words,
     brief,
     print_table,
+    warn_of_untimed,
     which,
 )
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
@@ -102,6 +103,7 @@ def delete(
     with Gallery(folder) as store:
         for id in where.tracklets:
             store.tracklet(id)
+        warn_of_untimed(store, where)
         if min_similarity is None:
             count = _delete_all(store, where, yes)
         else:

@@ -16,6 +16,7 @@ from reid_dhm.cli.conditions import (
     VideoOption,
     brief,
     print_table,
+    warn_of_untimed,
     which,
 )
 from reid_dhm.cli.deletion import delete
@@ -63,12 +64,15 @@ def list_(
         narrowed = where != Where(after=where.after, before=where.before)
         if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
             raise InputError(f"such conditions narrow down tracklets, not {what}: list tracklets")
+        if what == "tracklets":
+            warn_of_untimed(store, where)
         rows = _rows(store, what, where, limit)
         if what == "tracklets" and (count := store.count(where)) > len(rows):
             typer.echo(f"the first {len(rows)} of {count}: --limit shows more", err=True)
         if what == "audit" and len(rows) == limit:
             typer.echo(f"the newest {limit}: --limit or --before show others", err=True)
-    print_table(rows, f"{folder} has no {what}")
+    narrow = where and what == "tracklets"
+    print_table(rows, "nobody that satisfies all that" if narrow else f"{folder} has no {what}")
     if json is not None:
         write_json(json, rows)
 
@@ -167,6 +171,7 @@ def export(
 
     with Gallery(folder) as store:
         where = which((), camera, video, person, after, before)
+        warn_of_untimed(store, where)
         count = export(store, output, where)
         audit.record(store, "export", {"file": str(output), "tracklets": count})
     typer.echo(f"{count} tracklets: {output}")

@@ -16,6 +16,7 @@ from reid_dhm.cli.conditions import (
     VideoOption,
     as_words,
     print_table,
+    warn_of_untimed,
     which,
 )
 from reid_dhm.cli.options import (
@@ -140,7 +141,8 @@ def search(
     right = [TrackletId.parse(text) for text in tracklet or ()]
     wrong = [TrackletId.parse(text) for text in rejected or ()]
     with Gallery(folder) as store:
-        asked = Asked(where, right, wrong)
+        warn_of_untimed(store, where)
+        asked = Asked(where, right, wrong, top_k, min_similarity, by_person)
         vectors = None
         if query:
             others = {"backbone": backbone, "size": size, "neck": neck}

@@ -138,8 +138,12 @@ def ingest(
     began = time.perf_counter()
     with _alone(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
 
-        def indexer(part: NewVideo) -> VideoIndexer:
+        def indexer(part: NewVideo, position: int | None = None) -> VideoIndexer:
             writer = VideoWriter.open(gallery, camera, part)
+            if position not in (None, writer.video.position):
+                raise InputError(
+                    f"{part.source} is being indexed by another process: wait until that is done"
+                )
             tracks = TrackSettings.from_dict(part.settings)
             rate = part.fps / part.settings["stride"]
             return VideoIndexer(writer, tracks, rate, options.chunk, embedding, stages)
@@ -162,7 +166,7 @@ def ingest(
         with _detected(source, detector, options, position, stages) as detected:
             for moment, frames in _parts(detected, live):
                 part = _part(video, moment)
-                current = indexer(part)
+                current = indexer(part, None if live else position)
                 for frame, found in frames:
                     current.see(frame, found)
                     summary.frames += 1

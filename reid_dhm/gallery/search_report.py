@@ -38,6 +38,9 @@ class Asked:
         where: which tracklets could be found.
         tracklets: that showed the person.
         rejected: that showed others.
+        top_k: hits that were wanted at most.
+        min_similarity: below which there are none.
+        by_person: whether each person has one hit.
         pictures: (H, W, 3) uint8 RGB, what was embedded.
         names: of the pictures' files.
     """
@@ -45,6 +48,9 @@ class Asked:
     where: Where = field(default_factory=Where)
     tracklets: Sequence[TrackletId] = ()
     rejected: Sequence[TrackletId] = ()
+    top_k: int | None = None
+    min_similarity: float | None = None
+    by_person: bool = False
     pictures: Sequence[NDArray[np.uint8]] = ()
     names: Sequence[str] = ()
 
@@ -208,6 +214,9 @@ def _facts(searcher: Searcher, asked: Asked) -> dict[str, Any]:
         "person": where.person,
         "after": where.after,
         "before": where.before,
+        "hits at most": asked.top_k,
+        "similarity at least": asked.min_similarity,
+        "hits of a person": "the best alone" if asked.by_person else None,
         "index": f"{index.kind} ({recall})",
         "model": gallery.fingerprint,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),

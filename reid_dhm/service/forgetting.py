@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from reid_dhm.gallery import audit, editing
 from reid_dhm.gallery.records import TrackletId, Where
@@ -61,8 +61,12 @@ def delete_camera(
 
 
 @router.post("/deletions")
-def delete_where(service: ServiceDep, actor: ActorDep, request: DeletionRequest) -> DeletionResult:
+def delete_where(
+    service: ServiceDep, actor: ActorDep, request: DeletionRequest, http: Request
+) -> DeletionResult:
     """Forget all tracklets that satisfy every condition given; videos and cameras stay."""
+    if http.query_params:  # dry_run there would be overlooked
+        raise Problem(422, "what to delete, and dry_run, belong into the body, not the address")
     where = request.where(request.tracklets)
     if not where:
         raise Problem(422, "nothing says what to delete: name tracklets, a camera, or a time")

@@ -125,9 +125,11 @@ class FrameQuestion(Question):
 
 
 class DeletionRequest(Conditions):
-    """What to forget."""
+    """What to forget. An empty list is refused: it would mean everybody, not nobody."""
 
-    tracklets: list[Id] = Field([], max_length=10000)
+    tracklets: list[Id] = Field([], min_length=1, max_length=10000)
+    cameras: list[Name] = Field([], min_length=1, max_length=100)
+    videos: list[Hash] = Field([], min_length=1, max_length=100)
     dry_run: bool = Field(False, description="Only say how many tracklets it would be.")
 
 

@@ -97,6 +97,14 @@ def test_other_lists(run, folder, tmp_path, what, expected):
     assert json.loads(figures.read_text()) == expected
 
 
+def test_videos_that_no_clock_time_reaches_are_counted(run, folder):
+    asked = ("gallery", "list", "tracklets", "--gallery", folder)
+    outcome = run(*asked, "--after", "2030-01-01T00:00:00Z")
+    assert outcome.out == "nobody that satisfies all that\n"
+    assert "no wall-clock time: 1 of 2 videos" in outcome.err
+    assert run(*asked, "--after", "0").err == ""
+
+
 def test_an_empty_list_is_said(run, folder):
     assert "has no people" in run("gallery", "list", "people", "--gallery", folder).out
 

@@ -78,9 +78,12 @@ class TestReport:
     def test_an_older_report_is_replaced(self, report, gallery, tmp_path):
         folder = tmp_path / "found"
         shutil.copytree(report, folder)
-        write_search_report(folder, Searcher(gallery), [], Asked())
+        write_search_report(folder, Searcher(gallery), [], Asked(min_similarity=0.99))
         assert not list((folder / "clips").iterdir())
-        assert "0 hits" in (folder / "index.html").read_text()
+        page = (folder / "index.html").read_text()
+        assert "0 hits" in page
+        assert "Nobody was found" in page
+        assert "similarity at least" in page
 
     def test_a_failure_leaves_nothing_behind(self, gallery, tmp_path):
         searcher = Searcher(gallery)

@@ -110,6 +110,21 @@ def test_the_same_video_twice_adds_nothing(gallery, clips, index):
     assert (content(gallery), gallery.state()) == (before, state)
 
 
+def test_of_two_that_start_at_once_the_second_gives_way(gallery, clips, index, monkeypatch):
+    counting = ingesting._frames_in_all
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(ingesting, "_frames_in_all", counting)
+        with Gallery(gallery.folder) as other:
+            index(other, clips[0].path)
+        return counting(*arguments)
+
+    monkeypatch.setattr(ingesting, "_frames_in_all", overtaken)
+    with pytest.raises(InputError, match="is being indexed by another process"):
+        index(gallery, clips[0].path)
+    assert not problems(gallery)
+
+
 def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index):
     index(gallery, clips[0].path)
     for options, message in (
