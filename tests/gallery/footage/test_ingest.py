@@ -122,7 +122,7 @@ def test_of_two_that_start_at_once_the_second_gives_way(gallery, clips, index, m
     monkeypatch.setattr(ingesting, "_frames_in_all", overtaken)
     with pytest.raises(InputError, match="is being indexed by another process"):
         index(gallery, clips[0].path)
-    assert not problems(gallery)
+    assert not list(problems(gallery))
 
 
 def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index):
