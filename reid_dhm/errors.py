@@ -9,8 +9,13 @@ class InputError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, on one line; its type where it says nothing."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What a library's error says, on one line; its type where it says nothing.
+
+    OpenVINO's errors begin with places in its source (``Exception from …``) and end with what is
+    the matter.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Exception from ") else 0]
 
 
 class NonFiniteLossError(InputError):

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reid_dhm import __version__
 from reid_dhm.errors import InputError
 from reid_dhm.inference.agreement import cosines
 from reid_dhm.inference.checkpoints import fingerprint, what_embeds
-from reid_dhm.inference.exported import METADATA, ExportedModel
+from reid_dhm.inference.exported import METADATA, WEIGHTS, ExportedModel, file_digest
 from reid_dhm.inference.network import (
     EMBEDDINGS,
     RAW,
@@ -100,8 +101,8 @@ def export_model(
     facts = _metadata(chosen, card, format, sample)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        partial = Path(folder) / output.name
-        run = _WRITERS[format](chosen, card, partial, facts, sample)
+        unfinished = Path(folder) / output.name
+        run = _WRITERS[format](chosen, card, unfinished, facts, sample)
         shown = {
             "random": random_pictures(card.size),
             "real": _read(pictures, card),
@@ -113,8 +114,8 @@ def export_model(
             raise InputError(f"{output} is not kept, {error}") from error
         if fault := find_fault(found, int8=len(sample) > 0):
             raise InputError(f"{output} is not kept, {fault}")
-        beside = [path for path in Path(folder).iterdir() if path != partial]
-        for path in (*beside, partial):
+        beside = [path for path in Path(folder).iterdir() if path != unfinished]
+        for path in (*beside, unfinished):
             path.replace(output.with_name(path.name))
     return found
 
@@ -126,6 +127,8 @@ def _refuse(model: ReIDModel | ExportedModel, format: str, output: Path, int8: b
         raise InputError(f"{model.path} is exported already: give the checkpoint it was made from")
     if output.suffix != SUFFIXES[format]:
         raise InputError(f"{output} is to be {format}: give a name that ends in {SUFFIXES[format]}")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder: give the name of a file to write")
     if int8 and format not in ("onnx", "openvino"):
         raise InputError(f"{format} is not written in int8: use onnx or openvino")
     if not installed("onnx") and format in ("onnx", "openvino"):
@@ -202,7 +205,10 @@ def _write_openvino(
         graph = quantise(graph, sample, judge, INT8_AGREEMENT + _INT8_MARGIN)
     for key, value in facts.items():
         graph.set_rt_info(value, [METADATA, key])
-    openvino().save_model(graph, str(path), compress_to_fp16=False)
+    save = partial(openvino().save_model, graph, str(path), compress_to_fp16=False)
+    save()
+    graph.set_rt_info(file_digest(path.with_suffix(".bin")), [METADATA, WEIGHTS])
+    save()  # the weights are the same again
     return OpenVINOEngine(path).outputs
 
 

@@ -5,6 +5,7 @@ Writing them is :mod:`reid_dhm.inference.export`'s, running them the engines'.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from reid_dhm.models.card import ModelCard, parse_card
 GRAPH_SUFFIXES = (".onnx", ".xml")
 METADATA = "reid_dhm"
 """What metadata lies under in an OpenVINO file; in an ONNX file it is a prefix of every key."""
+
+
+WEIGHTS = "weights"
+"""In an OpenVINO file's metadata: the SHA-256 of the ``.bin`` beside it."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,10 @@ def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
     """Read the metadata of an exported file.
 
     Raises:
-        InputError: a file that cannot be read, or that somebody else wrote.
+        InputError: a file that cannot be read, that somebody else wrote, or that fits neither its
+            card nor its ``.bin``.
     """
-    facts = read_metadata(path)
+    facts, size = _read(path)
     missing = [key for key in ("card", "fingerprint", "precision") if key not in facts]
     if missing:
         raise InputError(
@@ -47,6 +53,17 @@ def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
             "export the model with reid-dhm export"
         )
     card = parse_card(facts["card"], source=path)
+    if size != card.size:
+        raise InputError(
+            f"{path} takes pictures of {size}, height and width, and its card says "
+            f"{card.size}: export the model again"
+        )
+    # Files of before say nothing of their weights.
+    if WEIGHTS in facts and facts[WEIGHTS] != file_digest(path.with_suffix(".bin")):
+        raise InputError(
+            f"{path} and {path.with_suffix('.bin').name} do not belong together: "
+            "export the model again"
+        )
     return ExportedModel(path, facts["fingerprint"], facts["precision"]), card
 
 
@@ -56,10 +73,27 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         InputError: a file that cannot be read, or whose reader is not installed.
     """
+    return _read(path)[0]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+Facts = tuple[dict[str, str], tuple[int, ...]]
+"""Metadata, and the height and width of the input; nothing where that is not fixed."""
+
+
+def _read(path: Path) -> Facts:
     return _of_onnx(path) if path.suffix == ".onnx" else _of_openvino(path)
 
 
-def _of_onnx(path: Path) -> dict[str, str]:
+def _of_onnx(path: Path) -> Facts:
     _need("onnx", path)
     import onnx
 
@@ -70,21 +104,26 @@ def _of_onnx(path: Path) -> dict[str, str]:
             f"{path} is truncated or no ONNX ({first_line(error)}): export the model again"
         ) from error
     start = f"{METADATA}."
-    return {
+    facts = {
         entry.key.removeprefix(start): entry.value
         for entry in model.metadata_props
         if entry.key.startswith(start)
     }
+    shape = [d.dim_value for one in model.graph.input[:1] for d in one.type.tensor_type.shape.dim]
+    return facts, tuple(shape[1:3])
 
 
-def _of_openvino(path: Path) -> dict[str, str]:
+def _of_openvino(path: Path) -> Facts:
     _need("openvino", path)
     from reid_dhm.inference.openvino_engine import read_graph
 
     model = read_graph(path)
     if not model.has_rt_info(METADATA):
-        return {}
-    return {str(key): str(value) for key, value in model.get_rt_info(METADATA).value.items()}
+        return {}, ()
+    facts = model.get_rt_info(METADATA).value.items()
+    shape = list(model.inputs[0].partial_shape)[1:3]
+    size = tuple(d.get_length() for d in shape if d.is_static)
+    return {str(key): str(value) for key, value in facts}, size
 
 
 def _need(package: str, path: Path) -> None:

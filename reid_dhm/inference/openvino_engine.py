@@ -87,6 +87,12 @@ def read_graph(graph: Any) -> Any:
         return core.read_model(graph)
     if not isinstance(graph, Path):
         return graph
+    beside = graph.with_suffix(".bin")
+    if graph.suffix == ".xml" and not beside.is_file():
+        raise InputError(
+            f"{graph} cannot be read as a graph: {beside.name}, which belongs beside it, is "
+            "missing: copy it there, or export the model again"
+        )
     try:
         return core.read_model(str(graph))
     except RuntimeError as error:

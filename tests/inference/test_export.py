@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from reid_dhm import __version__
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference import export
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
@@ -110,6 +112,9 @@ def test_a_graph_says_what_it_is(tmp_path, resnet, format):
     export_model(resnet.model, card, format, path)
     facts = read_metadata(path)
     assert json.loads(facts.pop("card"))["training"] == training
+    if format == "openvino":
+        beside = hashlib.sha256(path.with_suffix(".bin").read_bytes())
+        assert facts.pop("weights") == beside.hexdigest()
     assert facts == {
         "backbone": "resnet18",
         "size": "64x32",
@@ -327,8 +332,47 @@ def test_a_graph_without_its_weights_is_refused_by_name(tmp_path, resnet):
     path = tmp_path / "model.xml"
     export_model(resnet.model, resnet.card, "openvino", path)
     path.with_suffix(".bin").unlink()
-    with pytest.raises(InputError, match=r"model\.xml cannot be"):
+    with pytest.raises(InputError, match=r"model\.bin, which belongs beside it, is missing"):
         Embedder(path)
+
+
+@openvino
+def test_a_graph_beside_another_models_weights_is_refused(tmp_path, resnet):
+    path = tmp_path / "model.xml"
+    export_model(resnet.model, resnet.card, "openvino", path)
+    weights = bytearray(path.with_suffix(".bin").read_bytes())
+    weights[1000] ^= 1
+    path.with_suffix(".bin").write_bytes(weights)
+    with pytest.raises(InputError, match=r"model\.xml and model\.bin do not belong together"):
+        open_checkpoint(path)
+    of_before = re.sub(r"<weights value=.*?/>", "", path.read_text())
+    path.write_text(of_before)
+    assert isinstance(open_checkpoint(path)[0], ExportedModel)
+
+
+@pytest.mark.parametrize("format", FORMATS[:2])
+def test_a_graph_of_another_size_than_its_cards_is_refused(tmp_path, resnet, monkeypatch, format):
+    path = written(tmp_path, format)
+    other = json.dumps({**asdict(resnet.card), "size": (64, 64)})
+    facts = export._metadata(resnet.model, resnet.card, format, np.empty(0)) | {"card": other}
+    monkeypatch.setattr(export, "_metadata", lambda *_: facts)
+    export_model(resnet.model, resnet.card, format, path)
+    with pytest.raises(InputError, match=r"takes pictures of \(64, 32\).*card says \(64, 64\)"):
+        open_checkpoint(path)
+
+
+def test_of_openvinos_errors_the_line_that_tells_is_taken():
+    error = RuntimeError("Exception from src/core.cpp:84:\nCheck failed:\nIt is cut.\n\n")
+    assert first_line(error) == "It is cut."
+    assert first_line(RuntimeError("\nout of memory\nTried 5 GiB")) == "out of memory"
+    assert first_line(RuntimeError()) == "RuntimeError"
+
+
+def test_a_folder_is_not_written_over(tmp_path, resnet):
+    folder = tmp_path / "model.pt"
+    folder.mkdir()
+    with pytest.raises(InputError, match=rf"{folder} is a folder"):
+        export_model(resnet.model, resnet.card, "torchscript", folder)
 
 
 def test_a_program_is_never_run(tmp_path, resnet):
