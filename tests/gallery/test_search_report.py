@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from datetime import datetime, timezone
@@ -19,7 +18,6 @@ from reid_dhm.gallery.search_report import Asked, write_search_report
 from reid_dhm.gallery.store import Gallery
 
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +95,6 @@ class TestReport:
         assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(
-            executable_path=CHROMIUM, args=[*flags, "--disable-dev-shm-usage"],
-            env=dict(os.environ),
-        )  # fmt: skip
-        yield opened
-        opened.close()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 class TestInABrowser:
     @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
     def test_everything_is_there_and_clips_play(self, browser, report, size):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -16,17 +14,6 @@ import pytest
 from reid_dhm.report import write_comparison, write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-]
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
@@ -49,15 +36,6 @@ def folder(make, tmp_path_factory) -> Path:
     write_report(root / "one", evaluation, map_people=4)
     write_comparison(root / "two", [first, second], {})
     return root
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        # Chromium's profile must not land in a home folder that cannot be written to.
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
-        yield opened
-        opened.close()
 
 
 class Visit:

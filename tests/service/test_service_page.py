@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,28 +13,8 @@ from reid_dhm.gallery import audit, editing
 from reid_dhm.gallery.store import Gallery
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-]
 VISITORS = {"desk": (1280, 900, "light"), "phone": (390, 844, "dark")}
 TOKEN = "annas-very-own-token"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        # Chromium's profile must not land in a home folder that cannot be written to.
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
-        yield opened
-        opened.close()
 
 
 class Visit:
