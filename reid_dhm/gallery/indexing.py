@@ -15,10 +15,9 @@ import supervision as sv
 
 from reid_dhm.gallery.frames import Frame
 from reid_dhm.gallery.pipeline import Stage
-from reid_dhm.gallery.records import DETECTION, FRAME, NewTracklet
+from reid_dhm.gallery.records import DETECTION, FRAME, Embed, NewTracklet
 from reid_dhm.gallery.tracking import as_records
 from reid_dhm.gallery.tracklets import (
-    Embed,
     Track,
     TrackletBuilder,
     TrackSettings,

@@ -27,10 +27,10 @@ from reid_dhm.gallery.detection import Detector
 from reid_dhm.gallery.frames import Frame, Source, Span
 from reid_dhm.gallery.indexing import Embedding, Stages, VideoIndexer
 from reid_dhm.gallery.pipeline import Stage, ahead, in_order, measured
-from reid_dhm.gallery.records import NewVideo
+from reid_dhm.gallery.records import Embed, NewVideo
 from reid_dhm.gallery.store import Gallery
 from reid_dhm.gallery.tracking import LEAST_RATE, release
-from reid_dhm.gallery.tracklets import Embed, TrackSettings
+from reid_dhm.gallery.tracklets import TrackSettings
 from reid_dhm.gallery.writing import VideoWriter
 
 logger = logging.getLogger(__name__)

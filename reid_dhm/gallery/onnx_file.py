@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.openvino_runtime import openvino_core
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -51,8 +51,8 @@ def open_onnx(path: Path, threads: int = 1) -> OnnxFile:
         except InputError:
             raise
         except Exception as error:  # either library fails in any way there is
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{path} cannot be read as an ONNX network ({line[:120]})") from error
+            line = first_line(error)[:120]
+            raise InputError(f"{path} cannot be read as an ONNX network ({line})") from error
     raise InputError(f"nothing is installed that runs {path}: pip install openvino or onnxruntime")
 
 

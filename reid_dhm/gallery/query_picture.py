@@ -5,9 +5,7 @@ What is found for it is :mod:`reid_dhm.gallery.search`'s work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +15,14 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.crops import cut
 from reid_dhm.gallery.detection import Detector
 from reid_dhm.gallery.frames import Frame
-from reid_dhm.gallery.records import Box
+from reid_dhm.gallery.records import Box, Embed
 
 SMALLEST = (16, 8)
 """Height and width in pixels below which a picture shows nobody who could be known again."""
 
 
-class PictureEmbedder(Protocol):
-    """What is needed of an :class:`~reid_dhm.inference.embedder.Embedder`."""
-
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) unit rows of N pictures, each (H, W, 3) uint8 RGB."""
-        ...
-
-
 def embed_query(
-    embedder: PictureEmbedder,
+    embedder: Embed,
     picture: Path | str | NDArray[np.uint8],
     box: Box | None = None,
     detector: Detector | None = None,

@@ -6,7 +6,7 @@ Reading and writing them is :mod:`reid_dhm.gallery.store`'s work.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
@@ -15,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+
+Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
+"""N RGB pictures, each (H, W, 3) uint8, to (N, D) unit rows: what is needed of an
+:class:`~reid_dhm.inference.Embedder`."""
 
 DETECTION = np.dtype([("frame", "<i4"), ("time", "<f8"), ("box", "<f4", (4,)), ("score", "<f4")])
 """One detection: frame number in the source (from 0), seconds from the source's first frame, box

@@ -5,7 +5,7 @@ Which crops are worth keeping is decided in :mod:`reid_dhm.gallery.crops`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.crops import BestCrops, decode, geometric_quality
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet
+from reid_dhm.gallery.records import DETECTION, Crop, Embed, NewTracklet
 from reid_dhm.gallery.tracking import TRACKERS, Tracker
-
-Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""RGB pictures to (N, D) unit rows: an :class:`~reid_dhm.inference.Embedder`."""
 
 _LIKENESS = 4  # power; docs/results/gallery_vtest.md has what it brings
 

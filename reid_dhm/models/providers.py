@@ -14,7 +14,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.models.backbones import Backbone, Pathway, Provider, Split, split_by_stride
 from reid_dhm.models.pathways import densenet_pathway, resnet_pathway
 from reid_dhm.models.torchreid import torchreid_module
@@ -159,7 +159,7 @@ def _download(name: str, provider: Provider) -> nn.Module:
     try:
         return provider.pretrained()
     except Exception as error:  # every provider fails in its own way without a network
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise InputError(f"ImageNet weights of {name} not downloaded ({reason}): {mend}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.gallery.records import Embed
 from reid_dhm.service.problems import Busy
-
-Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""Pictures, each (H, W, 3) uint8 RGB → (N, D) float32."""
 
 
 @dataclass(frozen=True)
