@@ -1,22 +1,47 @@
-"""The one error type that the command line prints as a single line instead of a traceback."""
+"""The errors of the package, by what the caller can do about them.
+
+The command line prints their message as one line and exits with 1; the service answers with a
+status. Nothing else decides by an error's text.
+"""
 
 
-class InputError(ValueError):
-    """Something the user gave cannot be used.
-
-    The message is one sentence that names the value, the file it came from, and the mend.
-    """
+class ReidError(Exception):
+    """Base class. The message is one sentence: the value, the file it came from, the remedy."""
 
 
-def first_line(error: BaseException) -> str:
-    """What a library's error says, on one line; its type where it says nothing.
+class InputError(ReidError, ValueError):
+    """Something the user gave cannot be used: change it."""
 
-    OpenVINO's errors begin with places in its source (``Exception from …``) and end with what is
-    the matter.
-    """
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1 if lines[0].startswith("Exception from ") else 0]
+
+class NotFoundError(InputError):
+    """A file, folder, camera, tracklet or person that the input names does not exist."""
+
+
+class UnsupportedError(InputError):
+    """Valid, but not possible here: a missing library, codec, device or format."""
+
+
+class ModelMismatchError(InputError):
+    """Embeddings of different models would be compared."""
 
 
 class NonFiniteLossError(InputError):
     """The training loss became NaN or infinite; the message names the batch's files."""
+
+
+class LockedError(ReidError):
+    """Another process holds what is needed: try again later."""
+
+
+class StorageError(ReidError):
+    """A disk or database failed or is damaged: repair it, or choose another place."""
+
+
+def first_line(error: BaseException) -> str:
+    """A library's error message on one line; the error's type where the message is empty.
+
+    OpenVINO's messages begin with places in its source (``Exception from …``) and end with the
+    reason.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Exception from ") else 0]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from reid_dhm import losses
 from reid_dhm.config import Config
 from reid_dhm.data import datasets
-from reid_dhm.experiment import build_criterion, build_model
+from reid_dhm.experiments.run import build_criterion, build_model
 from reid_dhm.models import providers
 from reid_dhm.models.heads import ReIDOutput
+from reid_dhm.training import losses
 
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from reid_dhm.config import load_config
-from reid_dhm.data.synthetic import write_synthetic
-from reid_dhm.demo import run_demo
-from reid_dhm.footage_demo import run_footage_demo
+from reid_dhm.demo.footage import run_footage_demo
+from reid_dhm.demo.training import run_demo
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+from reid_dhm.synthetic import write_synthetic
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reid_dhm.errors import InputError
-from reid_dhm.losses import (
+from reid_dhm.models.heads import ReIDOutput
+from reid_dhm.training.losses import (
     LIBRARY_LOSSES,
     Criterion,
     batch_hard_triplet,
@@ -18,7 +19,6 @@ from reid_dhm.losses import (
     id_loss,
     mimicking_loss,
 )
-from reid_dhm.models.heads import ReIDOutput
 
 seeds = st.integers(0, 2**32 - 1)
 

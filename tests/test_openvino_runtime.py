@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reid_dhm.inference.network import installed
+from reid_dhm.inference.engines.network import installed
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="needs openvino")
 
@@ -22,7 +22,7 @@ def test_its_maker_is_not_told():
     assert (
         _printed("""
 import sys
-from reid_dhm.openvino_runtime import openvino_core
+from reid_dhm.inference.engines.openvino_runtime import openvino_core
 
 openvino_core()
 print([module for module in sys.modules if module.startswith("openvino_telemetry.")])
@@ -38,7 +38,7 @@ import faulthandler, os, signal
 
 import numpy as np
 
-from reid_dhm.openvino_runtime import openvino, openvino_core
+from reid_dhm.inference.engines.openvino_runtime import openvino, openvino_core
 
 faulthandler.enable()  # gives the main thread a stack for signals
 signal.signal(signal.SIGUSR1, lambda *_: None)

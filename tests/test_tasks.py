@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reid_dhm import tasks
+from reid_dhm.experiments import tasks
 from reid_dhm.models.card import ModelCard
 
 

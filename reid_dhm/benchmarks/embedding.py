@@ -22,20 +22,20 @@ import numpy as np
 import psutil
 import torch
 
-from reid_dhm.benchmarks.embedding_sides import (
+from reid_dhm.benchmarks.embedding_runners import (
     in_memory,
     make_network,
     peer_alone,
     seconds_of,
     torchreid_extractor,
 )
+from reid_dhm.benchmarks.harness import in_a_process
 from reid_dhm.benchmarks.pipeline import wait_for
-from reid_dhm.benchmarks.sides import in_a_process
+from reid_dhm.devices import parse_device
 from reid_dhm.errors import InputError
-from reid_dhm.inference.agreement import Engine, cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import available
-from reid_dhm.inference.torch_engine import find_device
+from reid_dhm.inference.engines.agreement import Engine, cosines
+from reid_dhm.inference.engines.selection import available
 from reid_dhm.models.branches import default_branches
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
@@ -119,7 +119,7 @@ def compare_embedding(
 
     Args:
         backbone: a key of :data:`reid_dhm.models.providers.BACKBONES`; see
-            :func:`~reid_dhm.benchmarks.embedding_sides.make_network`.
+            :func:`~reid_dhm.benchmarks.embedding_runners.make_network`.
         paths: picture files, taken again and again.
         size: (height, width) of the network's input.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -127,7 +127,7 @@ def compare_embedding(
         seconds: about how long a turn of ours lasts; torchreid embeds 256 pictures in one, or more
             if it does them in less.
     """
-    place = find_device(device)
+    place = parse_device(device)
     alone = in_a_process(peer_alone, backbone, list(paths[:_TRIAL]), size, str(place))
     model, card = make_network(backbone, size, paths)
     in_lists = torchreid_extractor(model, card, place)

@@ -1,7 +1,7 @@
 """Tracking and search on made-up footage, where it is known who is where: how well they do.
 
 ``python -m reid_dhm.benchmarks.footage`` prints the figures. Footage is filmed by
-:mod:`reid_dhm.data.synthetic.clips`; tracking is judged by the ``trackers`` library's metrics,
+:mod:`reid_dhm.synthetic.clips`; tracking is judged by the ``trackers`` library's metrics,
 search by the same exact counting as any evaluation.
 """
 
@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_dhm.data.synthetic.clips import Clip, write_clips
-from reid_dhm.gallery.detection import build_detector
-from reid_dhm.gallery.ingest import Summary, ingest
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import Summary, ingest
 from reid_dhm.gallery.records import Where
-from reid_dhm.gallery.sources import open_source
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
+from reid_dhm.synthetic.clips import Clip, write_clips
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid_dhm.data.samples import ReIDDataset
-from reid_dhm.evaluation import evaluate_dataset
-from reid_dhm.inference.agreement import cosines
+from reid_dhm.evaluation.datasets import evaluate_dataset
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.export import CALIBRATION, VERIFICATION, export_model, spread
-from reid_dhm.inference.openvino_engine import has_bf16
+from reid_dhm.inference.engines.agreement import cosines
+from reid_dhm.inference.engines.openvino_engine import has_bf16
+from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_model, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

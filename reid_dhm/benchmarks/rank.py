@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from reid_dhm.benchmarks.sides import in_a_process, made_up_sets, peak, seconds, times
+from reid_dhm.benchmarks.harness import in_a_process, made_up_sets, peak, seconds, times
+from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.retrieval import evaluate, read_evaluation_npz
-from reid_dhm.retrieval.checks import torch_device
 
 _PRODUCT_ROWS = 2**14  # gallery rows of the bare product at a time, so that it fits any gallery
 
@@ -90,7 +90,7 @@ def compare_ranking(
 
 def _measure_ours(path: Path, device: str, rounds: int) -> dict[str, Any]:
     query, gallery, _ = read_evaluation_npz(path)
-    where = torch_device(device)
+    where = parse_device(device)
     left = torch.from_numpy(query.embeddings).to(where)
     right = torch.from_numpy(gallery.embeddings).to(where)
     evaluate(*made_up_sets(64, 2000, query.dim), device=device)  # warm up

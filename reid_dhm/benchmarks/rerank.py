@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid_dhm.benchmarks.sides import in_a_process, peak, seconds, times
+from reid_dhm.benchmarks.harness import in_a_process, peak, seconds, times
+from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.retrieval import EmbeddingSet, read_evaluation_npz
-from reid_dhm.retrieval.checks import torch_device
 from reid_dhm.retrieval.expansion import augment_gallery, expand_queries
 from reid_dhm.retrieval.neighbours import TILE
 from reid_dhm.retrieval.parallel import parallel_map
@@ -131,7 +131,7 @@ def compare_reranking(
 def _measure_ours(path: Path, device: str, rounds: int, output: Path) -> dict[str, Any]:
     query, gallery, _ = read_evaluation_npz(path)
     both = np.concatenate([query.embeddings, gallery.embeddings])
-    pictures = torch.from_numpy(both).to(torch_device(device))
+    pictures = torch.from_numpy(both).to(parse_device(device))
     units = {name: _units(side) for name, side in (("query", query), ("gallery", gallery))}
     side = _Ours(query, gallery, device)
     stages: dict[str, Callable[[], object]] = {

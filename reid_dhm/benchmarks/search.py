@@ -21,13 +21,13 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from reid_dhm.benchmarks.people import MadeUpPeople
-from reid_dhm.benchmarks.sides import in_a_process, peak
-from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.benchmarks.harness import in_a_process, peak
+from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
+from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
-from reid_dhm.gallery.search import Searcher
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import VideoWriter
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import VideoWriter
 
 TOP_K = 10
 CAMERAS = ("gate", "yard", "hall", "roof")

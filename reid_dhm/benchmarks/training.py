@@ -23,7 +23,7 @@ from reid_dhm.benchmarks.pipeline import torchreid_loader, wait_for
 from reid_dhm.config import Config
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample, label_of_pid
-from reid_dhm.experiment import build_augmentation, build_criterion, build_model, build_sampler
+from reid_dhm.experiments.run import build_augmentation, build_criterion, build_model, build_sampler
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.training.loop import Trainer

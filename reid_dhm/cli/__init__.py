@@ -25,7 +25,7 @@ from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
-from reid_dhm.errors import InputError
+from reid_dhm.errors import ReidError
 
 app = typer.Typer(
     name="reid-dhm",
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logger.addHandler(handler)
     try:
         app(sys.argv[1:] if arguments is None else list(arguments), prog_name="reid-dhm")
-    except InputError as error:
+    except ReidError as error:
         sys.exit(_failure(str(error)))
     except OSError as error:
         # A full disk or a folder without permission is the user's to mend as well.

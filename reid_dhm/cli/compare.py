@@ -41,11 +41,17 @@ from reid_dhm.cli.options import (
     write_json,
 )
 from reid_dhm.cli.results import NAMES, difference_text, figures_of, interval_text
-from reid_dhm.cli.sides import ModelOptions, Sides, embed_sides, load_sides_dataset, read_sides
+from reid_dhm.evaluation.inputs import (
+    ModelOptions,
+    Sides,
+    embed_sides,
+    load_sides_dataset,
+    read_sides,
+)
 
 if TYPE_CHECKING:
-    from reid_dhm.assessment import Assessment, Settings
-    from reid_dhm.retrieval.confidence import Estimate
+    from reid_dhm.evaluation.confidence import Estimate
+    from reid_dhm.evaluation.run import Assessment, Settings
 
 Data = tuple[str | None, Path | None, Sequence[str]]
 """Dataset, data root and dataset options, as the commands take them."""
@@ -128,7 +134,7 @@ def compare_models(
         raise typer.BadParameter("give two models or more to compare")
     if report is not None:
         check_report_folder(report)
-    from reid_dhm.assessment import assess, differences
+    from reid_dhm.evaluation.run import assess, differences
 
     models = [
         (sides, assess(sides.query, sides.gallery, settings))

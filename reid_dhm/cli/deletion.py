@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reid_dhm.cli.conditions import (
+from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.query_options import (
+    WHO,
+    BoxOption,
+    CheckpointOption,
+    QueryOption,
+    embed_queries,
+    open_embedder,
+    parse_boxes,
+)
+from reid_dhm.cli.tracklet_options import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -23,16 +33,6 @@ from reid_dhm.cli.conditions import (
     warn_of_untimed,
     which,
 )
-from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
-from reid_dhm.cli.querying import (
-    WHO,
-    BoxOption,
-    CheckpointOption,
-    QueryOption,
-    embed_queries,
-    open_embedder,
-    parse_boxes,
-)
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reid_dhm.gallery.records import TrackletId, Where
-    from reid_dhm.gallery.search import Hit, Searcher
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.search.search import Hit, Searcher
+    from reid_dhm.gallery.store.gallery import Gallery
 
 _SHOWN = 20
 
@@ -93,10 +93,10 @@ def delete(
     if bool(query or like) != (min_similarity is not None):
         raise typer.BadParameter("--query or --like, and --min-similarity, need each other")
 
-    from reid_dhm.gallery.match_thresholds import open_thresholds
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.search import Searcher
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.search.match_thresholds import open_thresholds
+    from reid_dhm.gallery.search.search import Searcher
+    from reid_dhm.gallery.store.gallery import Gallery
 
     where = which(tracklet, camera, video, person, after, before)
     likes = [TrackletId.parse(text) for text in like or ()]
@@ -125,8 +125,8 @@ def delete(
 
 def _delete_all(store: Gallery, where: Where, yes: bool) -> int | None:
     """Delete all that satisfies the conditions; returns how many, None where there was nobody."""
-    from reid_dhm.gallery import audit, editing
     from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.store import audit, editing
 
     if not where:
         raise InputError("nothing says what to delete: name tracklets, a camera, a time …")
@@ -169,8 +169,8 @@ def _delete_hits(
     store: Gallery, hits: Sequence[Hit], where: Where, detail: dict[str, Any], yes: bool
 ) -> int | None:
     """Delete exactly who was found; returns how many, None where there was nobody."""
-    from reid_dhm.gallery import audit, editing
     from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.store import audit, editing
 
     audit.record(store, "search", {**detail, "hits": len(hits)})
     rows = [

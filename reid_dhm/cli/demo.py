@@ -30,9 +30,9 @@ def demo(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.cli.train import epoch_line
     from reid_dhm.config import load_config
-    from reid_dhm.data.synthetic import write_synthetic
-    from reid_dhm.demo import run_demo
-    from reid_dhm.footage_demo import run_footage_demo
+    from reid_dhm.demo.footage import run_footage_demo
+    from reid_dhm.demo.training import run_demo
+    from reid_dhm.synthetic import write_synthetic
 
     settings = load_config(config)
     epochs = settings.train.epochs

@@ -135,7 +135,7 @@ def pictures_below(folder: Path) -> list[str]:
     Raises:
         InputError: no such folder, or no picture in it.
     """
-    from reid_dhm.data.pictures import list_pictures
+    from reid_dhm.data.images import list_pictures
 
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the folder that holds the pictures")

@@ -49,7 +49,8 @@ from reid_dhm.cli.results import (
     print_results,
     save_thresholds,
 )
-from reid_dhm.cli.sides import (
+from reid_dhm.errors import InputError, ReidError
+from reid_dhm.evaluation.inputs import (
     ModelOptions,
     Sides,
     embed_sides,
@@ -57,10 +58,9 @@ from reid_dhm.cli.sides import (
     read_sides,
     save_sides,
 )
-from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
-    from reid_dhm.assessment import Assessment, Measured
+    from reid_dhm.evaluation.run import Assessment, Measured
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ def evaluate(
     if isinstance(people, tuple) and (unknown := set(people) - set(sides.query.pids.tolist())):
         raise InputError(f"--map: person {min(unknown)} has no query picture; name others")
 
-    from reid_dhm.assessment import assess
+    from reid_dhm.evaluation.run import assess
 
     assessment = assess(sides.query, sides.gallery, settings)
     measured = None
@@ -252,7 +252,7 @@ def _keep_thresholds(
         if keep_other_thresholds(path, sides, measured):
             return measured
         save_thresholds(path, sides, measured)
-    except (InputError, OSError) as error:  # nobody asked for them
+    except (ReidError, OSError) as error:  # nobody asked for them
         logger.warning("%s gets no thresholds.json: %s", run, error)
     return measured
 

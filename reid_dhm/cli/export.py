@@ -69,7 +69,7 @@ def export(
         raise typer.BadParameter(f"{json} will be the card of {output}: give --json another name")
     from reid_dhm.cli.embed import pictures_below
     from reid_dhm.inference.checkpoints import open_checkpoint
-    from reid_dhm.inference.export import CALIBRATION, VERIFICATION, export_model
+    from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_model
 
     found = pictures_below(calibration) if calibration is not None else []
     # Up to a fifth stay aside, to verify it on what it was not calibrated with.
@@ -108,7 +108,7 @@ def export(
 
 
 def _some(paths: list[str], count: int) -> list[str]:
-    from reid_dhm.inference.export import spread
+    from reid_dhm.inference.export.writer import spread
 
     return [paths[row] for row in spread(len(paths), count)]
 

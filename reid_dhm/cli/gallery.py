@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reid_dhm.cli.conditions import (
+from reid_dhm.cli.deletion import delete
+from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.tracklet_options import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -19,13 +21,11 @@ from reid_dhm.cli.conditions import (
     warn_of_untimed,
     which,
 )
-from reid_dhm.cli.deletion import delete
-from reid_dhm.cli.options import JsonOption, write_json
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Where
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store.gallery import Gallery
 
 gallery = typer.Typer(
     help="What is in a gallery, who is who, forgetting, and care of the file.",
@@ -57,7 +57,7 @@ def list_(
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
     from reid_dhm.gallery.records import Where
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         where = which((), camera, video, person, after, before)
@@ -90,8 +90,8 @@ def show(
 
     Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops pictures
     """
-    from reid_dhm.gallery.export import as_row
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store.export import as_row
+    from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         found = store.tracklet(tracklet)
@@ -133,9 +133,9 @@ def merge(
     Example: reid-dhm gallery merge 9f86d081884c7d65-12 9f86d081884c7d65-31
     --gallery galleries/site --person "blue jacket"
     """
-    from reid_dhm.gallery import audit, editing
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store import audit, editing
+    from reid_dhm.gallery.store.gallery import Gallery
 
     if unname and person is not None:
         raise typer.BadParameter("--unname takes names away and --person gives one: drop one")
@@ -165,9 +165,9 @@ def export(
 
     Example: reid-dhm gallery export --gallery galleries/site --output site.csv
     """
-    from reid_dhm.gallery import audit
-    from reid_dhm.gallery.export import export
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store import audit
+    from reid_dhm.gallery.store.export import export
+    from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         where = which((), camera, video, person, after, before)
@@ -187,8 +187,8 @@ def verify(folder: GalleryOption) -> None:
     Example: reid-dhm gallery verify --gallery galleries/site
     """
     from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery.store import Gallery
-    from reid_dhm.gallery.verify import problems
+    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.integrity import problems
 
     with Gallery(folder) as store, progress_bar("Verifying") as bar:
         found = list(problems(store, bar))
@@ -210,8 +210,8 @@ def compact(folder: GalleryOption) -> None:
 
     Example: reid-dhm gallery compact --gallery galleries/site
     """
-    from reid_dhm.gallery import editing
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.store import editing
+    from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         before = store.path.stat().st_size
@@ -221,7 +221,7 @@ def compact(folder: GalleryOption) -> None:
 
 
 def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str, Any]]:
-    from reid_dhm.gallery import editing
+    from reid_dhm.gallery.store import editing
 
     if what == "tracklets":
         return [brief(found) for found in store.tracklets(where, limit=limit)]
@@ -257,7 +257,7 @@ def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str,
 
 def _entries(store: Gallery, where: Where, limit: int) -> list[dict[str, Any]]:
     """The newest entries of the audit log, newest first."""
-    from reid_dhm.gallery import audit
+    from reid_dhm.gallery.store import audit
 
     bounds = [bound for bound in (where.after, where.before) if not isinstance(bound, float)]
     if len(bounds) < 2:

@@ -21,8 +21,8 @@ from reid_dhm.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reid_dhm.gallery.frames import Source
-    from reid_dhm.gallery.ingest import Summary
+    from reid_dhm.gallery.footage.frames import Source
+    from reid_dhm.gallery.ingest.ingest import Summary
 
 FRAMES, PEOPLE = "Which frames", "How people are found"
 
@@ -109,14 +109,14 @@ def index_video(
     --start 2026-03-01T08:00:00+01:00 --detector yolox:yolox_nano.onnx
     """
     from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery import audit
-    from reid_dhm.gallery.detection import build_detector
-    from reid_dhm.gallery.ingest import Options, ingest
+    from reid_dhm.gallery.detect.factory import build_detector
+    from reid_dhm.gallery.footage.sources import open_source
+    from reid_dhm.gallery.ingest.ingest import Options, ingest
     from reid_dhm.gallery.records import wall_clock
-    from reid_dhm.gallery.sources import open_source
-    from reid_dhm.gallery.store import Gallery
-    from reid_dhm.gallery.tracklets import TrackSettings
-    from reid_dhm.gallery.writing import check_camera_name
+    from reid_dhm.gallery.store import audit
+    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.writing import check_camera_name
+    from reid_dhm.gallery.track.tracklets import TrackSettings
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
@@ -169,7 +169,7 @@ def figures_of(summary: Summary) -> dict[str, Any]:
 @contextmanager
 def stopped_by_interrupt(source: Source) -> Iterator[None]:
     """Let Ctrl-C end a stream, so that what was seen is kept; files are gone on with later."""
-    from reid_dhm.gallery.streams import Stream
+    from reid_dhm.gallery.footage.streams import Stream
 
     if not isinstance(source, Stream):
         yield

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from reid_dhm.assessment import Settings
+    from reid_dhm.evaluation.run import Settings
 
 Size: TypeAlias = tuple[int, int]
 
@@ -249,9 +249,9 @@ def build_settings(
     """The settings of a ranking from the words of a command; None is an option not given.
 
     Args:
-        given: the other fields of :class:`~reid_dhm.assessment.Settings`.
+        given: the other fields of :class:`~reid_dhm.evaluation.run.Settings`.
     """
-    from reid_dhm.assessment import Settings
+    from reid_dhm.evaluation.run import Settings
     from reid_dhm.retrieval.rerank import Reranking
 
     of_reranking: dict[str, Any] = {"k1": k1, "k2": k2, "weight": lambda_}
@@ -284,9 +284,6 @@ def check_report_folder(folder: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write figures for machines; the file appears whole or not at all."""
-    from reid_dhm.retrieval.files import replacing
+    from reid_dhm.files import write_text
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2) + "\n"
-    with replacing(path) as partial:
-        partial.write_text(text)
+    write_text(path, json.dumps(content, indent=2) + "\n")

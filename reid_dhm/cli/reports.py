@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.assessment import Assessment, Measured
 from reid_dhm.cli.progress import progress_bar
 from reid_dhm.cli.results import figures_of, stage_seconds
-from reid_dhm.cli.sides import Sides
 from reid_dhm.errors import InputError
+from reid_dhm.evaluation.confidence import Estimate
+from reid_dhm.evaluation.inputs import Sides
+from reid_dhm.evaluation.metadata import data_facts, protocol_facts, software_facts, time_facts
+from reid_dhm.evaluation.run import Assessment, Measured
 from reid_dhm.inference.activation import activation_maps
 from reid_dhm.inference.exported import ExportedModel
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.provenance import data_facts, protocol_facts, software_facts, time_facts
 from reid_dhm.report import Evaluation, write_comparison, write_report
 from reid_dhm.report.content import ActivationMaps
-from reid_dhm.retrieval.confidence import Estimate
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reid_dhm.cli.sides import Sides
+from reid_dhm.evaluation.inputs import Sides
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reid_dhm.assessment import Assessment, Measured
+    from reid_dhm.evaluation.calibration import OperatingPoint
+    from reid_dhm.evaluation.confidence import Estimate
+    from reid_dhm.evaluation.run import Assessment, Measured
     from reid_dhm.retrieval import RetrievalResult
-    from reid_dhm.retrieval.confidence import Estimate
-    from reid_dhm.retrieval.verification import OperatingPoint
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def print_results(
     from rich.console import Console
     from rich.table import Table
 
-    from reid_dhm.provenance import protocol_facts
-    from reid_dhm.retrieval.verification import threshold_text
+    from reid_dhm.evaluation.calibration import threshold_text
+    from reid_dhm.evaluation.metadata import protocol_facts
 
     result, final = assessment.result, assessment.final
     table = Table(title=f"{sides.name}, {sides.data}", title_justify="left", show_header=False)
@@ -97,7 +97,7 @@ def difference_text(difference: Estimate) -> str:
 
 def keep_other_thresholds(path: Path, sides: Sides, measured: Measured) -> bool:
     """Whether a file of the same model says more than these pairs, or something of other data."""
-    from reid_dhm.retrieval.thresholds import read_thresholds
+    from reid_dhm.evaluation.thresholds import read_thresholds
 
     if not path.is_file():
         return False
@@ -115,7 +115,7 @@ def keep_other_thresholds(path: Path, sides: Sides, measured: Measured) -> bool:
 
 def save_thresholds(path: Path, sides: Sides, measured: Measured) -> None:
     """Write what a gallery search needs to tell how probable a match is."""
-    from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
+    from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
 
     pairs = measured.pairs
     path.parent.mkdir(parents=True, exist_ok=True)

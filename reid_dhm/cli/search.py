@@ -7,7 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reid_dhm.cli.conditions import (
+from reid_dhm.cli.options import (
+    BackboneOption,
+    DeviceOption,
+    JsonOption,
+    NeckOption,
+    SizeOption,
+    write_json,
+)
+from reid_dhm.cli.query_options import (
+    WHO,
+    BoxOption,
+    CheckpointOption,
+    DetectorOption,
+    IndexOption,
+    QueryOption,
+    embed_queries,
+    open_embedder,
+    parse_boxes,
+)
+from reid_dhm.cli.tracklet_options import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -19,29 +38,10 @@ from reid_dhm.cli.conditions import (
     warn_of_untimed,
     which,
 )
-from reid_dhm.cli.options import (
-    BackboneOption,
-    DeviceOption,
-    JsonOption,
-    NeckOption,
-    SizeOption,
-    write_json,
-)
-from reid_dhm.cli.querying import (
-    WHO,
-    BoxOption,
-    CheckpointOption,
-    DetectorOption,
-    IndexOption,
-    QueryOption,
-    embed_queries,
-    open_embedder,
-    parse_boxes,
-)
 
 if TYPE_CHECKING:
-    from reid_dhm.gallery.search import Hit
-    from reid_dhm.gallery.vectors import VectorIndex
+    from reid_dhm.gallery.index.vectors import VectorIndex
+    from reid_dhm.gallery.search.search import Hit
 
 OUTPUT = "What is written"
 
@@ -123,14 +123,14 @@ def search(
     boxes = parse_boxes(box, len(query or ()))
 
     from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery import audit
-    from reid_dhm.gallery.annotation import check_video_name
-    from reid_dhm.gallery.match_thresholds import open_thresholds
+    from reid_dhm.gallery.footage.annotation import check_video_name
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.search import Searcher
-    from reid_dhm.gallery.search_output import annotate_video, as_json, write_crops
-    from reid_dhm.gallery.search_report import Asked, write_search_report
-    from reid_dhm.gallery.store import Gallery
+    from reid_dhm.gallery.search.match_thresholds import open_thresholds
+    from reid_dhm.gallery.search.search import Searcher
+    from reid_dhm.gallery.search.search_output import annotate_video, as_json, write_crops
+    from reid_dhm.gallery.search.search_report import Asked, write_search_report
+    from reid_dhm.gallery.store import audit
+    from reid_dhm.gallery.store.gallery import Gallery
     from reid_dhm.report.folder import check_folder
 
     if report is not None:
@@ -184,7 +184,7 @@ def search(
 
 
 def _print(hits: list[Hit], index: VectorIndex) -> None:
-    from reid_dhm.gallery.search_output import when
+    from reid_dhm.gallery.search.search_output import when
 
     rows = [
         {

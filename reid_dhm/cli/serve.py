@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
-from reid_dhm.cli.querying import CheckpointOption, IndexOption, open_embedder
+from reid_dhm.cli.query_options import CheckpointOption, IndexOption, open_embedder
 from reid_dhm.errors import InputError
 
 
@@ -67,13 +67,13 @@ def serve(
             raise InputError(
                 f"serving needs {needed}, which is not installed: pip install 'reid-dhm[service]'"
             )
-    from reid_dhm.gallery.detection import build_detector
-    from reid_dhm.gallery.match_thresholds import open_thresholds
-    from reid_dhm.gallery.store import Gallery
-    from reid_dhm.service.access import is_loopback, read_tokens
+    from reid_dhm.gallery.detect.factory import build_detector
+    from reid_dhm.gallery.search.match_thresholds import open_thresholds
+    from reid_dhm.gallery.store.gallery import Gallery
     from reid_dhm.service.app import create_app
-    from reid_dhm.service.service import Service
-    from reid_dhm.service.serving import Certificate, build_server, check_address, listen
+    from reid_dhm.service.auth import is_loopback, read_tokens
+    from reid_dhm.service.server import Certificate, build_server, check_address, listen
+    from reid_dhm.service.state import Service
 
     if key is not None and certificate is None:
         raise typer.BadParameter("--key has no meaning without --certificate")

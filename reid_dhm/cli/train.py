@@ -32,7 +32,7 @@ def train(
     settings = load_config(config, overrides or ())
 
     from reid_dhm.cli.progress import progress_bars
-    from reid_dhm.experiment import run_experiment
+    from reid_dhm.experiments.run import run_experiment
 
     first = os.environ.get("RANK", "0") == "0"
     epochs = settings.train.epochs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_dhm.data.pictures import list_pictures
+from reid_dhm.data.images import list_pictures
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from reid_dhm.data.images import list_pictures
 from reid_dhm.data.layouts import README, SPLITS, Split, Splits, label_fault
-from reid_dhm.data.pictures import list_pictures
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

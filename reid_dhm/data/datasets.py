@@ -2,7 +2,7 @@
 
 How each is laid out and labelled is :mod:`reid_dhm.data.layouts`' and
 :mod:`reid_dhm.data.custom`'s to know; whether its pictures can be read,
-:func:`reid_dhm.data.pictures.check_pictures` finds out.
+:func:`reid_dhm.data.images.check_pictures` finds out.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reid_dhm.data.pictures import PICTURE_SUFFIXES, list_pictures
+from reid_dhm.data.images import PICTURE_SUFFIXES, list_pictures
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_dhm.data.pictures import check_pictures, read_picture, resize_picture
+from reid_dhm.data.images import check_pictures, read_picture, resize_picture
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from reid_dhm.data.images import list_pictures
 from reid_dhm.data.layouts import MARKET1501, Split, Splits, load_layout, sample_of_name
-from reid_dhm.data.pictures import list_pictures
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

@@ -1,6 +1,6 @@
 """What a gallery holds, as values: cameras, videos, tracklets, their boxes and crops.
 
-Reading and writing them is :mod:`reid_dhm.gallery.store`'s work.
+Reading and writing them is :mod:`reid_dhm.gallery.store.gallery`'s work.
 """
 
 from __future__ import annotations

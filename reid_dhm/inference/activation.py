@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from reid_dhm.data.augmentation import TestTransform
-from reid_dhm.data.pictures import read_picture, resize_picture
-from reid_dhm.inference.torch_engine import find_device
+from reid_dhm.data.images import read_picture, resize_picture
+from reid_dhm.devices import parse_device
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
@@ -38,7 +38,7 @@ def activation_maps(
     Raises:
         InputError: a picture that cannot be read, or a device that is not there.
     """
-    where = find_device(device)
+    where = parse_device(device)
     transform = TestTransform(card.size, card.mean, card.std)
     model = model.to(where).eval()
     maps = []

@@ -1,6 +1,6 @@
 """Pictures in, embeddings out: reading beside inference, in bounded memory, in input order.
 
-What runs the network is an :class:`~reid_dhm.inference.agreement.Engine`.
+What runs the network is an :class:`~reid_dhm.inference.engines.agreement.Engine`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.agreement import CHECKED, Engine
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint, what_embeds
-from reid_dhm.inference.engines import build_engine
+from reid_dhm.inference.engines.agreement import CHECKED, Engine
+from reid_dhm.inference.engines.selection import build_engine
 from reid_dhm.inference.exported import ExportedModel
 from reid_dhm.inference.reading import Picture, PictureBatch, read_batches
 from reid_dhm.models.card import ModelCard
@@ -50,7 +50,7 @@ class Embedder:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens without
             further words, or what it returned.
         engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the first of
-            :data:`~reid_dhm.inference.engines.ORDER` that is installed and whose first pictures
+            :data:`~reid_dhm.inference.engines.selection.ORDER` that is installed and whose first pictures
             agree with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         normalize: return unit rows; otherwise embeddings as the model gives them.

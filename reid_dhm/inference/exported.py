@@ -1,6 +1,6 @@
 """Files that ``reid-dhm export`` wrote, opened again: what they say of themselves.
 
-Writing them is :mod:`reid_dhm.inference.export`'s, running them the engines'.
+Writing them is :mod:`reid_dhm.inference.export.writer`'s, running them the engines'.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_dhm.errors import InputError, first_line
-from reid_dhm.inference.network import installed
+from reid_dhm.inference.engines.network import installed
 from reid_dhm.models.card import ModelCard, parse_card
 
 GRAPH_SUFFIXES = (".onnx", ".xml")
@@ -115,7 +115,7 @@ def _of_onnx(path: Path) -> Facts:
 
 def _of_openvino(path: Path) -> Facts:
     _need("openvino", path)
-    from reid_dhm.inference.openvino_engine import read_graph
+    from reid_dhm.inference.engines.openvino_engine import read_graph
 
     model = read_graph(path)
     if not model.has_rt_info(METADATA):

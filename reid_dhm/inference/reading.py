@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from reid_dhm.data.augmentation import resize
-from reid_dhm.data.pictures import read_picture, resize_picture
+from reid_dhm.data.images import read_picture, resize_picture
 from reid_dhm.errors import InputError
 
 Picture: TypeAlias = "str | Path | np.ndarray"

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
+from reid_dhm.files import atomic_path, write_text
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
@@ -70,14 +71,12 @@ def save_model(
 
     ``facts`` are noted in the weights file's metadata, for people.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(card), indent=2) + "\n"  # fails before anything is replaced
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    unfinished = path.with_suffix(".partial")
-    # save_file would keep the file from all but its owner, whatever the umask says.
-    unfinished.write_bytes(save(tensors, {"format": "pt", **(facts or {})}))
-    unfinished.replace(path)
-    write_atomically(card_path(path), text)
+    with atomic_path(path) as temporary:
+        # save_file would keep the file from all but its owner, whatever the umask says.
+        temporary.write_bytes(save(tensors, {"format": "pt", **(facts or {})}))
+    write_text(card_path(path), text)
 
 
 def load_model(path: Path) -> tuple[ReIDModel, ModelCard]:
@@ -177,11 +176,3 @@ _SOUND: dict[str, Callable[[object], bool]] = {
     "training": _is_training,
 }
 """What a card from a file must hold, that those who use it need not ask."""
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_text(text)
-    unfinished.replace(path)

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
-from reid_dhm.retrieval.cameras import CameraPairs
-from reid_dhm.retrieval.confidence import Estimate
-from reid_dhm.retrieval.verification import (
+from reid_dhm.evaluation.calibration import (
     Calibration,
     OperatingPoint,
     PairScores,
     threshold_text,
 )
+from reid_dhm.evaluation.cameras import CameraPairs
+from reid_dhm.evaluation.confidence import Estimate
+from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
 
 Intervals = Mapping[str, Estimate]
 """``mAP``, ``mINP`` and ``rank1`` with their intervals."""

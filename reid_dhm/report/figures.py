@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
+from reid_dhm.evaluation.calibration import OperatingPoint, PairScores
 from reid_dhm.report.content import Scores
 from reid_dhm.report.svg import INK, PALETTE, RIGHT, WRONG, Drawing, figure
 from reid_dhm.retrieval import RetrievalResult, metrics
-from reid_dhm.retrieval.verification import OperatingPoint, PairScores
 
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RANKS = 50

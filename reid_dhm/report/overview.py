@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.evaluation.cameras import CameraPairs
+from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.report.content import Evaluation, Intervals, scores_of
 from reid_dhm.report.selection import worst_camera_pair
 from reid_dhm.retrieval import RetrievalResult
-from reid_dhm.retrieval.cameras import CameraPairs
-from reid_dhm.retrieval.confidence import Estimate
 
 _CHANGES = ("multi-query", "database-side augmentation", "query expansion", "re-ranking")
 _DEPTH = 0.55  # of the worst cell of a matrix; text stays readable on it

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.report.content import Evaluation
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
-from reid_dhm.retrieval.cameras import CameraPairs
 
 _FEW = 10  # a camera pair with fewer queries is called the worst only where all have so few
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.evaluation.cameras import CameraPairs
+from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.report.cards import Ranking
 from reid_dhm.report.content import Evaluation, Intervals, first_ranks
 from reid_dhm.report.selection import Confusion, Disagreement
-from reid_dhm.retrieval.cameras import CameraPairs
-from reid_dhm.retrieval.confidence import Estimate
 
 PER_QUERY = "per_query.csv"
 Differences = Mapping[tuple[str, str], Mapping[str, Estimate]]

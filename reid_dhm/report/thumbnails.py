@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.data.pictures import read_picture, resize_picture
+from reid_dhm.data.images import read_picture, resize_picture
 from reid_dhm.errors import InputError
 
 HEIGHT = 128

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.embeddings import EmbeddingSet
@@ -56,22 +55,3 @@ def no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> s
         "no query has a correct gallery picture because query and gallery share no person id; "
         "check that both number their people alike"
     )
-
-
-def torch_device(device: str) -> torch.device:
-    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means on this machine.
-
-    Raises:
-        InputError: for any other name, or a GPU that torch does not see.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    if device != "cpu" and (kind != "cuda" or (kind != device and not number.isdigit())):
-        raise InputError(f"device is {device!r}; choose auto, cpu, cuda or cuda:N")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device is {device!r} but torch sees {torch.cuda.device_count() or 'no'} GPU; "
-            "use auto or cpu"
-        )
-    return torch.device(device)

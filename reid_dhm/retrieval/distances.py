@@ -10,8 +10,6 @@ definition, hence they agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -153,18 +151,6 @@ def relative_rounding(dim: int) -> float:
     their centre to a tenth of it.
     """
     return (2 * math.sqrt(dim) + 8) * 2.0**-24
-
-
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
-    """Matrix products in IEEE float32, whatever TF32, bfloat16 or autocast was asked for."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _norms(metric: str, rows: Tensor, name: str) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.files import replacing
+from reid_dhm.files import atomic_path
 
 _SIDES = ("query", "gallery")
 _ARRAYS = ("embeddings", "pids", "camids")
@@ -180,7 +180,7 @@ def _read_arrays(
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as stream:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reid_dhm.devices import parse_device
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval import metrics
-from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match, torch_device
+from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.index import GalleryIndex
@@ -57,7 +58,7 @@ def evaluate(
     check_sets(query, gallery)
     check_lengths(ranks, top_k)
     started = time.perf_counter()
-    positive, rank = _rank(query, gallery, protocol, torch_device(device))
+    positive, rank = _rank(query, gallery, protocol, parse_device(device))
     first = metrics.first_rank(positive, rank, len(query))
     precision = metrics.average_precision(positive, rank, len(query), ap)
     penalty = metrics.inverse_negative_penalty(positive, rank, len(query))

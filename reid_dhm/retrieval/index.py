@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid_dhm.devices import full_float32
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.distances import Space, full_float32, normalised, relative_rounding
+from reid_dhm.retrieval.distances import Space, normalised, relative_rounding
 from reid_dhm.retrieval.parallel import parallel_map
 
 _ROWS = 2048  # gallery rows of the sweep's product at a time

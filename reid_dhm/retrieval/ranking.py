@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from reid_dhm.retrieval.distances import Space, full_float32
+from reid_dhm.devices import full_float32
+from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.parallel import parallel_map
 
 # A segment is a run of gallery rows within which almost-equal scores are looked for.

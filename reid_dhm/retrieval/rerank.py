@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 
+from reid_dhm.devices import full_float32, parse_device
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.checks import torch_device
-from reid_dhm.retrieval.distances import full_float32
 from reid_dhm.retrieval.neighbours import Neighbourhoods, Pictures, neighbourhoods
 from reid_dhm.retrieval.parallel import parallel_map
 
@@ -83,7 +82,7 @@ def rerank(
             number) that is not finite, or zero under ``cosine``; for an unknown metric or device.
     """
     _check(query, gallery, metric)
-    both = torch.from_numpy(np.concatenate([query, gallery])).to(torch_device(device))
+    both = torch.from_numpy(np.concatenate([query, gallery])).to(parse_device(device))
     pictures = Pictures.of(metric, both)
     found = neighbourhoods(pictures, max(settings.k1 + 1, settings.k2))
     memberships = _memberships(pictures, found, settings)

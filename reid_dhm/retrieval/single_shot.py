@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid_dhm.devices import full_float32, parse_device
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match, torch_device
-from reid_dhm.retrieval.distances import Space, full_float32
+from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match
+from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.evaluate import ranked_lists
 from reid_dhm.retrieval.parallel import parallel_map
@@ -64,7 +65,7 @@ def evaluate_single_shot(
     check_sets(query, gallery)
     check_lengths(ranks, top_k)
     started = time.perf_counter()
-    where = torch_device(device)
+    where = parse_device(device)
     space = Space.of(metric, torch.from_numpy(gallery.embeddings).to(where))
     queries = torch.from_numpy(query.embeddings).to(where)
     norms = space.query_norms(queries)

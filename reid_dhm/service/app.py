@@ -12,11 +12,12 @@ from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
 from reid_dhm import __version__
-from reid_dhm.service import browsing, forgetting, problems, searching, visiting
-from reid_dhm.service.access import Names
-from reid_dhm.service.gate import Gate, Limits
-from reid_dhm.service.metrics import Measured
-from reid_dhm.service.service import Service
+from reid_dhm.service import errors
+from reid_dhm.service.api import catalog, deletion, search, session
+from reid_dhm.service.auth import Names
+from reid_dhm.service.middleware.metrics import Measured
+from reid_dhm.service.middleware.security import Gate, Limits
+from reid_dhm.service.state import Service
 
 _SPARE_THREADS = 8  # for what is open to everybody and not counted
 
@@ -59,12 +60,12 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.service = service
-    problems.install(app, service.connections.folder)
+    errors.install(app, service.connections.folder)
     secured = [Depends(HTTPBearer(auto_error=False))] if service.tokens else []
-    for router in (browsing.router, searching.router, forgetting.router):
+    for router in (catalog.router, search.router, deletion.router):
         app.include_router(router, dependencies=secured)
-    app.include_router(visiting.router)
-    app.mount("/static", StaticFiles(directory=visiting.STATIC), name="static")
+    app.include_router(session.router)
+    app.mount("/static", StaticFiles(directory=session.STATIC), name="static")
     # The last one added is the first that a request meets.
     app.add_middleware(
         Gate,

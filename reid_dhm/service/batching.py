@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.records import Embed
-from reid_dhm.service.problems import Busy
+from reid_dhm.service.errors import Busy
 
 
 @dataclass(frozen=True)

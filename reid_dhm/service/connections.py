@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store.gallery import Gallery
 
 
 class Connections:

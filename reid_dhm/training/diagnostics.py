@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from reid_dhm.errors import InputError
-from reid_dhm.losses import Criterion
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.training.losses import Criterion
 
 
 def gradient_agreement(

@@ -23,10 +23,10 @@ from reid_dhm.config import TrainConfig
 from reid_dhm.data.loading import Batch
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError, NonFiniteLossError
-from reid_dhm.losses import Objective
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training import randomness
+from reid_dhm.training.losses import Objective
 from reid_dhm.training.parts import (
     Augment,
     Diagnose,

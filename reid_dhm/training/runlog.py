@@ -14,7 +14,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 import reid_dhm
-from reid_dhm.models.card import write_atomically
+from reid_dhm.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def record_environment(folder: Path, processes: int, resumed: bool) -> None:
     if resumed and path.is_file():
         first = json.loads(path.read_text())
         now = {**first, "resumed": [*first.get("resumed", []), now]}
-    write_atomically(path, json.dumps(now, indent=2) + "\n")
+    write_text(path, json.dumps(now, indent=2) + "\n")
 
 
 class RunLog:
@@ -70,9 +70,7 @@ class RunLog:
             return
         folder.mkdir(parents=True, exist_ok=True)
         kept = [record for record in read_metrics(folder) if record["epoch"] <= last_epoch]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        partial.replace(self.path)
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_epoch + 1)
 
     def write(self, record: dict[str, Any]) -> None:

@@ -20,11 +20,11 @@ from reid_dhm.benchmarks.embedding import (
     compare_embedding,
     memory_over,
 )
-from reid_dhm.benchmarks.embedding_sides import make_network, torchreid_extractor
+from reid_dhm.benchmarks.embedding_runners import make_network, torchreid_extractor
 from reid_dhm.benchmarks.pipeline import write_pictures
 from reid_dhm.cli.benchmark import benchmark
-from reid_dhm.inference.agreement import cosines
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.engines.agreement import cosines
 from reid_dhm.models.card import ModelCard
 
 SIZE = (64, 32)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from reid_dhm.benchmarks.footage import index_clips, judge_search, judge_tracking, known_embeddings
-from reid_dhm.data.synthetic.clips import write_clips
 from reid_dhm.gallery.records import Where
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.synthetic.clips import write_clips
 
 
 @pytest.fixture(scope="module")

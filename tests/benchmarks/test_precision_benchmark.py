@@ -9,11 +9,11 @@ import torch
 
 from reid_dhm.benchmarks.precision import PrecisionFigures, compare_precisions, draw_precisions
 from reid_dhm.data.datasets import load_dataset
-from reid_dhm.data.synthetic import write_synthetic
-from reid_dhm.evaluation import evaluate_dataset
+from reid_dhm.evaluation.datasets import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.network import installed
+from reid_dhm.inference.engines.network import installed
 from reid_dhm.models.card import ModelCard, save_model
+from reid_dhm.synthetic import write_synthetic
 
 
 @pytest.mark.skipif(
@@ -29,7 +29,7 @@ def test_every_precision_is_evaluated_and_compared_with_pytorch(tmp_path: Path) 
     save_model(card.build(), card, run / "best.safetensors")
     calibration = [str(sample.path) for sample in dataset.train]
     found = compare_precisions(run, dataset, calibration, rounds=1)
-    from reid_dhm.inference.openvino_engine import has_bf16
+    from reid_dhm.inference.engines.openvino_engine import has_bf16
 
     middle = ["bf16"] if has_bf16() else []
     assert [one.precision for one in found] == ["float32", *middle, "int8"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reid_dhm.benchmarks.harness import made_up_file, made_up_sets
 from reid_dhm.benchmarks.rank import compare_ranking
-from reid_dhm.benchmarks.sides import made_up_file, made_up_sets
 from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from reid_dhm.benchmarks.harness import made_up_file
 from reid_dhm.benchmarks.rerank import _differences, compare_reranking
-from reid_dhm.benchmarks.sides import made_up_file
 
 
 def test_both_sides_re_rank_the_same_sets_and_agree():

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.people import MadeUpPeople
 from reid_dhm.benchmarks.search import Latency, compare_search, grow, suggested
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
+from reid_dhm.gallery.store.gallery import Gallery
 
 
 class TestMadeUpPeople:

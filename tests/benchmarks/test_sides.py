@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from reid_dhm.benchmarks.sides import made_up_sets
+from reid_dhm.benchmarks.harness import made_up_sets
 
 
 def test_made_up_sets_have_the_asked_size_and_distractors_beyond_market_1501():
@@ -21,7 +21,7 @@ def test_the_peak_is_seen_after_it_has_passed():
     # In a fresh process: memory that an old one has freed and kept would not count.
     watched = """
 import numpy as np
-from reid_dhm.benchmarks.sides import peak
+from reid_dhm.benchmarks.harness import peak
 
 with peak() as above:
     held = np.ones(2**26, dtype=np.uint8)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from reid_dhm.cli.eval import parse_people
-from reid_dhm.cli.sides import parse_dataset_options
+from reid_dhm.evaluation.inputs import parse_dataset_options
+from reid_dhm.evaluation.thresholds import read_thresholds
 from reid_dhm.models.torchreid import torchreid_module
-from reid_dhm.retrieval.thresholds import read_thresholds
 
 TOOL = Path(__file__).parents[2] / "tools" / "eval.py"
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery import audit
 from reid_dhm.gallery.records import (
     DETECTION,
     FRAME,
@@ -18,8 +17,9 @@ from reid_dhm.gallery.records import (
     Where,
     wall_clock,
 )
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 
 TOOL = Path(__file__).parents[2] / "tools" / "gallery.py"
 GATE, DOOR = f"{1:016x}", f"{2:016x}"

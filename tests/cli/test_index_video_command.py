@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.synthetic.clips import write_clips
-from reid_dhm.gallery import audit
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.synthetic.clips import write_clips
 
 TOOL = Path(__file__).parents[2] / "tools" / "index_video.py"
 
@@ -130,7 +130,7 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
         def release(self) -> None:
             pass
 
-    monkeypatch.setattr("reid_dhm.gallery.streams.open_capture", lambda address: Webcam())
+    monkeypatch.setattr("reid_dhm.gallery.footage.streams.open_capture", lambda address: Webcam())
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
     outcome = run("index-video", "--gallery", "g", "--camera", "desk", "7")
@@ -143,7 +143,7 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
 
 
 def test_a_files_interrupt_is_left_to_stop_the_run(clip):
-    from reid_dhm.gallery.sources import open_source
+    from reid_dhm.gallery.footage.sources import open_source
 
     command = importlib.import_module("reid_dhm.cli.index_video")
     before = signal.getsignal(signal.SIGINT)

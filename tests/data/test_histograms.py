@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid_dhm.data.histograms import colour_histogram
+from reid_dhm.demo.histograms import colour_histogram
 
 
 def test_agrees_with_numpy_histogramdd() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reid_dhm.data.synthetic import (
+from reid_dhm.synthetic import (
     Camera,
     Garment,
     Person,

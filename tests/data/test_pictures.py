@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.pictures import check_pictures, list_pictures, read_picture, resize_picture
+from reid_dhm.data.images import check_pictures, list_pictures, read_picture, resize_picture
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.data.datasets import load_dataset
-from reid_dhm.data.synthetic import RECORD, write_synthetic, writer
 from reid_dhm.errors import InputError
+from reid_dhm.synthetic import RECORD, write_synthetic, writer
 
 SMALL = {
     "num_train": 2,

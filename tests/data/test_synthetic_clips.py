@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.synthetic.clips import write_clips
+from reid_dhm.synthetic.clips import write_clips
 
 SMALL = {"num_people": 2, "pause": 1.5, "size": (96, 160), "fps": 8.0}
 

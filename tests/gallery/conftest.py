@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.crops import cut, decode, encode
+from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo
-from reid_dhm.gallery.sources import content_hash
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
+from reid_dhm.gallery.track.crops import cut, decode, encode
 
 MODEL = "c0ffee" * 10
 _PICTURE = encode(np.full((40, 16, 3), 128, np.uint8))

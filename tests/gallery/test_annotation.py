@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.annotation import Drawn, annotate, check_video_name, still
-from reid_dhm.gallery.footage import frames_of
+from reid_dhm.gallery.footage.annotation import Drawn, annotate, check_video_name, still
+from reid_dhm.gallery.footage.seeking import frames_of
+from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import Video
-from reid_dhm.gallery.sources import content_hash
 
 RED_LINE = (20, 60, 214)  # BGR, around those that were looked for
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reid_dhm.cli import main
-from reid_dhm.gallery import audit
-from reid_dhm.gallery.search import Searcher
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard, save_model
 

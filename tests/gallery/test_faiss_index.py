@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import faiss_index
-from reid_dhm.gallery.faiss_index import FaissIndex
+from reid_dhm.gallery.index import faiss_index
+from reid_dhm.gallery.index.faiss_index import FaissIndex
+from reid_dhm.gallery.index.vectors import Filter
 from reid_dhm.gallery.records import EmbeddingPage
-from reid_dhm.gallery.vectors import Filter
 
 DIM = 8
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import footage
-from reid_dhm.gallery.footage import check_reachable, frames_of
-from reid_dhm.gallery.frames import Span
+from reid_dhm.gallery.footage import seeking as footage
+from reid_dhm.gallery.footage.frames import Span
+from reid_dhm.gallery.footage.seeking import check_reachable, frames_of
+from reid_dhm.gallery.footage.sources import content_hash, open_source
 from reid_dhm.gallery.records import Video
-from reid_dhm.gallery.sources import content_hash, open_source
 
 
 @pytest.fixture

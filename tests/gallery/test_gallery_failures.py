@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import database, editing
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.verify import problems
-from reid_dhm.gallery.writing import VideoWriter
+from reid_dhm.gallery.store import database, editing
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.writing import VideoWriter
 
 UNIT = np.array([0.6, 0.8], np.float16)
 
@@ -137,7 +137,7 @@ import os, sys
 from tests_of_failures import open_writer, tracklet
 from reid_dhm.cli import _failure
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store.gallery import Gallery
 
 if "nobody" in sys.argv:
     os.setgid(65534)
@@ -203,7 +203,7 @@ def test_a_folder_that_may_not_be_written():
 
 
 def test_another_writer_of_the_same_video_is_noticed(folder):
-    from reid_dhm.gallery.writing import Chunk, Progress
+    from reid_dhm.gallery.store.writing import Chunk, Progress
 
     def progress(first: int) -> Progress:
         frames = np.array([(first, first / 10)], dtype=[("frame", "<i4"), ("time", "<f8")])
@@ -214,7 +214,7 @@ def test_another_writer_of_the_same_video_is_noticed(folder):
         mine.commit(progress(0))
         with pytest.raises(InputError, match="is being indexed by another process"):
             theirs.commit(progress(0))
-        from reid_dhm.gallery import editing
+        from reid_dhm.gallery.store import editing
 
         editing.delete_video(other, "0" * 16)
         with pytest.raises(InputError, match="was deleted from the gallery meanwhile"):

@@ -6,13 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import editing
-from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.evaluation.thresholds import Thresholds
+from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import TrackletId, Where
-from reid_dhm.gallery.search import Searcher
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.retrieval.thresholds import Thresholds
-from reid_dhm.retrieval.verification import Calibration
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store.gallery import Gallery
 
 DIM = 12
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import audit, editing
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where, wall_clock
 from reid_dhm.gallery.records import TrackletId as Id
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import VideoWriter
+from reid_dhm.gallery.store import audit, editing
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import VideoWriter
 
 DIM = 8
 NOON = wall_clock("2026-03-01T12:00:00+02:00")

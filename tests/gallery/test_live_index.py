@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import editing, index_cache
-from reid_dhm.gallery.faiss_index import FaissIndex
-from reid_dhm.gallery.live_index import LiveIndex
+from reid_dhm.gallery.index import index_cache
+from reid_dhm.gallery.index.faiss_index import FaissIndex
+from reid_dhm.gallery.index.live_index import LiveIndex
+from reid_dhm.gallery.index.vectors import Filter
 from reid_dhm.gallery.records import State, Where
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.vectors import Filter
+from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store.gallery import Gallery
 
 DIM = 16
 KINDS = ["Flat", "IVF1,SQfp16", "HNSW32_SQfp16"]

@@ -1,9 +1,9 @@
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.match_thresholds import open_thresholds
-from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
-from reid_dhm.retrieval.verification import Calibration
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
+from reid_dhm.gallery.search.match_thresholds import open_thresholds
 
 
 def made_up(model: str | None = "beef", metric: str = "cosine") -> Thresholds:

@@ -6,10 +6,10 @@ import pytest
 import supervision as sv
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.detection import Settings
-from reid_dhm.gallery.frames import Frame
-from reid_dhm.gallery.motion import MotionDetector
-from reid_dhm.gallery.query_picture import cut_person, embed_query, find_person
+from reid_dhm.gallery.detect.motion import MotionDetector
+from reid_dhm.gallery.detect.protocol import Settings
+from reid_dhm.gallery.footage.frames import Frame
+from reid_dhm.gallery.search.query_image import cut_person, embed_query, find_person
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Finds:
     boxes: list[tuple[float, float, float, float]]
     scores: list[float]
     settings: Settings = field(default_factory=lambda: {"detector": "made up"})
-    remembers: bool = False
+    stateful: bool = False
     seen: list[Frame] = field(default_factory=list)
 
     def detect(self, frame: Frame) -> sv.Detections:

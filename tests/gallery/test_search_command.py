@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from reid_dhm.cli import main
-from reid_dhm.gallery import audit
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard, save_model
-from reid_dhm.retrieval.thresholds import Thresholds, write_thresholds
-from reid_dhm.retrieval.verification import Calibration
 
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery.records import Where
-from reid_dhm.gallery.search import Searcher
-from reid_dhm.gallery.search_report import Asked, write_search_report
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.search_report import Asked, write_search_report
+from reid_dhm.gallery.store.gallery import Gallery
 
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
 

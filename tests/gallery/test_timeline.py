@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid_dhm.gallery.records import Tracklet, TrackletId
-from reid_dhm.gallery.search import Hit
-from reid_dhm.gallery.timeline import timelines
+from reid_dhm.gallery.search.search import Hit
+from reid_dhm.gallery.search.timeline import timelines
 
 PARIS = timezone(timedelta(hours=1))
 

@@ -13,10 +13,10 @@ from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 from reid_dhm.inference import reading
-from reid_dhm.inference.agreement import CHECKED
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.engines.agreement import CHECKED
+from reid_dhm.inference.engines.torch_engine import TorchEngine, half_precision
 from reid_dhm.inference.reading import READERS
-from reid_dhm.inference.torch_engine import TorchEngine, half_precision
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.agreement import CheckedEngine, Choice, cosines
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines import ORDER, available, build_engine
-from reid_dhm.inference.network import EmbeddingNetwork, installed
-from reid_dhm.inference.torch_engine import TorchEngine, cpu_has_bf16
+from reid_dhm.inference.engines.agreement import CheckedEngine, Choice, cosines
+from reid_dhm.inference.engines.network import EmbeddingNetwork, installed
+from reid_dhm.inference.engines.selection import ORDER, available, build_engine
+from reid_dhm.inference.engines.torch_engine import TorchEngine, cpu_has_bf16
 
 HAS_OPENVINO = installed("openvino", "onnx")
 HAS_ONNXRUNTIME = installed("onnxruntime", "onnx")
@@ -29,7 +29,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 def openvino_has_bf16() -> bool:
     if not HAS_OPENVINO:
         return False
-    from reid_dhm.inference.openvino_engine import has_bf16
+    from reid_dhm.inference.engines.openvino_engine import has_bf16
 
     return has_bf16()
 
@@ -104,7 +104,7 @@ def test_auto_takes_its_order_and_nothing_that_is_not_there(uninstall):
 
 
 def test_an_engine_is_not_asked_for_another_engines_library(resnet, monkeypatch):
-    from reid_dhm.inference import openvino_engine
+    from reid_dhm.inference.engines import openvino_engine
 
     asked: list[bool] = []
     monkeypatch.setattr(openvino_engine, "has_bf16", lambda: asked.append(True))
@@ -115,7 +115,7 @@ def test_an_engine_is_not_asked_for_another_engines_library(resnet, monkeypatch)
 
 @openvino
 def test_a_library_that_cannot_be_imported_gives_way(resnet, monkeypatch, caplog):
-    from reid_dhm.inference import openvino_engine
+    from reid_dhm.inference.engines import openvino_engine
 
     def fail() -> bool:
         raise ImportError("libtbb.so is not there")
@@ -307,7 +307,7 @@ def test_values_that_are_not_finite_never_agree(caplog):
 
 @openvino
 def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, caplog):
-    from reid_dhm.inference import openvino_engine
+    from reid_dhm.inference.engines import openvino_engine
 
     class Wrong(openvino_engine.OpenVINOEngine):
         def __call__(self, pictures: np.ndarray) -> np.ndarray:

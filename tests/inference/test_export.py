@@ -14,13 +14,13 @@ import torch
 
 from reid_dhm import __version__
 from reid_dhm.errors import InputError, first_line
-from reid_dhm.inference import export
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.export import export_model, spread
+from reid_dhm.inference.engines.network import INPUT, OUTPUTS, installed, onnx_graph
+from reid_dhm.inference.export import writer as export
+from reid_dhm.inference.export.check import Agreement, find_fault, verify
+from reid_dhm.inference.export.writer import export_model, spread
 from reid_dhm.inference.exported import ExportedModel, read_metadata
-from reid_dhm.inference.network import INPUT, OUTPUTS, installed, onnx_graph
-from reid_dhm.inference.verification import Agreement, find_fault, verify
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 
@@ -160,8 +160,8 @@ def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
 
 @nncf
 def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
-    from reid_dhm.inference.openvino_engine import read_graph
-    from reid_dhm.inference.quantisation import quantise
+    from reid_dhm.inference.engines.openvino_engine import read_graph
+    from reid_dhm.inference.export.quantisation import quantise
 
     graph = read_graph(onnx_graph(resnet.model, resnet.card))
 

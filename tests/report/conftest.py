@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from reid_dhm.evaluation.calibration import pair_scores
+from reid_dhm.evaluation.cameras import camera_pairs
+from reid_dhm.evaluation.confidence import intervals
 from reid_dhm.report import Evaluation
 from reid_dhm.retrieval import EmbeddingSet, evaluate
-from reid_dhm.retrieval.cameras import camera_pairs
-from reid_dhm.retrieval.confidence import intervals
-from reid_dhm.retrieval.verification import pair_scores
 
 PEOPLE, CAMERAS = 9, 3
 FACTS = {

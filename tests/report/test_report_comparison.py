@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
+from reid_dhm.evaluation.confidence import Estimate, paired_differences
 from reid_dhm.report import write_comparison
-from reid_dhm.retrieval.confidence import Estimate, paired_differences
 
 
 def exact(markup: str) -> list[float]:

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import reid_dhm.report
 from reid_dhm.errors import InputError
+from reid_dhm.evaluation.calibration import OperatingPoint
+from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.report import pages, write_report
-from reid_dhm.retrieval.cameras import CameraPairs
-from reid_dhm.retrieval.verification import OperatingPoint
 
 
 def section(page: str, identity: str) -> str:

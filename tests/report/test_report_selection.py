@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.report import selection
 from reid_dhm.retrieval import EmbeddingSet, Protocol, RetrievalResult
-from reid_dhm.retrieval.cameras import CameraPairs
 
 
 def result_of(average_precision: list[float]) -> RetrievalResult:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.pictures import read_picture
+from reid_dhm.data.images import read_picture
 from reid_dhm.report.thumbnails import write_activation, write_thumbnails
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, camera_pairs, evaluate
+from reid_dhm.evaluation.cameras import camera_pairs
+from reid_dhm.retrieval import EmbeddingSet, evaluate
 
 
 def sets(seed=0, num_query=60, num_gallery=300, people=12, dim=8):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import Protocol, RetrievalResult, intervals, paired_differences
+from reid_dhm.evaluation.confidence import intervals, paired_differences
+from reid_dhm.retrieval import Protocol, RetrievalResult
 
 
 def result_of(ap, first_rank=None, inp=None, protocol=None) -> RetrievalResult:
@@ -92,7 +93,7 @@ def test_people_are_resampled_and_not_queries():
 def test_batches_do_not_change_the_interval(sample, monkeypatch):
     pids, result = sample
     whole = intervals(result, pids, seed=4)
-    monkeypatch.setattr("reid_dhm.retrieval.confidence._BATCH", 30 * 7)
+    monkeypatch.setattr("reid_dhm.evaluation.confidence._BATCH", 30 * 7)
     assert intervals(result, pids, seed=4) == whole
     assert intervals(result, pids, seed=5) != whole
 

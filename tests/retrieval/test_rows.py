@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, Protocol, evaluate, ranking, rows
-from reid_dhm.retrieval.rows import evaluate_rows
+from reid_dhm.retrieval import EmbeddingSet, Protocol, evaluate, ranking
+from reid_dhm.retrieval import distance_rows as rows
+from reid_dhm.retrieval.distance_rows import evaluate_rows
 
 
 def on_a_line(rng, num_query, num_gallery, people, cameras):

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import (
-    Calibration,
-    OperatingPoint,
-    Thresholds,
-    read_thresholds,
-    write_thresholds,
-)
+from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
+from reid_dhm.evaluation.thresholds import Thresholds, read_thresholds, write_thresholds
 
 THRESHOLDS = Thresholds(
     metric="cosine",

@@ -12,8 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, PairScores, pair_scores, pairs, verification
-from reid_dhm.retrieval.verification import Calibration
+from reid_dhm.evaluation import calibration as verification
+from reid_dhm.evaluation import pairs
+from reid_dhm.evaluation.calibration import Calibration, PairScores, pair_scores
+from reid_dhm.retrieval import EmbeddingSet
 
 
 def all_scores(query, gallery, metric):

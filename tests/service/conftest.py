@@ -14,19 +14,19 @@ import pytest
 import supervision as sv
 from fastapi.testclient import TestClient
 
-from reid_dhm.gallery.detection import Detector
-from reid_dhm.gallery.frames import Frame
+from reid_dhm.evaluation.thresholds import Thresholds
+from reid_dhm.gallery.detect.protocol import Detector
+from reid_dhm.gallery.footage.frames import Frame
+from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletId
-from reid_dhm.gallery.sources import content_hash
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import Chunk, Progress, VideoWriter
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.models.card import ModelCard
-from reid_dhm.retrieval.thresholds import Thresholds
-from reid_dhm.service.access import Tokens
 from reid_dhm.service.app import create_app
-from reid_dhm.service.limits import Limits
-from reid_dhm.service.service import Service
-from reid_dhm.service.serving import build_server, listen
+from reid_dhm.service.auth import Tokens
+from reid_dhm.service.middleware.concurrency import Limits
+from reid_dhm.service.server import build_server, listen
+from reid_dhm.service.state import Service
 
 TOKEN = "a-token-that-nobody-guesses"
 WIDTH, HEIGHT, FPS, FRAMES = 320, 240, 10.0, 40
@@ -168,7 +168,7 @@ def site(tmp_path) -> Site:
 class ColourDetector:
     """Finds whatever is not grey."""
 
-    remembers = False
+    stateful = False
 
     def __init__(self) -> None:
         self.settings = {"detector": "colours"}

@@ -1,7 +1,7 @@
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.service.access import (
+from reid_dhm.service.auth import (
     Names,
     Sessions,
     Tokens,

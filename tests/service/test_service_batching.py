@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.service.batching import Batcher
-from reid_dhm.service.problems import Busy
+from reid_dhm.service.errors import Busy
 
 
 class Network:

@@ -2,9 +2,9 @@ import time
 
 import pytest
 
-from reid_dhm.gallery import audit
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.service import service
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service import state as service
 
 
 def left(client) -> set[str]:

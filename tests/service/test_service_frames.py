@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.frames import Span
+from reid_dhm.gallery.footage.frames import Span
+from reid_dhm.gallery.footage.sources import content_hash, open_source
 from reid_dhm.gallery.records import Video
-from reid_dhm.gallery.sources import content_hash, open_source
-from reid_dhm.service import frames as frames_module
-from reid_dhm.service import readers
-from reid_dhm.service.frames import Frames, can_be_reached, source_name
-from reid_dhm.service.moments import START, Moment
-from reid_dhm.service.problems import Busy, Problem
+from reid_dhm.service.errors import Busy, Problem
+from reid_dhm.service.frames import frame_readers as readers
+from reid_dhm.service.frames import frames as frames_module
+from reid_dhm.service.frames.frame_times import START, Moment
+from reid_dhm.service.frames.frames import Frames, can_be_reached, source_name
 
 SIZE = (96, 64)
 

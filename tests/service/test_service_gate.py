@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from reid_dhm.service.gate import COOKIE
-from reid_dhm.service.limits import Limits
+from reid_dhm.service.middleware.concurrency import Limits
+from reid_dhm.service.middleware.security import COOKIE
 
 TOKEN = "annas-very-own-token"
 AS_ANNA = {"Authorization": f"Bearer {TOKEN}"}
@@ -176,7 +176,9 @@ def test_pictures_of_people_stay_in_no_cache(client, site):
 
 
 def test_failures_inside_are_one_sentence_with_the_headers(client, monkeypatch, caplog):
-    monkeypatch.setattr("reid_dhm.gallery.store.Gallery.cameras", lambda self: 1 / 0, raising=True)
+    monkeypatch.setattr(
+        "reid_dhm.gallery.store.gallery.Gallery.cameras", lambda self: 1 / 0, raising=True
+    )
     response = client.get("/api/cameras")
     assert response.status_code == 500
     assert response.json() == {"detail": "the service failed: its log says why"}

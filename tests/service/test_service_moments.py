@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Video
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.writing import VideoWriter
-from reid_dhm.service.moments import START, Moment, moment_of
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.writing import VideoWriter
+from reid_dhm.service.frames.frame_times import START, Moment, moment_of
 
 FPS = 10.0
 EVEN = [n / FPS for n in range(100)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reid_dhm.gallery import audit, editing
-from reid_dhm.gallery.store import Gallery
+from reid_dhm.gallery.store import audit, editing
+from reid_dhm.gallery.store.gallery import Gallery
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 VISITORS = {"desk": (1280, 900, "light"), "phone": (390, 844, "dark")}

@@ -5,12 +5,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.service.access import Tokens
+from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.service.app import create_app
+from reid_dhm.service.auth import Tokens
 from reid_dhm.service.connections import Connections
-from reid_dhm.service.problems import explain
-from reid_dhm.service.service import Service
+from reid_dhm.service.errors import explain
+from reid_dhm.service.state import Service
 
 
 def failed(cause: str) -> InputError:
@@ -40,7 +40,7 @@ def test_a_gallery_that_cannot_be_written_is_said_to_be(client, site, picture_of
         cause = sqlite3.OperationalError("attempt to write a readonly database")
         raise InputError(f"{site.folder}: it cannot be written; allow writing") from cause
 
-    monkeypatch.setattr("reid_dhm.gallery.audit.record", fail)
+    monkeypatch.setattr("reid_dhm.gallery.store.audit.record", fail)
     response = client.post("/api/search/tracklets", json={"tracklets": [site.ids["gate", "anna"]]})
     assert response.status_code == 500
     assert response.json()["detail"] == "the gallery: it cannot be written; allow writing"

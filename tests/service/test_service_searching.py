@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import audit
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.retrieval.thresholds import Thresholds
-from reid_dhm.retrieval.verification import Calibration
-from reid_dhm.service import searching
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.evaluation.thresholds import Thresholds
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service.api import search as searching
 
 
 def found(response) -> list[str]:
@@ -85,7 +85,7 @@ def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
 
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):
-    detector.remembers = True
+    detector.stateful = True
     with pytest.raises(InputError, match="query pictures stand still: give yolox"):
         connect(detector=detector)
 
@@ -230,7 +230,7 @@ def test_an_empty_gallery_says_so(client, site, anna):
 def test_searches_follow_what_others_add_and_delete(client, site, anna):
     assert len(found(by_picture(client, anna))) == 5
     with Gallery(site.folder) as gallery:  # another process
-        from reid_dhm.gallery import editing
+        from reid_dhm.gallery.store import editing
 
         editing.delete_camera(gallery, "gate")
     assert len(found(by_picture(client, anna))) == 3

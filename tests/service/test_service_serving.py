@@ -12,10 +12,10 @@ import pytest
 
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.service.access import Tokens
-from reid_dhm.service.service import Service
-from reid_dhm.service.serving import Certificate, check_address, listen
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service.auth import Tokens
+from reid_dhm.service.server import Certificate, check_address, listen
+from reid_dhm.service.state import Service
 
 TOKENS = Tokens({"anna": "annas-very-own-token"})
 ROOT = Path(__file__).parents[2]

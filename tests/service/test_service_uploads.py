@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_dhm.service import uploads
-from reid_dhm.service.problems import Problem
-from reid_dhm.service.uploads import MAX_PIXELS, decode
+from reid_dhm.service.api import uploads
+from reid_dhm.service.api.uploads import MAX_PIXELS, decode
+from reid_dhm.service.errors import Problem
 
 
 def saved(picture: Image.Image, kind: str, **options) -> bytes:

@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
 
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.service.visiting import STATIC
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service.api.session import STATIC
 
 OWN = re.compile(r'(?:src|href)="([^"]+)"')
 

@@ -16,13 +16,13 @@ from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.loading import Batch
 from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.data.samples import Sample
-from reid_dhm.losses import Criterion, Objective
 from reid_dhm.models.backbones import Backbone, Provider, Split
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import BACKBONES
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training.loop import Trainer
+from reid_dhm.training.losses import Criterion, Objective
 from reid_dhm.training.parts import build_accelerator
 
 PEOPLE, SIZE = 8, (32, 16)

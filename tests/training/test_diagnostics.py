@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from reid_dhm.data.augmentation import TestTransform
-from reid_dhm.losses import Criterion, batch_hard_triplet, id_loss, mimicking_loss
 from reid_dhm.training.diagnostics import gradient_agreement
+from reid_dhm.training.losses import Criterion, batch_hard_triplet, id_loss, mimicking_loss
 from reid_dhm.training.parts import freeze_batch_norm
 
 STAGES = ["first", "middle", "late"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.errors import InputError, NonFiniteLossError
-from reid_dhm.losses import Criterion
+from reid_dhm.training.losses import Criterion
 from reid_dhm.training.parts import freeze_batch_norm
 from reid_dhm.training.runlog import read_metrics
 from reid_dhm.training.state import find_state

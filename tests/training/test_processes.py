@@ -14,10 +14,10 @@ from torch import Tensor
 
 from reid_dhm.data.loading import Batch
 from reid_dhm.errors import InputError
-from reid_dhm.experiment import run_experiment
-from reid_dhm.losses import Criterion, batch_hard_triplet
+from reid_dhm.experiments.run import run_experiment
 from reid_dhm.training.diagnostics import gradient_agreement
 from reid_dhm.training.loop import Trainer
+from reid_dhm.training.losses import Criterion, batch_hard_triplet
 from reid_dhm.training.parts import freeze_batch_norm
 from reid_dhm.training.runlog import read_metrics
 

@@ -100,7 +100,7 @@ def memory(
     Example: reid-dhm benchmark memory --pictures 100000
     """
     from reid_dhm.benchmarks.embedding import memory_over
-    from reid_dhm.benchmarks.embedding_sides import make_network
+    from reid_dhm.benchmarks.embedding_runners import make_network
     from reid_dhm.inference.embedder import Embedder
 
     with tempfile.TemporaryDirectory() as scratch:

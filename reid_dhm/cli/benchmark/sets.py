@@ -40,7 +40,7 @@ def embeddings_file(
     """The file given, or made-up embeddings of the sizes given."""
     sizes = {"--queries": queries, "--gallery": gallery, "--dim": dim}
     if given is None:
-        from reid_dhm.benchmarks.sides import made_up_file
+        from reid_dhm.benchmarks.harness import made_up_file
 
         return made_up_file(queries or 3368, gallery or 15913, dim or 512)
     for option, size in sizes.items():

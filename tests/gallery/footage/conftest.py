@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.data.synthetic.clips import Clip, write_clips
-from reid_dhm.gallery.detection import build_detector
-from reid_dhm.gallery.ingest import Options, Summary, ingest
-from reid_dhm.gallery.sources import open_source
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.tracklets import Embed, TrackSettings
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.track.tracklets import Embed, TrackSettings
+from reid_dhm.synthetic.clips import Clip, write_clips
 
 MODEL = "c0ffee" * 10
 STRIPES = 6

@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from reid_dhm.gallery.detection import build_detector
-from reid_dhm.gallery.ingest import Options, ingest
-from reid_dhm.gallery.mot import MotDetections  # noqa: F401
-from reid_dhm.gallery.motion import MotionDetector  # noqa: F401 (imported before the fork)
-from reid_dhm.gallery.sources import open_source
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.tracking import Tracker
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.detect.mot import MotDetections  # noqa: F401
+from reid_dhm.gallery.detect.motion import MotionDetector  # noqa: F401 (imported before the fork)
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import Options, ingest
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.track.tracking import Tracker
 
 spec = importlib.util.spec_from_file_location("footage", Path(__file__).with_name("conftest.py"))
 assert spec is not None

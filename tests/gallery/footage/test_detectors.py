@@ -8,12 +8,13 @@ import torch
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery import onnx_file, yolox
-from reid_dhm.gallery.detection import build_detector, people
-from reid_dhm.gallery.frames import Frame, Span
-from reid_dhm.gallery.mot import MotDetections
-from reid_dhm.gallery.motion import MotionDetector
-from reid_dhm.gallery.sources import open_source
-from reid_dhm.gallery.yolox import YoloxDetector, letterbox
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.detect.mot import MotDetections
+from reid_dhm.gallery.detect.motion import MotionDetector
+from reid_dhm.gallery.detect.protocol import to_detections
+from reid_dhm.gallery.detect.yolox import YoloxDetector, letterbox
+from reid_dhm.gallery.footage.frames import Frame, Span
+from reid_dhm.gallery.footage.sources import open_source
 
 SHARED = Path(__file__).parents[4] / "shared"
 YOLOX, VTEST = SHARED / "models" / "yolox_nano.onnx", SHARED / "data" / "vtest.avi"
@@ -342,7 +343,7 @@ def test_confidence_has_a_range():
 
 def test_boxes_are_cut_to_the_frame_and_empty_ones_left_out():
     boxes = np.array([[-5, -5, 10, 10], [95, 45, 200, 60], [200, 0, 210, 9], [5, 5, 5.5, 9]])
-    found = people(boxes, np.array([0.1, 0.2, 0.3, 0.4]), (50, 100))
+    found = to_detections(boxes, np.array([0.1, 0.2, 0.3, 0.4]), (50, 100))
     np.testing.assert_array_equal(found.xyxy, [[0, 0, 10, 10], [95, 45, 100, 50]])
     np.testing.assert_allclose(found.confidence, [0.1, 0.2])
 

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import editing, indexing
-from reid_dhm.gallery import ingest as ingesting
-from reid_dhm.gallery.frames import Frame, SourceInfo, Span
-from reid_dhm.gallery.ingest import Options
+from reid_dhm.gallery import indexing
+from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest import ingest as ingesting
+from reid_dhm.gallery.ingest.ingest import Options
 from reid_dhm.gallery.records import NewVideo, Where, wall_clock
-from reid_dhm.gallery.sources import open_source
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.tracklets import TrackSettings
-from reid_dhm.gallery.verify import problems
-from reid_dhm.gallery.writing import VideoWriter
+from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.writing import VideoWriter
+from reid_dhm.gallery.track.tracklets import TrackSettings
 
 
 @pytest.fixture

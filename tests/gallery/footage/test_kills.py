@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.store import Gallery
-from reid_dhm.gallery.verify import problems
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.integrity import problems
 
 INDEXER = Path(__file__).with_name("killed_indexer.py")
 

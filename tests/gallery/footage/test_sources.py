@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import streams
-from reid_dhm.gallery.frames import Span
-from reid_dhm.gallery.sources import content_hash, open_source
-from reid_dhm.gallery.streams import Stream, without_credentials
+from reid_dhm.gallery.footage import streams
+from reid_dhm.gallery.footage.frames import Span
+from reid_dhm.gallery.footage.sources import content_hash, open_source
+from reid_dhm.gallery.footage.streams import Stream, without_credentials
 
 FPS = 8.0
 COUNT = 24
@@ -108,7 +108,7 @@ def test_the_containers_clock_is_believed_only_while_it_is_sane(video, monkeypat
         **{**{name: getattr(source.info, name) for name in source.info.__slots__}, "fps": 10.0,
            "num_frames": 4}
     )  # fmt: skip
-    monkeypatch.setattr("reid_dhm.gallery.sources.open_capture", lambda path: Clock())
+    monkeypatch.setattr("reid_dhm.gallery.footage.sources.open_capture", lambda path: Clock())
     times = [frame.time for frame in source.frames(Span())]
     np.testing.assert_allclose(times, expected, atol=1e-9)
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.crops import (
+from reid_dhm.gallery.records import DETECTION, Crop
+from reid_dhm.gallery.track.crops import (
     BestCrops,
     cut,
     decode,
@@ -14,8 +15,7 @@ from reid_dhm.gallery.crops import (
     geometric_quality,
     sharpness,
 )
-from reid_dhm.gallery.records import DETECTION, Crop
-from reid_dhm.gallery.tracklets import (
+from reid_dhm.gallery.track.tracklets import (
     TrackletBuilder,
     TrackSettings,
     embed_tracks,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.verify import problems
+from reid_dhm.gallery.store.integrity import problems
 
 
 def break_it(gallery, statement: str, *values) -> list[str]:

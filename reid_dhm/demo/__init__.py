@@ -1,0 +1,1 @@
+"""What `reid-dhm demo` does."""

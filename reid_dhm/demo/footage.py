@@ -1,0 +1,73 @@
+"""The end of the demonstration: film made-up people before two cameras, and find one again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import ingest
+from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.inference.embedder import Embedder
+from reid_dhm.synthetic.clips import write_clips
+
+
+def run_footage_demo(
+    folder: Path, checkpoint: Path | str, say: Callable[[str], None], num_people: int = 5
+) -> dict[str, Any]:
+    """Film people, index both cameras' footage, and search the second for who passed the first.
+
+    Args:
+        folder: for the footage and the gallery; a gallery of an earlier run is replaced.
+        checkpoint: what embeds the people.
+        say: told what is being done and found.
+        num_people: who pass by.
+
+    Returns:
+        ``frames``, ``tracklets``, the hit's ``tracklet``, ``similarity``, ``start`` and ``end``,
+        and ``right``: whether it shows the person who was searched for.
+    """
+    say(f"Filming {num_people} people before two cameras into {folder}")
+    clips = write_clips(folder, num_people=num_people, pause=4.0)
+    place = folder / "gallery"
+    shutil.rmtree(place, ignore_errors=True)
+    embedder = Embedder(checkpoint, precision="float32")
+    with Gallery(place, create=True) as gallery:
+        gallery.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint))
+        frames = 0
+        for clip in clips:
+            source = open_source(str(clip.path))
+            summary = ingest(
+                gallery, f"camera {clip.camid}", source, build_detector("motion"), embedder
+            )
+            frames += summary.frames
+        here, there = clips
+        asked = max(gallery.tracklets(Where(cameras=["camera 1"])), key=lambda t: t.num_boxes)
+        (hit,) = Searcher(gallery).like([asked.id], 1, Where(cameras=["camera 2"]))
+        pids = [
+            clip.pid_of(boxes["frame"], boxes["box"])
+            for clip, boxes in (
+                (here, gallery.boxes(asked.key)),
+                (there, gallery.boxes(hit.tracklet.key)),
+            )
+        ]
+        right, count = pids[0] == pids[1], gallery.count()
+    found = hit.tracklet
+    say(
+        f"Who passed camera 1 at {asked.start:.1f} s was before camera 2 at {found.start:.1f} s "
+        f"(similarity {hit.similarity:.2f}): {'right' if right else 'wrong'}"
+    )
+    return {
+        "frames": frames,
+        "tracklets": count,
+        "tracklet": str(found.id),
+        "similarity": hit.similarity,
+        "start": found.start,
+        "end": found.end,
+        "right": right,
+    }

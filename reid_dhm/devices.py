@@ -1,0 +1,71 @@
+"""Devices of PyTorch by name, and computing in full float32 on them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from reid_dhm.errors import InputError, UnsupportedError
+
+
+def parse_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: a name other than ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        UnsupportedError: a GPU that PyTorch does not see.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, number = name.partition(":")
+    valid_number = number.isascii() and number.isdigit() and len(number) <= 4
+    if kind not in ("cpu", "cuda") or (colon and not valid_number):
+        raise InputError(f"device is {name!r}: choose auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= count:
+        raise UnsupportedError(
+            f"device is {name!r}, but PyTorch sees {count or 'no'} GPUs: use auto or cpu"
+        )
+    return torch.device(name if kind == "cuda" else "cpu")  # cpu:0 is the only CPU
+
+
+class _FullPrecision:
+    """The process-wide settings, in force while any thread needs them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = (True, "highest")
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                allowed = torch.backends.cudnn.allow_tf32
+                self._before = allowed, torch.get_float32_matmul_precision()
+                torch.backends.cudnn.allow_tf32 = False
+                torch.set_float32_matmul_precision("highest")
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                torch.backends.cudnn.allow_tf32 = self._before[0]
+                torch.set_float32_matmul_precision(self._before[1])
+
+
+_full_precision = _FullPrecision()
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Matrix products and convolutions in IEEE float32, despite TF32, bfloat16 or autocast."""
+    _full_precision.enter()
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        _full_precision.leave()

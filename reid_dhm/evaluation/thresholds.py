@@ -1,0 +1,173 @@
+"""The file ``thresholds.json``: which score takes two pictures for one person, for video search.
+
+The figures come from :mod:`.verification`; here they are written whole and read with suspicion.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reid_dhm.errors import InputError
+from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
+from reid_dhm.files import atomic_path
+from reid_dhm.retrieval.distances import METRICS
+
+FORMAT = 1
+
+_MEND = "evaluate the model again to write it anew"
+_NUMBER = (int, float)
+_FIELDS: dict[str, Any] = {
+    "format": int,
+    "metric": str,
+    "model": (str, type(None)),
+    "dataset": str,
+    "pairs": dict,
+    "operating_points": list,
+    "calibration": dict,
+}
+_PAIRS: dict[str, Any] = {"same": int, "different": int}
+_POINT: dict[str, Any] = dict.fromkeys(
+    ("asked", "threshold", "false_positive_rate", "true_positive_rate"), _NUMBER
+)
+_CALIBRATION: dict[str, Any] = dict.fromkeys(("slope", "intercept", "prior"), _NUMBER)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What one evaluation says about the scores of one model.
+
+    Attributes:
+        metric: ``cosine`` or ``euclidean``, see :class:`~.verification.PairScores`.
+        dataset: where the pairs came from.
+        model: fingerprint of the model, or None where embeddings came without one.
+        num_same, num_different: pairs of one person and of two that were counted, 1 or more.
+        operating_points: in the order in which they were asked for; none where there were too few
+            pairs.
+        calibration: match probability of a score.
+    """
+
+    metric: str
+    dataset: str
+    model: str | None
+    num_same: int
+    num_different: int
+    operating_points: tuple[OperatingPoint, ...]
+    calibration: Calibration
+
+
+def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
+    """Write a file for :func:`read_thresholds`; it appears whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    path = Path(path)
+    content = {
+        "format": FORMAT,
+        "metric": thresholds.metric,
+        "model": thresholds.model,
+        "dataset": thresholds.dataset,
+        "pairs": {"same": thresholds.num_same, "different": thresholds.num_different},
+        "operating_points": [asdict(point) for point in thresholds.operating_points],
+        "calibration": asdict(thresholds.calibration),
+    }
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_thresholds(path: Path | str) -> Thresholds:
+    """Read what :func:`write_thresholds` wrote.
+
+    Raises:
+        InputError: if the file is missing, of another format, or has a field that is missing,
+            unknown, of another type or out of range; the message names the file and the field.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; evaluate the model to write it")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no readable JSON ({error}); {_MEND}") from error
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        raise InputError(
+            f"{path}: has format {content['format']!r} and this version reads {FORMAT}; {_MEND}"
+        )
+    try:
+        return _thresholds(content)
+    except _FaultError as fault:
+        raise InputError(f"{path}: {fault}; {_MEND}") from None
+
+
+class _FaultError(Exception):
+    """What is wrong with the content, as the middle of a sentence."""
+
+
+def _thresholds(content: object) -> Thresholds:
+    top = _fields("the file", content, _FIELDS)
+    if top["metric"] not in METRICS:
+        raise _FaultError(f"metric is {top['metric']!r}, not one of {', '.join(METRICS)}")
+    pairs = _fields("pairs", top["pairs"], _PAIRS)
+    for name, number in pairs.items():
+        if number < 1:
+            raise _FaultError(f"pairs: {name} is {number}, not 1 or more")
+    calibration = _numbers("calibration", top["calibration"], _CALIBRATION)
+    if not 0 < calibration["prior"] < 1:
+        raise _FaultError(f"calibration: prior is {calibration['prior']}, not between 0 and 1")
+    return Thresholds(
+        metric=top["metric"],
+        dataset=top["dataset"],
+        model=top["model"],
+        num_same=pairs["same"],
+        num_different=pairs["different"],
+        operating_points=tuple(
+            _point(f"operating point {number}", point)
+            for number, point in enumerate(top["operating_points"], start=1)
+        ),
+        calibration=Calibration(**calibration),
+    )
+
+
+def _point(place: str, content: object) -> OperatingPoint:
+    point = _numbers(place, content, _POINT)
+    for name in ("asked", "false_positive_rate", "true_positive_rate"):
+        if not 0 <= point[name] <= 1:
+            raise _FaultError(f"{place}: {name} is {point[name]}, not from 0 to 1")
+    if point["false_positive_rate"] > point["asked"]:
+        raise _FaultError(
+            f"{place}: false_positive_rate is {point['false_positive_rate']}, more than was asked"
+        )
+    return OperatingPoint(**point)
+
+
+def _numbers(place: str, content: object, kinds: Mapping[str, Any]) -> dict[str, float]:
+    fields = _fields(place, content, kinds)
+    for name, value in fields.items():
+        if abs(value) > sys.float_info.max:
+            raise _FaultError(f"{place}: {name} is beyond the numbers that a float holds")
+    return {name: float(value) for name, value in fields.items()}
+
+
+def _fields(place: str, content: object, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """``content``, with exactly the fields and types of ``kinds``."""
+    if not isinstance(content, dict):
+        raise _FaultError(f"{place} holds {content!r:.40} and no named fields")
+    if missing := [name for name in kinds if name not in content]:
+        raise _FaultError(f"{place} has no {missing[0]}")
+    if unknown := sorted(content.keys() - kinds.keys()):
+        raise _FaultError(f"{place} has an unknown field {unknown[0]!r}")
+    for name, kind in kinds.items():
+        value = content[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _FaultError(f"{place}: {name} is {value!r:.40}, which is of another type")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

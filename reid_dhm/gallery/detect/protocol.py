@@ -1,0 +1,51 @@
+"""What a detector is, and how boxes and scores become detections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from reid_dhm.gallery.footage.frames import Frame
+
+Settings: TypeAlias = "Mapping[str, str | int | float]"
+
+
+class Detector(Protocol):
+    """Finds people.
+
+    Attributes:
+        settings: all that decides what it finds, for comparing two runs.
+        stateful: whether what it finds depends on the frames before, so that it must see every
+            frame from the first, in order and by one thread; others serve several threads.
+    """
+
+    settings: Settings
+    stateful: bool
+
+    def detect(self, frame: Frame) -> sv.Detections:
+        """People in a frame: N boxes in its pixels, inside it, with scores in 0 … 1."""
+        ...
+
+
+def to_detections(
+    boxes: NDArray[np.floating], scores: NDArray[np.floating], size: tuple[int, int]
+) -> sv.Detections:
+    """Boxes and scores as detections, clipped to the frame; boxes without a pixel are left out.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2.
+        scores: (N,).
+        size: height and width of the frame.
+    """
+    height, width = size
+    inside = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32).reshape(-1, 4)
+    kept = (inside[:, 2:] - inside[:, :2] >= 1).all(axis=1)
+    return sv.Detections(
+        xyxy=inside[kept],
+        confidence=np.asarray(scores, np.float32)[kept],
+        class_id=np.zeros(int(kept.sum()), int),
+    )

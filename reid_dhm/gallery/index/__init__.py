@@ -1,0 +1,1 @@
+"""Vectors by key in FAISS, following the store."""

@@ -1,0 +1,1 @@
+"""Queries, candidates, likely matches, and the report of a search."""

@@ -1,0 +1,127 @@
+"""Where on a time axis hits lie: lanes of bars for each camera, and ticks, in per cent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reid_dhm.gallery.search.search import Hit
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_STEPS = (
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
+    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
+    *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 365)),
+)
+_MOST_TICKS = 8
+_LEAST = 6.0  # per cent that a bar is given, so that its number can be read on a phone
+
+_Span = tuple[int, float, float]  # rank, begin, end
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A hit: its rank from 1, and where it begins and how long it is."""
+
+    rank: int
+    left: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A moment on the axis, and how it is called."""
+
+    left: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Lanes that share an axis.
+
+    Attributes:
+        title: what the axis counts.
+        lanes: by name, in order of names; each as many rows of bars as lie over one another.
+        ticks: from left to right.
+    """
+
+    title: str
+    lanes: dict[str, list[list[Bar]]]
+    ticks: list[Tick]
+
+
+def timelines(hits: Sequence[Hit]) -> list[Timeline]:
+    """By the clock for hits that have wall-clock times, and by each video's seconds for others."""
+    clocked: dict[str, list[_Span]] = {}
+    counted: dict[str, list[_Span]] = {}
+    origin: datetime | None = None
+    for rank, hit in enumerate(hits, 1):
+        found = hit.tracklet
+        if found.start_time is not None and found.end_time is not None:
+            origin = origin or found.start_time
+            span = found.start_time.timestamp(), found.end_time.timestamp()
+            clocked.setdefault(found.camera, []).append((rank, *span))
+        else:
+            lane = f"{found.camera}, video {found.id.video[:6]}"
+            counted.setdefault(lane, []).append((rank, found.start, found.end))
+    made = []
+    if origin is not None:
+        zone = origin.strftime("%z")
+        made.append(_timeline(f"Time of day, UTC{zone[:3]}:{zone[3:]}", clocked, origin))
+    if counted:
+        made.append(_timeline("Time since the beginning of each video", counted, None))
+    return made
+
+
+def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None) -> Timeline:
+    low = min(begin for lane in spans.values() for _, begin, _ in lane)
+    high = max(end for lane in spans.values() for _, _, end in lane)
+    # Ticks fall on round local times, which are round seconds only where the offset is.
+    offset = origin.utcoffset() if origin is not None else None
+    shift = offset.total_seconds() if offset else 0.0
+    step = next((s for s in _STEPS if (high - low) / s <= _MOST_TICKS - 2), _STEPS[-1])
+    first = math.floor((low + shift) / step) * step - shift
+    count = max(1, math.ceil((high - first) / step))
+    width = count * step
+
+    def place(moment: float) -> float:
+        return 100 * (moment - first) / width
+
+    lanes = {
+        name: _rows([Bar(rank, place(b), place(e) - place(b)) for rank, b, e in lane])
+        for name, lane in sorted(spans.items())
+    }
+    moments = [first + n * step for n in range(count + 1)]
+    return Timeline(title, lanes, [Tick(place(m), _label(m, step, origin, first)) for m in moments])
+
+
+def _rows(bars: list[Bar]) -> list[list[Bar]]:
+    """Bars from left to right, each in the first row where it hides no other."""
+    rows: list[list[Bar]] = []
+    for bar in sorted(bars, key=lambda bar: bar.left):
+        for row in rows:
+            if row[-1].left + max(row[-1].width, _LEAST) <= min(bar.left, 100 - _LEAST):
+                row.append(bar)
+                break
+        else:
+            rows.append([bar])
+    return rows
+
+
+def _label(moment: float, step: float, origin: datetime | None, first: float) -> str:
+    if origin is None:
+        if step < 1:
+            return f"{moment:.1f} s"
+        hours, rest = divmod(round(moment), 3600)
+        minutes, seconds = divmod(rest, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    local = origin + timedelta(seconds=moment - origin.timestamp())
+    if step >= _DAY:
+        return f"{local:%Y-%m-%d}"
+    clock = f"{local:%H:%M}" if step >= _MINUTE else f"{local:%H:%M:%S}"
+    new_day = moment == first or local.hour == local.minute == local.second == 0
+    return f"{local:%m-%d} {clock}" if new_day else clock

@@ -1,0 +1,1 @@
+"""The SQLite store: schema, writing, editing, deletion, audit and integrity."""

@@ -1,0 +1,114 @@
+"""A gallery's tracklets as a table: CSV for spreadsheets, Parquet for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reid_dhm.errors import InputError
+from reid_dhm.files import atomic_path
+from reid_dhm.gallery.records import Tracklet, Where
+from reid_dhm.gallery.store.gallery import Gallery
+
+COLUMNS = (
+    *("tracklet", "camera", "video", "source", "start", "end", "start_time", "end_time"),
+    *("first_frame", "last_frame", "num_boxes", "person", "frame", "x1", "y1", "x2", "y2"),
+)
+"""Of the table; frame and box are those of the best picture."""
+
+_ROWS = 4096
+
+
+def as_row(tracklet: Tracklet) -> dict[str, Any]:
+    """A tracklet under the names of :data:`COLUMNS`; times are ISO 8601, or None."""
+    start, end = tracklet.start_time, tracklet.end_time
+    values = (
+        *(str(tracklet.id), tracklet.camera, tracklet.id.video, tracklet.source),
+        *(tracklet.start, tracklet.end),
+        *(start.isoformat() if start else None, end.isoformat() if end else None),
+        *(tracklet.first_frame, tracklet.last_frame, tracklet.num_boxes),
+        *(tracklet.person, tracklet.frame, *tracklet.box),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def export(gallery: Gallery, path: Path, where: Where | None = None) -> int:
+    """Write the tracklets that satisfy the conditions; the file appears whole or not at all.
+
+    Args:
+        gallery: which.
+        path: ``.csv``, where a text that spreadsheets would compute begins with ``'``, or
+            ``.parquet``, which holds the mean embeddings as well.
+        where: conditions.
+
+    Returns:
+        How many rows.
+
+    Raises:
+        InputError: another suffix, or Parquet without pyarrow.
+    """
+    writers = {".csv": _write_csv, ".parquet": _write_parquet}
+    if path.suffix not in writers:
+        raise InputError(f"{path} is neither .csv nor .parquet: name the kind by the suffix")
+    with atomic_path(path) as temporary:
+        return writers[path.suffix](gallery, temporary, where)
+
+
+def pages_of(gallery: Gallery, where: Where | None) -> Iterator[list[Tracklet]]:
+    """Tracklets that satisfy the conditions, page after page, by key."""
+    after = 0
+    while page := gallery.tracklets(where, after, _ROWS):
+        yield page
+        after = page[-1].key
+
+
+def _write_csv(gallery: Gallery, path: Path, where: Where | None) -> int:
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        for page in pages_of(gallery, where):
+            table.writerows(
+                {name: _harmless(value) for name, value in as_row(tracklet).items()}
+                for tracklet in page
+            )
+            count += len(page)
+    return count
+
+
+def _harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
+
+
+def _write_parquet(gallery: Gallery, path: Path, where: Where | None) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InputError(
+            "Parquet needs pyarrow, which is not installed: pip install 'reid-dhm[parquet]', or "
+            "name a .csv"
+        ) from error
+    kinds = {"start": pa.float64(), "end": pa.float64()}
+    kinds |= dict.fromkeys(("x1", "y1", "x2", "y2"), pa.float64())
+    kinds |= dict.fromkeys(("first_frame", "last_frame", "num_boxes", "frame"), pa.int64())
+    fields = [pa.field(name, kinds.get(name, pa.string())) for name in COLUMNS]
+    schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), gallery.dim or 1))])
+    count = 0
+    with pq.ParquetWriter(path, schema) as table:
+        for page in pages_of(gallery, where):
+            first, last = page[0].key, page[-1].key
+            means = gallery.embeddings(where, first - 1, len(page))
+            vectors = dict(zip(means.keys.tolist(), means.embeddings, strict=True))
+            rows = [
+                {**as_row(t), "embedding": vectors[t.key].astype("float32")}
+                for t in page
+                if first <= t.key <= last and t.key in vectors
+            ]
+            table.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+            count += len(rows)
+    return count

@@ -1,0 +1,339 @@
+"""A gallery: a folder whose SQLite file holds who was seen where and when. It is the truth.
+
+An index over the embeddings is derived from it, kept in ``Gallery.cache`` and told by
+:meth:`Gallery.state` whether it is stale. Videos are added through :mod:`reid_dhm.gallery.store.writing`,
+people labelled and deleted through :mod:`reid_dhm.gallery.store.editing`; docs/gallery.md explains
+tables, ids and invariants.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.records import (
+    DETECTION,
+    Camera,
+    Crop,
+    EmbeddingPage,
+    State,
+    Tracklet,
+    TrackletId,
+    Video,
+    Where,
+)
+from reid_dhm.gallery.store import queries
+from reid_dhm.gallery.store.database import FILE, connect, explained, transaction
+
+
+class Gallery:
+    """An open gallery; a context manager. One connection, so one thread at a time: open another
+    for every thread.
+
+    Args:
+        folder: where it lies.
+        create: make it if it is not there.
+
+    Attributes:
+        folder: where it lies.
+        path: its SQLite file.
+        cache: folder for whatever is derived from it; emptied when anything is deleted.
+
+    Raises:
+        InputError: no gallery there, one of a newer release, a damaged, locked or unreadable one.
+            Every method raises it as well when the file is locked for more than five seconds, the
+            disk is full, or writing is forbidden; nothing committed is lost then.
+    """
+
+    def __init__(self, folder: Path | str, create: bool = False) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / FILE
+        self.cache = self.folder / "cache"
+        self._connection = connect(self.folder, create)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def empty_cache(self) -> None:
+        """Delete whatever was derived from the gallery, whoever writes there at this moment.
+
+        Raises:
+            InputError: it cannot be deleted.
+        """
+        # Under another name nobody adds to it any more.
+        doomed = self.folder / f"cache-{uuid.uuid4().hex}.deleted"
+        with suppress(FileNotFoundError):
+            try:
+                self.cache.rename(doomed)
+            except PermissionError as error:
+                raise InputError(f"{self.cache} cannot be deleted: {error.strerror}") from error
+        for folder in self.folder.glob("cache-*.deleted"):  # and what a killed process left
+            shutil.rmtree(folder, ignore_errors=True)
+        if doomed.exists():
+            raise InputError(f"{doomed} cannot be deleted: delete it by hand")
+
+    def empty_log(self) -> bool:
+        """Move all into the file and cut the write-ahead log; False while a reader needs it."""
+        with self.reading() as db:
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, with SQLite's failures turned into :class:`InputError`."""
+        with explained(self.path):
+            yield self._connection
+
+    @contextmanager
+    def writing(self, *, changed: bool = False, deleted: bool = False) -> Iterator[Any]:
+        """A transaction, all or nothing.
+
+        Args:
+            changed: what an index holds is changed: the generation grows.
+            deleted: tracklets vanish: the count of deletions grows too.
+        """
+        with explained(self.path), transaction(self._connection):
+            yield self._connection
+            if changed or deleted:
+                self._connection.execute(
+                    "UPDATE gallery SET generation = generation + 1, deletions = deletions + ?",
+                    (int(deleted),),
+                )
+
+    # The model
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the model that embedded what is here; None in a new gallery."""
+        return self._one("SELECT fingerprint FROM gallery")
+
+    @property
+    def dim(self) -> int | None:
+        """Length D of an embedding; None in a new gallery."""
+        return self._one("SELECT dim FROM gallery")
+
+    def check_model(self, fingerprint: str, dim: int) -> None:
+        """Refuse a model whose embeddings cannot be compared with those here.
+
+        Raises:
+            InputError: another model's.
+        """
+        with self.reading() as db:
+            owner, model, own_dim = db.execute(
+                "SELECT fingerprint, model, dim FROM gallery"
+            ).fetchone()
+        if owner is not None and (owner, own_dim) != (fingerprint, dim):
+            raise InputError(
+                f"{self.folder} holds embeddings of another model ({model}, fingerprint "
+                f"{owner[:12]}, {own_dim} dimensions; this one's is {fingerprint[:12]}, {dim}): "
+                "use that model, or index into another folder"
+            )
+
+    def claim_model(self, fingerprint: str, dim: int, model: str) -> None:
+        """Say whose embeddings are about to be stored; the first model owns the gallery.
+
+        Args:
+            fingerprint: ``Embedder.fingerprint``.
+            dim: ``Embedder.dim``.
+            model: what people call it, such as the checkpoint's path.
+
+        Raises:
+            InputError: the gallery holds another model's.
+        """
+        self.check_model(fingerprint, dim)
+        with self.writing() as db:
+            db.execute(
+                "UPDATE gallery SET fingerprint = ?, dim = ?, model = ? WHERE fingerprint IS NULL",
+                (fingerprint, dim, model),
+            )
+        self.check_model(fingerprint, dim)  # another process may have been quicker
+
+    # What is there
+
+    def state(self) -> State:
+        """Generation, deletions, number of tracklets and highest key."""
+        with self.reading() as db:
+            return State(*db.execute(queries.STATE).fetchone())
+
+    def cameras(self) -> list[Camera]:
+        """All cameras, by name."""
+        with self.reading() as db:
+            rows = db.execute("SELECT id, name FROM cameras ORDER BY name").fetchall()
+        return [Camera(*row) for row in rows]
+
+    def camera(self, name: str) -> Camera:
+        """The camera of a name.
+
+        Raises:
+            InputError: there is none; the message lists those there are.
+        """
+        cameras = self.cameras()
+        for camera in cameras:
+            if camera.name == name:
+                return camera
+        known = ", ".join(camera.name for camera in cameras) or "none"
+        raise InputError(f"{self.folder} has no camera {name!r}: it has {known}")
+
+    def videos(self) -> list[Video]:
+        """All videos, in the order they were first indexed."""
+        with self.reading() as db:
+            return [queries.video(row) for row in db.execute(queries.VIDEOS + " ORDER BY v.id")]
+
+    def video(self, hash: str) -> Video:
+        """The video of a content hash.
+
+        Raises:
+            InputError: there is none.
+        """
+        with self.reading() as db:
+            row = db.execute(queries.VIDEOS + " WHERE v.hash = ?", (hash,)).fetchone()
+        if row is None:
+            raise InputError(
+                f"{self.folder} has no video {hash!r}: reid-dhm gallery list shows those it has"
+            )
+        return queries.video(row)
+
+    def count(self, where: Where | None = None) -> int:
+        """How many tracklets satisfy the conditions; all of them by default."""
+        condition, values = self.condition(where)
+        with self.reading() as db:
+            return int(db.execute(queries.COUNT + condition, values).fetchone()[0])
+
+    def counts(self) -> dict[int, int]:
+        """How many tracklets each video has, by its ``id``; those with none are left out."""
+        with self.reading() as db:
+            return dict(db.execute("SELECT video, count(*) FROM tracklets GROUP BY video"))
+
+    def tracklets(
+        self, where: Where | None = None, after: int = 0, limit: int = 1000
+    ) -> list[Tracklet]:
+        """The next tracklets, by key.
+
+        Args:
+            where: conditions.
+            after: the last key that was seen.
+            limit: how many at most.
+        """
+        condition, values = self.condition(where)
+        sql = queries.TRACKLETS + condition + " AND t.key > ? ORDER BY t.key LIMIT ?"
+        with self.reading() as db:
+            return [queries.tracklet(row) for row in db.execute(sql, (*values, after, limit))]
+
+    def tracklets_by_key(self, keys: Iterable[int]) -> list[Tracklet]:
+        """The tracklets with these keys, in this order, those that have been deleted left out."""
+        wanted = [int(key) for key in keys]
+        sql = queries.TRACKLETS + " WHERE t.key IN (SELECT value FROM json_each(?))"
+        with self.reading() as db:
+            rows = db.execute(sql, (json.dumps(wanted),)).fetchall()
+        found = {row[0]: queries.tracklet(row) for row in rows}
+        return [found[key] for key in wanted if key in found]
+
+    def tracklet(self, id: TrackletId | str) -> Tracklet:
+        """The tracklet of an id.
+
+        Raises:
+            InputError: there is none.
+        """
+        wanted = TrackletId.parse(id) if isinstance(id, str) else id
+        found = self.tracklets(Where(tracklets=[wanted]))
+        if not found:
+            raise InputError(
+                f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list shows those it has"
+            )
+        return found[0]
+
+    def boxes(self, key: int) -> NDArray[np.void]:
+        """(N,) :data:`~reid_dhm.gallery.records.DETECTION` of a tracklet, empty if it is gone."""
+        blob = self._one("SELECT boxes FROM boxes WHERE tracklet = ?", key)
+        return np.frombuffer(blob or b"", DETECTION)
+
+    def crops(self, key: int) -> list[Crop]:
+        """The pictures of a tracklet with their embeddings, best first."""
+        with self.reading() as db:
+            return [queries.crop(row) for row in db.execute(queries.CROPS, (key,))]
+
+    def thumbnail(self, key: int) -> bytes | None:
+        """The best picture of a tracklet, as JPEG; None if it is gone."""
+        return self._one("SELECT jpeg FROM crops WHERE tracklet = ? AND rank = 0", key)
+
+    def seen_in_frame(
+        self, video: str, frame: int
+    ) -> list[tuple[Tracklet, tuple[float, float, float, float]]]:
+        """Who is in a frame of a video, each with the box there."""
+        sql = queries.TRACKLETS + " WHERE v.hash = ? AND ? BETWEEN t.first_frame AND t.last_frame"
+        with self.reading() as db:
+            rows = db.execute(sql + " ORDER BY t.key", (video, frame)).fetchall()
+        seen = []
+        for tracklet in map(queries.tracklet, rows):
+            boxes = self.boxes(tracklet.key)
+            for box in boxes["box"][boxes["frame"] == frame].tolist():
+                seen.append((tracklet, tuple(box)))
+        return seen
+
+    # Embeddings
+
+    def embeddings(
+        self, where: Where | None = None, after: int = 0, limit: int = 65536
+    ) -> EmbeddingPage:
+        """The next tracklets' embeddings as arrays, by key; no rows when there are no more.
+
+        Args:
+            where: conditions.
+            after: the last key that was seen.
+            limit: how many rows at most.
+        """
+        condition, values = self.condition(where)
+        sql = queries.EMBEDDINGS + condition + " AND e.tracklet > ? ORDER BY e.tracklet LIMIT ?"
+        with self.reading() as db:
+            rows = db.execute(sql, (*values, after, limit)).fetchall()
+        return queries.page(rows, self.dim or 0)
+
+    def pages(
+        self, where: Where | None = None, limit: int = 65536, after: int = 0
+    ) -> Iterator[EmbeddingPage]:
+        """All embeddings above a key, page after page; what is added meanwhile comes at the end."""
+        while len((page := self.embeddings(where, after, limit)).keys):
+            yield page
+            after = int(page.keys[-1])
+
+    def keys(self, where: Where | None = None) -> NDArray[np.int64]:
+        """(N,) keys of the tracklets that satisfy the conditions, ascending."""
+        condition, values = self.condition(where)
+        with self.reading() as db:
+            rows = db.execute(queries.KEYS + condition + " ORDER BY t.key", values)
+            return np.fromiter((row[0] for row in rows), np.int64)
+
+    def _one(self, sql: str, *values: Any) -> Any:
+        with self.reading() as db:
+            row = db.execute(sql, values).fetchone()
+        return row[0] if row else None
+
+    def condition(self, where: Where | None) -> tuple[str, list[Any]]:
+        """A WHERE clause over tracklets ``t`` of videos ``v``, and its values.
+
+        Raises:
+            InputError: a camera or video that is not there.
+        """
+        where = where or Where()
+        for name in where.cameras:
+            self.camera(name)
+        for hash in where.videos:
+            self.video(hash)
+        return queries.condition(where)

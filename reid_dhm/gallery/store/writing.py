@@ -1,0 +1,280 @@
+"""Writing a video into a gallery, chunk of frames by chunk of frames, so that any kill is harmless.
+
+What is in the chunks, and how tracks come out of them, is left to whoever ingests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo, Video
+from reid_dhm.gallery.store.gallery import Gallery
+
+_LONGEST_NAME = 200  # as the service's questions take it
+
+
+class Chunk(NamedTuple):
+    """A run of frames that were looked at.
+
+    Attributes:
+        frames: (F,) :data:`~reid_dhm.gallery.records.FRAME`, in order.
+        detections: (N,) :data:`~reid_dhm.gallery.records.DETECTION`, in the order of frames.
+    """
+
+    frames: NDArray[np.void]
+    detections: NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one commit adds to a video.
+
+    Attributes:
+        chunk: frames since the last commit, with their detections.
+        position: number of the next frame to look at.
+        pending: for every unfinished track whose best crops changed, all of its best crops now.
+        tracklets: tracks that are finished and embedded.
+        dropped: tracks that are finished and make no tracklet.
+    """
+
+    chunk: Chunk
+    position: int
+    pending: Mapping[int, Sequence[Crop]]
+    tracklets: Sequence[NewTracklet] = ()
+    dropped: Sequence[int] = ()
+
+
+class VideoWriter:
+    """Adds a video to a gallery; what is committed survives whatever happens next.
+
+    Attributes:
+        video: as it stands in the gallery.
+    """
+
+    def __init__(self, gallery: Gallery, video: Video) -> None:
+        self._gallery = gallery
+        self.video = video
+        self._position = video.position
+
+    @classmethod
+    def open(cls, gallery: Gallery, camera: str, video: NewVideo) -> VideoWriter:
+        """Begin a video, or go on with one that is there.
+
+        Args:
+            gallery: whose model is claimed already.
+            camera: made if there is none of this name.
+            video: what is about to be indexed.
+
+        Raises:
+            InputError: the camera's name is none, or the video is there under another camera,
+                another start time or with other settings.
+        """
+        check_camera_name(camera)
+        start = None if video.start_time is None else video.start_time.timestamp()
+        shift = video.start_time.utcoffset() if video.start_time is not None else None
+        settings = json.dumps(dict(video.settings), sort_keys=True)
+        with gallery.writing() as db:
+            db.execute("INSERT OR IGNORE INTO cameras (name) VALUES (?)", (camera,))
+            db.execute(
+                "INSERT OR IGNORE INTO videos (hash, camera, source, fps, width, height, "
+                "start_time, utc_offset, resumable, settings) VALUES "
+                "(?, (SELECT id FROM cameras WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(video.hash, camera, video.source, video.fps, video.width, video.height),
+                    *(start, int(shift.total_seconds()) if shift else 0),
+                    *(video.resumable, settings),
+                ),
+            )
+            there = gallery.video(video.hash)
+            _check_same(there, camera, video, json.loads(settings))
+        return cls(gallery, there)
+
+    def chunks(self) -> list[Chunk]:
+        """What was committed of an unfinished video, in order of frames."""
+        with self._gallery.reading() as db:
+            rows = db.execute(
+                "SELECT frames, detections FROM chunks WHERE video = ? ORDER BY first_frame",
+                (self.video.id,),
+            ).fetchall()
+        return [Chunk(np.frombuffer(f, FRAME), np.frombuffer(d, DETECTION)) for f, d in rows]
+
+    def pending(self) -> dict[int, list[Crop]]:
+        """The best crops of unfinished tracks, by track, best first."""
+        sql = (
+            "SELECT track, frame, time, x1, y1, x2, y2, quality, jpeg FROM pending "
+            "WHERE video = ? ORDER BY track, id"
+        )
+        found: dict[int, list[Crop]] = {}
+        with self._gallery.reading() as db:
+            for track, frame, time, x1, y1, x2, y2, quality, jpeg in db.execute(
+                sql, (self.video.id,)
+            ):
+                crop = Crop(frame, time, (x1, y1, x2, y2), quality, jpeg)
+                found.setdefault(track, []).append(crop)
+        return found
+
+    def tracks(self) -> set[int]:
+        """Numbers of the tracks that are tracklets already."""
+        sql = "SELECT track FROM tracklets WHERE video = ?"
+        with self._gallery.reading() as db:
+            return {row[0] for row in db.execute(sql, (self.video.id,))}
+
+    def commit(self, progress: Progress) -> int:
+        """Add what is new, all or nothing; returns how many tracklets.
+
+        Whoever was seen in a span that was deleted meanwhile is left out.
+
+        Raises:
+            InputError: the video was deleted or another process is indexing it; and as every
+                write (:class:`~reid_dhm.gallery.store.gallery.Gallery`).
+        """
+        with self._gallery.writing(changed=bool(progress.tracklets)) as db:
+            moved = db.execute(
+                "UPDATE videos SET position = ?, num_frames = num_frames + ? "
+                "WHERE id = ? AND position = ? AND NOT complete",
+                (
+                    *(progress.position, len(progress.chunk.frames)),
+                    *(self.video.id, self._position),
+                ),
+            ).rowcount
+            if not moved:
+                raise self._conflict()
+            if len(progress.chunk.frames):
+                db.execute(
+                    "INSERT INTO chunks VALUES (?, ?, ?, ?)",
+                    (
+                        *(self.video.id, int(progress.chunk.frames["frame"][0])),
+                        *(progress.chunk.frames.tobytes(), progress.chunk.detections.tobytes()),
+                    ),
+                )
+            forgotten = _Forgotten(db, self.video.id)
+            finished = [tracklet.track for tracklet in progress.tracklets]
+            stale = [*progress.pending, *finished, *progress.dropped]
+            db.executemany(
+                "DELETE FROM pending WHERE video = ? AND track = ?",
+                [(self.video.id, track) for track in stale],
+            )
+            db.executemany(
+                "INSERT INTO pending (video, track, frame, time, x1, y1, x2, y2, quality, jpeg) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (self.video.id, track, c.frame, c.time, *c.box, c.quality, c.jpeg)
+                    for track, crops in progress.pending.items()
+                    if not forgotten([crop.time for crop in crops])
+                    for c in crops
+                ],
+            )
+            kept = [t for t in progress.tracklets if not forgotten(t.boxes["time"].tolist())]
+            for tracklet in kept:
+                _insert(db, self.video.id, tracklet)
+        self._position = progress.position
+        return len(kept)
+
+    def add(self, tracklets: Sequence[NewTracklet]) -> None:
+        """Add finished tracklets without frames: for whoever has them from elsewhere."""
+        with self._gallery.writing(changed=bool(tracklets)) as db:
+            for tracklet in tracklets:
+                _insert(db, self.video.id, tracklet)
+
+    def finish(self) -> None:
+        """Say that the video is indexed to its end; what served to go on with it is deleted."""
+        with self._gallery.writing() as db:
+            db.execute("DELETE FROM chunks WHERE video = ?", (self.video.id,))
+            db.execute("DELETE FROM pending WHERE video = ?", (self.video.id,))
+            db.execute("DELETE FROM forgotten WHERE video = ?", (self.video.id,))
+            db.execute("UPDATE videos SET complete = 1 WHERE id = ?", (self.video.id,))
+
+    def _conflict(self) -> InputError:
+        if self.video.hash not in {video.hash for video in self._gallery.videos()}:
+            return InputError(f"{self.video.source} was deleted from the gallery meanwhile")
+        return InputError(
+            f"{self.video.source} is being indexed by another process: wait until that is done"
+        )
+
+
+def check_camera_name(camera: str) -> None:
+    """Refuse a camera's name that cannot be shown or asked for; call it before long work.
+
+    Raises:
+        InputError: it is empty, too long, or holds what cannot be printed.
+    """
+    if (
+        not 1 <= len(camera) <= _LONGEST_NAME
+        or camera != camera.strip()
+        or not camera.isprintable()
+    ):
+        raise InputError(
+            f"camera {camera[:60]!r} is no name: give 1 to {_LONGEST_NAME} characters that can be "
+            "printed, without spaces at the ends"
+        )
+
+
+class _Forgotten:
+    """Whether somebody was seen in a span of a video that was deleted while it is being indexed."""
+
+    def __init__(self, db: Any, video: int) -> None:
+        sql = "SELECT after, before FROM forgotten WHERE video = ?"
+        self._spans = db.execute(sql, (video,)).fetchall()
+
+    def __call__(self, times: Sequence[float]) -> bool:
+        return any(
+            (after is None or max(times) >= after) and (before is None or min(times) <= before)
+            for after, before in self._spans
+        )
+
+
+def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, Any]) -> None:
+    again = f"delete it first (reid-dhm gallery delete --video {there.hash})"
+    if there.camera != camera:
+        raise InputError(
+            f"{video.source} is in the gallery already, as seen by camera {there.camera!r}: "
+            f"name that one, or {again}"
+        )
+    if there.start_time != video.start_time:
+        raise InputError(
+            f"{video.source} is in the gallery already, starting at {there.start_time}: give the "
+            f"same --start, or {again}"
+        )
+    for name in sorted(settings.keys() | there.settings.keys()):
+        if name == "tracking" and there.complete:
+            continue  # another release indexed it, and there is nothing to go on with
+        if settings.get(name) != there.settings.get(name):
+            raise InputError(
+                f"{video.source} is in the gallery already, indexed with {name} "
+                f"{there.settings.get(name)!r} instead of {settings.get(name)!r}: give the same, "
+                f"or {again}"
+            )
+
+
+def _insert(db: Any, video: int, tracklet: NewTracklet) -> None:
+    boxes = tracklet.boxes
+    first, last = boxes[0], boxes[-1]
+    key = db.execute(
+        'INSERT INTO tracklets (video, track, start, "end", first_frame, last_frame, num_boxes) '
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(video, tracklet.track, float(first["time"]), float(last["time"])),
+            *(int(first["frame"]), int(last["frame"]), len(boxes)),
+        ),
+    ).lastrowid
+    mean = np.ascontiguousarray(tracklet.mean, "<f2").tobytes()
+    db.execute("INSERT INTO embeddings VALUES (?, ?)", (key, mean))
+    db.execute("INSERT INTO boxes VALUES (?, ?)", (key, boxes.tobytes()))
+    db.executemany(
+        "INSERT INTO crops (tracklet, rank, frame, time, x1, y1, x2, y2, quality, embedding, jpeg) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(key, rank, c.frame, c.time, *c.box, c.quality),
+                *(np.ascontiguousarray(c.embedding, "<f2").tobytes(), c.jpeg),
+            )
+            for rank, c in enumerate(tracklet.crops)
+        ],
+    )

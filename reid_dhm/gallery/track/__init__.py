@@ -1,0 +1,1 @@
+"""Tracks, tracklets and their best crops."""

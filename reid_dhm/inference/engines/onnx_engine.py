@@ -1,0 +1,108 @@
+"""The ONNX Runtime engine: float32 on the CPU and through CUDA, fp16 through TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reid_dhm.errors import InputError, first_line
+from reid_dhm.inference.engines.network import INPUT, OUTPUTS, RAW
+
+_PROVIDERS = {"fp16": "TensorrtExecutionProvider", "float32": "CUDAExecutionProvider"}
+"""What computes in a precision on a GPU; TensorRT would round to TF32 in float32."""
+
+
+class OnnxRuntimeEngine:
+    """Runs a graph; see :class:`~reid_dhm.inference.engines.agreement.Engine`.
+
+    Args:
+        graph: serialised ONNX, or an ``.onnx`` file, with the input and outputs of
+            :func:`~reid_dhm.inference.engines.network.onnx_graph`.
+        device: where, as PyTorch names it.
+        precision: ``float32``, or ``fp16`` on a GPU.
+        batch_size: pictures at once; ``None`` for what suits the device.
+
+    Raises:
+        InputError: a file that is no such graph, or one that the device's provider does not run.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        graph: bytes | Path,
+        device: torch.device,
+        precision: str = "float32",
+        batch_size: int | None = None,
+    ) -> None:
+        import onnxruntime
+
+        self.device = str(device)
+        self.precision = precision
+        on_gpu = device.type == "cuda"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # its warnings are for those who write kernels
+        if not on_gpu:
+            options.intra_op_num_threads = 1  # a batch a core, which need not wait for each other
+        self.batch_size = batch_size or (128 if on_gpu else 4)
+        self.streams = 2 if on_gpu else torch.get_num_threads()
+        # Kernels are built and chosen for one number of rows, so a GPU always gets that many.
+        self._rows = self.batch_size if on_gpu else 0
+        providers = _gpu_providers(device.index or 0, precision) if on_gpu else []
+        name = str(graph) if isinstance(graph, Path) else "the graph"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(graph) if isinstance(graph, Path) else graph,
+                options,
+                providers=[*providers, "CPUExecutionProvider"],
+                enable_fallback=0,  # else what cannot be loaded is left out without an error
+            )
+        except Exception as error:  # its exceptions share no other base
+            raise InputError(
+                f"{name} cannot be run by ONNX Runtime ({first_line(error)}): export the model "
+                "again"
+            ) from error
+        if on_gpu and self._session.get_providers()[0] != _PROVIDERS[precision]:
+            raise InputError(
+                f"{name} is not run by {_PROVIDERS[precision]}, whose libraries cannot be loaded: "
+                "install CUDA's (for fp16, TensorRT's) or use engine torch"
+            )
+        dims = {output.name: output.shape[1] for output in self._session.get_outputs()}
+        self.dim = int(dims[RAW])
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """(N, H, W, 3) uint8 RGB → (N, D) float32."""
+        return self._run([RAW], pictures)[0]
+
+    def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
+        return dict(zip(OUTPUTS, self._run(OUTPUTS, pictures), strict=True))
+
+    def _run(self, outputs: Sequence[str], pictures: np.ndarray) -> list[np.ndarray]:
+        missing = self._rows - len(pictures)
+        if missing <= 0:
+            return self._session.run(outputs, {INPUT: pictures})
+        full = np.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        return [found[: len(pictures)] for found in self._session.run(outputs, {INPUT: full})]
+
+
+def gpu_precisions() -> tuple[str, ...]:
+    """What this ONNX Runtime was built to compute in on a GPU; whether it does, a session shows."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    return tuple(precision for precision, name in _PROVIDERS.items() if name in available)
+
+
+def _gpu_providers(index: int, precision: str) -> list[tuple[str, dict[str, object]]]:
+    """What runs a graph on the GPU, best first."""
+    cuda: tuple[str, dict[str, object]] = (
+        _PROVIDERS["float32"],
+        {"device_id": index, "use_tf32": 0},
+    )
+    if precision == "float32":
+        return [cuda]
+    return [(_PROVIDERS["fp16"], {"device_id": index, "trt_fp16_enable": True}), cuda]

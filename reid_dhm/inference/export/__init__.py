@@ -1,0 +1,1 @@
+"""Exported graphs: writing them, quantising them, and checking them against PyTorch."""

@@ -1,0 +1,94 @@
+"""Whether a written file gives eager PyTorch's embeddings, and how nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_dhm.errors import InputError
+from reid_dhm.inference.engines.agreement import AGREEMENT, cosines
+from reid_dhm.inference.engines.network import EMBEDDINGS
+from reid_dhm.inference.engines.torch_engine import TorchEngine
+from reid_dhm.models.card import ModelCard
+from reid_dhm.models.reid import ReIDModel
+
+INT8_AGREEMENT = 0.99
+"""Of int8, on average over real pictures; random ones lie outside of what it is calibrated for."""
+
+_RANDOM = 16  # made-up pictures that every file is verified on
+_UNIT = 1e-3  # how far from 1 an embedding's length may be
+
+Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""From pictures to what a file gives, by the names of
+:data:`~reid_dhm.inference.engines.network.OUTPUTS`."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a written file's embeddings agree with eager PyTorch's in float32.
+
+    Attributes:
+        pictures: ``random``, ``real``, or ``calibration`` for those that int8 was calibrated with.
+        count: how many there were.
+        lowest: of their cosines, over everything that the file gives.
+        mean: of their cosines, likewise.
+    """
+
+    pictures: str
+    count: int
+    lowest: float
+    mean: float
+
+
+def verify(
+    run: Run, model: ReIDModel, card: ModelCard, shown: Mapping[str, np.ndarray]
+) -> list[Agreement]:
+    """Compare all that a file gives, the first picture of each kind alone in its batch.
+
+    Raises:
+        InputError: embeddings that are no unit rows.
+    """
+    reference = TorchEngine(model, card, "cpu", plain=True)
+    found = []
+    for kind, pictures in shown.items():
+        if not len(pictures):
+            continue
+        expected = reference(pictures)
+        parts = [run(part) for part in (pictures[:1], pictures[1:]) if len(part)]
+        given = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if EMBEDDINGS in given:
+            length = np.linalg.norm(given[EMBEDDINGS], axis=1)
+            if not (np.abs(length - 1) < _UNIT).all():
+                raise InputError(
+                    f"its embeddings of {kind} pictures are no unit rows (lengths "
+                    f"{length.min():.4f} to {length.max():.4f}): choose another format"
+                )
+        cosine = np.stack([cosines(rows, expected) for rows in given.values()]).min(axis=0)
+        found.append(Agreement(kind, len(pictures), float(cosine.min()), float(cosine.mean())))
+    return found
+
+
+def random_pictures(size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W, 3) uint8 white noise, the same every time."""
+    return np.random.default_rng(0).integers(0, 256, (_RANDOM, *size, 3), np.uint8)
+
+
+def find_fault(found: Sequence[Agreement], int8: bool) -> str | None:
+    """What is wrong with a file, if anything is."""
+    for agreement in found:
+        if int8 and agreement.pictures == "random":
+            continue
+        kind, value, limit = (
+            ("mean", agreement.mean, INT8_AGREEMENT)
+            if int8
+            else ("lowest", agreement.lowest, AGREEMENT)
+        )
+        if not value >= limit:
+            mend = "export it without int8" if int8 else "choose another format"
+            return (
+                f"its embeddings of {agreement.count} {agreement.pictures} pictures differ from "
+                f"PyTorch's ({kind} cosine {value:.4f}, {limit} is asked for): {mend}"
+            )
+    return None

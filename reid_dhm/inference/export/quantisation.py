@@ -1,0 +1,101 @@
+"""Post-training int8 by NNCF, calibrated with pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from reid_dhm.errors import InputError
+from reid_dhm.inference.engines.network import INPUT, installed
+
+logger = logging.getLogger(__name__)
+
+# Convolutions, counted from the picture, that stay in float32: the fewest that are enough. There an
+# edge is the small difference of large sums, which eight bits lose.
+_SPARED = (0, 6, 12, 24)
+
+# What makes unit rows, as OpenVINO and ONNX name it; eight bits would give them another length.
+_LENGTH = ["ReduceL2", "Maximum", "Minimum", "Divide", "Clip", "Div"]
+
+
+def quantise(
+    graph: Any, pictures: np.ndarray, agreement: Callable[[Any], float], enough: float
+) -> Any:
+    """A graph in int8, but for the first convolutions where too much would be lost.
+
+    Args:
+        graph: an ``openvino.Model`` or an ``onnx.ModelProto`` in float32.
+        pictures: (N, H, W, 3) uint8 of what it will see; a few hundred are enough.
+        agreement: told a quantised graph, says how well it does.
+        enough: agreement with which the search ends; without it, the best graph is taken.
+
+    Returns:
+        A graph of the same kind.
+
+    Raises:
+        InputError: NNCF is not installed.
+    """
+    nncf = _nncf()
+    names = _convolutions(graph)
+    named = _is_onnx(graph)
+    single = [pictures[i : i + 1] for i in range(len(pictures))]
+    best: tuple[float, Any] | None = None
+    for spared in (number for number in _SPARED if number < len(names)):
+        with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+            quantised = nncf.quantize(
+                graph,
+                nncf.Dataset([{INPUT: picture} if named else picture for picture in single]),
+                subset_size=len(single),
+                # Linear bottlenecks give activations of either sign, unevenly.
+                preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=nncf.IgnoredScope(
+                    names=names[:spared], types=_LENGTH, validate=False
+                ),
+            )
+        found = agreement(quantised)
+        logger.debug("int8 but for %d convolutions: mean cosine %.4f", spared, found)
+        if best is None or found > best[0]:
+            best = found, quantised
+        if found >= enough:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _is_onnx(graph: Any) -> bool:
+    return hasattr(graph, "graph")
+
+
+def _convolutions(graph: Any) -> list[str]:
+    """Names of the convolutions, from the picture on."""
+    if _is_onnx(graph):
+        return [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    kinds = ("Convolution", "GroupConvolution")
+    return [
+        node.get_friendly_name()
+        for node in graph.get_ordered_ops()
+        if node.get_type_name() in kinds
+    ]
+
+
+def _nncf() -> ModuleType:
+    """The package, imported so that it does not report its use to its maker over the network."""
+    if not installed("nncf"):
+        raise InputError("int8 is made with nncf, which is missing: pip install nncf")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # It loads what builds extensions for GPUs, which remarks on every machine without one.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    loggers = logging.getLoggerClass()
+    try:
+        import nncf
+    finally:
+        logging.setLoggerClass(loggers)  # which nncf makes its own for every library
+    # Its set_log_level() would set the level of handlers that others have added, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf

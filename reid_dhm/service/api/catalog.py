@@ -1,0 +1,246 @@
+"""Looking around: what a gallery holds, thumbnails, crops, and frames of the videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Path, Query, Response
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.records import Tracklet, Video, Where
+from reid_dhm.gallery.search.search import prior_of_a_hit
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
+from reid_dhm.service.api.responses import (
+    BoxModel,
+    CameraModel,
+    CropModel,
+    GalleryModel,
+    Page,
+    SeenModel,
+    TrackletDetail,
+    TrackletModel,
+    VideoModel,
+)
+from reid_dhm.service.errors import Problem, documented, explain
+from reid_dhm.service.frames.frame_times import moment_of
+from reid_dhm.service.frames.frames import encode
+from reid_dhm.service.state import ServiceDep
+
+router = APIRouter(prefix="/api", tags=["gallery"], responses=documented())
+
+T = TypeVar("T")
+
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    **documented(404),
+}
+_NOT_THERE = documented(404)
+_BOX_COLOUR = (40, 140, 255)  # BGR, seen on most backgrounds
+
+
+class JPEGResponse(Response):
+    """A picture."""
+
+    media_type = "image/jpeg"
+
+
+@router.get("/gallery")
+def gallery(service: ServiceDep) -> GalleryModel:
+    """What there is, in all."""
+    with service.gallery() as opened:
+        videos = opened.videos()
+        lengths = [video.position / video.fps for video in videos]
+        tracklets = opened.count()
+        timed = [(v.start_time, s) for v, s in zip(videos, lengths, strict=True) if v.start_time]
+        return GalleryModel(
+            name=service.name,
+            tracklets=tracklets,
+            cameras=len(opened.cameras()),
+            videos=len(videos),
+            start_time=min((start for start, _ in timed), default=None),
+            end_time=max((start + timedelta(seconds=s) for start, s in timed), default=None),
+            untimed=len(videos) - len(timed),
+            offsets=sorted({start.isoformat()[-6:] for start, _ in timed}),
+            seconds=max(lengths, default=0.0),
+            model=opened.fingerprint,
+            detects=service.detector is not None,
+            prior=prior_of_a_hit(tracklets) if service.thresholds else None,
+        )
+
+
+@router.get("/cameras")
+def cameras(service: ServiceDep, after: Cursor = 0, limit: PageSize = 100) -> Page[CameraModel]:
+    """Cameras, in the order they were added."""
+    with service.gallery() as opened:
+        rest = sorted((c for c in opened.cameras() if c.id > after), key=lambda c: c.id)
+        videos, counts = opened.videos(), opened.counts()
+    of = {c.name: [v.id for v in videos if v.camera == c.name] for c in rest[:limit]}
+    items = [
+        CameraModel(
+            id=c.id,
+            name=c.name,
+            videos=len(of[c.name]),
+            tracklets=sum(counts.get(video, 0) for video in of[c.name]),
+        )
+        for c in rest[:limit]
+    ]
+    return _page(items, [c.id for c in rest], limit)
+
+
+@router.get("/videos", responses=_NOT_THERE)
+def videos(
+    service: ServiceDep,
+    camera: Annotated[Name | None, Query()] = None,
+    after: Cursor = 0,
+    limit: PageSize = 100,
+) -> Page[VideoModel]:
+    """Videos, in the order they were first indexed."""
+    with service.gallery() as opened:
+        if camera is not None:
+            with seeking(f"camera {camera!r}"):
+                opened.camera(camera)
+        rest = [v for v in opened.videos() if v.id > after and camera in (None, v.camera)]
+        counts = opened.counts()
+    items = [VideoModel.of(video, counts.get(video.id, 0)) for video in rest[:limit]]
+    return _page(items, [v.id for v in rest], limit)
+
+
+@router.get("/videos/{video}", responses=_NOT_THERE)
+def video(service: ServiceDep, video: Annotated[Hash, Path()]) -> VideoModel:
+    """A video."""
+    with service.gallery() as opened:
+        return VideoModel.of(find_video(opened, video), opened.count(Where(videos=[video])))
+
+
+@router.get("/tracklets")
+def tracklets(
+    service: ServiceDep,
+    camera: Annotated[list[Name], Query(max_length=100)] = [],  # noqa: B006 (FastAPI copies)
+    video: Annotated[list[Hash], Query(max_length=100)] = [],  # noqa: B006
+    since: Annotated[Moment | None, Query(alias="from")] = None,
+    until: Annotated[Moment | None, Query(alias="to")] = None,
+    after: Cursor = 0,
+    limit: PageSize = 100,
+) -> Page[TrackletModel]:
+    """Tracklets, in the order they were stored; `from` and `to` bound their time."""
+    where = Where(cameras=camera, videos=video, after=since, before=until)
+    with service.gallery() as opened:
+        found = opened.tracklets(where, after, limit + 1)
+    items = [TrackletModel(**TrackletModel.fields_of(tracklet)) for tracklet in found[:limit]]
+    return _page(items, [tracklet.key for tracklet in found], limit)
+
+
+@router.get("/tracklets/{tracklet}", responses=_NOT_THERE)
+def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDetail:
+    """A tracklet with all its boxes and pictures."""
+    with service.gallery() as opened:
+        found = _tracklet(opened, tracklet)
+        boxes, crops = opened.boxes(found.key), opened.crops(found.key)
+    return TrackletDetail(
+        **TrackletModel.fields_of(found),
+        boxes=[
+            BoxModel(frame=frame, time=time, box=tuple(box))
+            for frame, time, box in zip(
+                boxes["frame"].tolist(), boxes["time"].tolist(), boxes["box"].tolist(), strict=True
+            )
+        ],
+        crops=[
+            CropModel(rank=rank, frame=c.frame, time=c.time, box=c.box, quality=c.quality)
+            for rank, c in enumerate(crops)
+        ],
+    )
+
+
+@router.get("/tracklets/{tracklet}/thumbnail", response_class=Response, responses=_JPEG)
+def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGResponse:
+    """The best picture of a tracklet."""
+    with service.gallery() as opened:
+        picture = opened.thumbnail(_tracklet(opened, tracklet).key)
+    if picture is None:  # deleted between the two
+        raise Problem(404, f"the gallery has no tracklet {tracklet}")
+    return JPEGResponse(picture)
+
+
+@router.get("/tracklets/{tracklet}/crops/{rank}", response_class=Response, responses=_JPEG)
+def crop(
+    service: ServiceDep,
+    tracklet: Annotated[Id, Path()],
+    rank: Annotated[int, Path(ge=0, lt=1000, description="0 is the best.")],
+) -> JPEGResponse:
+    """One of the best pictures of a tracklet."""
+    with service.gallery() as opened:
+        crops = opened.crops(_tracklet(opened, tracklet).key)
+    if rank >= len(crops):
+        raise Problem(404, f"tracklet {tracklet} has {len(crops)} pictures, counted from 0")
+    return JPEGResponse(crops[rank].jpeg)
+
+
+@router.get("/videos/{video}/frames/{frame}", response_class=Response, responses=_JPEG)
+def frame(
+    service: ServiceDep,
+    video: Annotated[Hash, Path()],
+    frame: FrameNumber,
+    boxes: Annotated[bool, Query(description="Draw everybody's box.")] = False,
+) -> JPEGResponse:
+    """A frame of a video, decoded from its source while that can be reached."""
+    with service.gallery() as opened:
+        found = find_video(opened, video)
+        moment = moment_of(opened, found, frame)
+        seen = opened.seen_in_frame(video, frame) if boxes else []
+    if not boxes:
+        return JPEGResponse(service.frames.jpeg(found, frame, moment))
+    image = service.frames.image(found, frame, moment)
+    for person, box in seen:
+        _draw(image, box, person)
+    return JPEGResponse(encode(image))
+
+
+@router.get("/videos/{video}/frames/{frame}/people", responses=_NOT_THERE)
+def people(
+    service: ServiceDep, video: Annotated[Hash, Path()], frame: FrameNumber
+) -> list[SeenModel]:
+    """Who is in a frame, and where."""
+    with service.gallery() as opened:
+        find_video(opened, video)
+        seen = opened.seen_in_frame(video, frame)
+    return [SeenModel(tracklet=str(t.id), person=t.person, box=box) for t, box in seen]
+
+
+def find_video(gallery: Gallery, hash: str) -> Video:
+    """The video of a hash; raises a 404 where there is none."""
+    with seeking(f"video {hash}"):
+        return gallery.video(hash)
+
+
+@contextmanager
+def seeking(what: str) -> Iterator[None]:
+    """Answer 404 where the gallery says that something is not there."""
+    try:
+        yield
+    except InputError as error:
+        if explain(error).status != 422:
+            raise
+        raise Problem(404, f"the gallery has no {what}") from error
+
+
+def _tracklet(gallery: Gallery, id: str) -> Tracklet:
+    with seeking(f"tracklet {id}"):
+        return gallery.tracklet(id)
+
+
+def _page(items: Sequence[T], keys: Sequence[int], limit: int) -> Page[T]:
+    """A page of the first ``limit`` items; ``keys`` are those of the items and of more."""
+    return Page(items=list(items), next=keys[limit - 1] if len(keys) > limit else None)
+
+
+def _draw(image: np.ndarray, box: tuple[float, float, float, float], person: Tracklet) -> None:
+    x1, y1, x2, y2 = (round(side) for side in box)
+    cv2.rectangle(image, (x1, y1), (x2, y2), _BOX_COLOUR, 2)
+    name = person.person or str(person.id.track)
+    cv2.putText(image, name, (x1 + 3, y1 + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _BOX_COLOUR, 1)

@@ -1,0 +1,88 @@
+"""Deleting people, videos, cameras and spans of time for good; the audit log says who did it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.store import audit, editing
+from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.service.api.catalog import find_video, seeking
+from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
+from reid_dhm.service.api.responses import DeletionResult
+from reid_dhm.service.errors import Problem, documented
+from reid_dhm.service.state import ActorDep, Service, ServiceDep
+
+router = APIRouter(prefix="/api", tags=["deletion"], responses=documented())
+
+_NOT_THERE = documented(404)
+
+
+@router.delete("/tracklets/{tracklet}", responses=_NOT_THERE)
+def delete_tracklet(
+    service: ServiceDep, actor: ActorDep, tracklet: Annotated[Id, Path()]
+) -> DeletionResult:
+    """Forget a tracklet."""
+    id = TrackletId.parse(tracklet)
+    with service.gallery() as gallery, seeking(f"tracklet {tracklet}"):
+        gallery.tracklet(id)
+    where = Where(tracklets=[id])
+    return _forget(
+        service, actor, {"tracklet": tracklet}, lambda gallery: editing.delete(gallery, where)
+    )
+
+
+@router.delete("/videos/{video}", responses=_NOT_THERE)
+def delete_video(
+    service: ServiceDep, actor: ActorDep, video: Annotated[Hash, Path()]
+) -> DeletionResult:
+    """Forget a video and everybody in it."""
+    with service.gallery() as gallery:
+        found = find_video(gallery, video)
+    detail = {"video": video, "camera": found.camera, "source": found.source}
+    return _forget(service, actor, detail, lambda gallery: editing.delete_video(gallery, video))
+
+
+@router.delete("/cameras/{camera}", responses=_NOT_THERE)
+def delete_camera(
+    service: ServiceDep, actor: ActorDep, camera: Annotated[int, Path(ge=1, lt=2**53)]
+) -> DeletionResult:
+    """Forget a camera, its videos and everybody in them."""
+    with service.gallery() as gallery:
+        name = next((found.name for found in gallery.cameras() if found.id == camera), None)
+    if name is None:
+        raise Problem(404, f"the gallery has no camera {camera}")
+    return _forget(
+        service, actor, {"camera": name}, lambda gallery: editing.delete_camera(gallery, name)
+    )
+
+
+@router.post("/deletions")
+def delete_where(
+    service: ServiceDep, actor: ActorDep, request: DeletionRequest, http: Request
+) -> DeletionResult:
+    """Forget all tracklets that satisfy every condition given; videos and cameras stay."""
+    if http.query_params:  # dry_run there would be overlooked
+        raise Problem(422, "what to delete, and dry_run, belong into the body, not the address")
+    where = request.where(request.tracklets)
+    if not where:
+        raise Problem(422, "nothing says what to delete: name tracklets, a camera, or a time")
+    if request.dry_run:
+        with service.gallery() as gallery:
+            count = gallery.count(where) + editing.unfinished(gallery, where)
+        return DeletionResult(tracklets=count, dry_run=True)
+    detail = request.model_dump(mode="json", exclude_defaults=True)
+    detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
+    return _forget(service, actor, detail, lambda gallery: editing.delete(gallery, where))
+
+
+def _forget(
+    service: Service, actor: str, detail: dict[str, Any], delete: Callable[[Gallery], int]
+) -> DeletionResult:
+    with service.writing() as gallery:
+        count = audit.deletion(gallery, detail, lambda: delete(gallery), actor)
+    service.frames.forget()
+    return DeletionResult(tracklets=count, traces=not service.overwrite())

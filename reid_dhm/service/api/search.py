@@ -1,0 +1,190 @@
+"""Searching: by pictures, by a box in a frame, by tracklets; refined by right and wrong hits."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, File, Form, UploadFile
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.records import Box
+from reid_dhm.gallery.search.query_image import cut_person
+from reid_dhm.gallery.search.search import Hit, Searcher
+from reid_dhm.service.api.catalog import find_video
+from reid_dhm.service.api.requests import (
+    MAX_HITS,
+    MAX_TRACKLETS,
+    FrameQuestion,
+    Hash,
+    Id,
+    Moment,
+    Name,
+    Question,
+    TrackletQuestion,
+    ids,
+)
+from reid_dhm.service.api.responses import HitModel, SearchResult
+from reid_dhm.service.api.uploads import decode
+from reid_dhm.service.errors import Busy, Problem, documented
+from reid_dhm.service.frames.frame_times import moment_of
+from reid_dhm.service.state import ActorDep, Service, ServiceDep
+
+router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
+
+MAX_PICTURES = 8
+
+# A picture of the largest size takes 100 MB and more while it is decoded.
+_DECODING = threading.BoundedSemaphore(2)
+_PATIENCE = 10.0  # seconds that a picture waits for it
+
+
+@router.post("/pictures")
+def by_pictures(
+    service: ServiceDep,
+    actor: ActorDep,
+    pictures: Annotated[
+        list[UploadFile],
+        File(min_length=1, max_length=MAX_PICTURES, description="One person: JPEG, PNG or WebP."),
+    ],
+    boxes: Annotated[
+        list[str],
+        Form(
+            max_length=MAX_PICTURES,
+            description="Where the person is in each picture, as `x1,y1,x2,y2` in pixels; empty "
+            "where the service shall find the person, or where nothing else is to be seen. "
+            "None at all says so for all pictures.",
+        ),
+    ] = [],  # noqa: B006 (FastAPI copies)
+    top_k: Annotated[int, Form(ge=1, le=MAX_HITS)] = 20,
+    cameras: Annotated[list[Name], Form(max_length=100)] = [],  # noqa: B006
+    videos: Annotated[list[Hash], Form(max_length=100)] = [],  # noqa: B006
+    after: Annotated[Moment | None, Form()] = None,
+    before: Annotated[Moment | None, Form()] = None,
+    confirmed: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
+    rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
+    min_similarity: Annotated[float | None, Form(ge=-1, le=1)] = None,
+) -> SearchResult:
+    """Who looks like the person in these pictures."""
+    if boxes and len(boxes) != len(pictures):
+        raise Problem(422, f"there are {len(boxes)} boxes for {len(pictures)} pictures")
+    question = Question(
+        top_k=top_k,
+        cameras=cameras,
+        videos=videos,
+        after=after,
+        before=before,
+        confirmed=confirmed,
+        rejected=rejected,
+        min_similarity=min_similarity,
+    )
+    digests: list[str] = []
+    shown, found = [], []
+    with _written_down(service, actor, question) as told:
+        told |= {"pictures": digests, "boxes": boxes}
+        for number, upload in enumerate(pictures, 1):
+            data = upload.file.read()  # one at a time: together they may be large
+            digests.append(hashlib.sha256(data).hexdigest())
+            box = _sides(boxes[number - 1]) if boxes else None
+            person, place = _person(service, data, box, f"picture {number}")
+            shown.append(person)
+            found.append(place)
+        return _search(service, question, service.batcher(shown), told, found)
+
+
+@router.post("/frame", responses=documented(404))
+def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> SearchResult:
+    """Who looks like the person in a box of a video's frame."""
+    with _written_down(service, actor, question) as told:
+        with service.gallery() as gallery:
+            video = find_video(gallery, question.video)
+            moment = moment_of(gallery, video, question.frame)
+        # The very picture on which the box was drawn.
+        frame = service.frames.image(video, question.frame, moment)
+        person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
+        return _search(service, question, service.batcher([service.shrunk(person)]), told)
+
+
+@router.post("/tracklets")
+def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestion) -> SearchResult:
+    """Who looks like the person whom these tracklets show; they themselves are left out."""
+    with _written_down(service, actor, question) as told:
+        return _search(service, question, None, told)
+
+
+def _person(
+    service: Service, data: bytes, box: Box | None, name: str
+) -> tuple[NDArray[np.uint8], Box | None]:
+    """The person in an uploaded picture, small enough to wait for the network, and where."""
+    if not _DECODING.acquire(timeout=_PATIENCE):
+        raise Busy("other pictures are being read: try again")
+    try:
+        picture = decode(data, name)
+        box = box or service.locate(picture, name)
+        return service.shrunk(cut_person(picture, box, name)), box
+    finally:
+        _DECODING.release()
+
+
+@contextmanager
+def _written_down(service: Service, actor: str, question: Question) -> Iterator[dict[str, Any]]:
+    """Write into the audit log who asked what; a search that cannot be is not answered.
+
+    Gives what will be written, for more to be added. Of a search that fails the log says why; one
+    that came at a busy moment is asked again.
+    """
+    told = question.model_dump(mode="json", exclude_defaults=True)
+    try:
+        yield told
+    except Busy:
+        raise
+    except (InputError, Problem) as error:
+        if not isinstance(error.__cause__, sqlite3.Error):
+            service.record("search", {**told, "failed": str(error)}, actor)
+        raise
+    service.record("search", told, actor)
+
+
+def _search(
+    service: Service,
+    question: Question,
+    queries: NDArray[np.float32] | None,
+    told: dict[str, Any],
+    boxes: Sequence[Box | None] = (),
+) -> SearchResult:
+    """Search with embeddings; None for a question that names tracklets."""
+    with service.searcher() as searcher:
+        hits = _hits(searcher, question, queries)
+        recall = service.index.opened(searcher.gallery).recall
+    told["hits"] = len(hits)
+    return SearchResult(hits=[HitModel.of(hit) for hit in hits], boxes=list(boxes), recall=recall)
+
+
+def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] | None) -> list[Hit]:
+    shown = ids(question.tracklets) if isinstance(question, TrackletQuestion) else []
+    confirmed, rejected = ids(question.confirmed), ids(question.rejected)
+    if shown or confirmed or rejected:
+        queries = searcher.refined(queries, [*shown, *confirmed], rejected)
+    assert queries is not None  # without embeddings there are tracklets
+    return searcher.search(
+        *(queries, question.top_k, question.where(), [*shown, *rejected]),
+        min_similarity=question.min_similarity,
+    )
+
+
+def _sides(text: str) -> Box | None:
+    if not text:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        raise Problem(422, f"{text[:50]!r} is no box: give x1,y1,x2,y2 in pixels") from None
+    if not (-1e6 < x1 < x2 < 1e6 and -1e6 < y1 < y2 < 1e6):
+        raise Problem(422, f"{text[:50]!r} is no box: x1 is to be less than x2, y1 less than y2")
+    return x1, y1, x2, y2

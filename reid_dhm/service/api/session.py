@@ -1,0 +1,93 @@
+"""The page itself, signing in to it, and what those ask who watch the service."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from reid_dhm.service.api.requests import SignIn
+from reid_dhm.service.api.responses import HealthModel, SessionModel
+from reid_dhm.service.errors import Problem, documented
+from reid_dhm.service.middleware.metrics import CONTENT_TYPE
+from reid_dhm.service.middleware.security import COOKIE, caller
+from reid_dhm.service.state import ServiceDep
+
+STATIC = Path(__file__).parents[1] / "static"
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter()
+
+
+@router.get("/", include_in_schema=False)
+def page() -> FileResponse:
+    """The page for people."""
+    return FileResponse(STATIC / "index.html", media_type="text/html")
+
+
+@router.get("/health", tags=["operation"], responses={503: documented()[503]})
+def health(service: ServiceDep) -> HealthModel:
+    """Whether the gallery can be read. Needs no token, and so costs next to nothing."""
+    with service.gallery() as gallery:
+        _ = gallery.fingerprint
+    return HealthModel(status="ok")
+
+
+class MetricsResponse(Response):
+    """Figures for Prometheus."""
+
+    media_type = CONTENT_TYPE
+
+
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **documented()},
+)
+def metrics(service: ServiceDep) -> MetricsResponse:
+    """Figures in Prometheus' text format."""
+    with service.gallery() as gallery:
+        service.metrics.tracklets.set(gallery.state().tracklets)
+    return MetricsResponse(service.metrics.text())
+
+
+@router.get("/api/session", tags=["session"], responses=documented())
+async def session(service: ServiceDep, request: Request) -> SessionModel:
+    """Who is asking. Needs no token."""
+    return SessionModel(required=bool(service.tokens), actor=request.state.actor)
+
+
+@router.post("/api/session", tags=["session"], responses=documented())
+async def sign_in(
+    service: ServiceDep, request: Request, response: Response, asked: SignIn
+) -> SessionModel:
+    """Exchange a token for a cookie, so that the page needs neither to keep nor to show it."""
+    if not service.tokens:
+        return SessionModel(required=False, actor=request.state.actor)
+    owner = service.tokens.owner(asked.token.strip().encode("utf-8", "replace"))
+    if owner is None:
+        logger.warning("%s tried to sign in with a token that is not known", caller(request.scope))
+        raise Problem(401, "this token is not known", {"WWW-Authenticate": "Bearer"})
+    response.set_cookie(
+        COOKIE,
+        service.sessions.begin(owner),
+        max_age=int(service.sessions.seconds),
+        httponly=True,
+        samesite="strict",
+        # Behind a proxy that encrypts, only the browser knows that it does.
+        secure=urlsplit(request.headers.get("origin", "")).scheme == "https",
+    )
+    return SessionModel(required=True, actor=owner)
+
+
+@router.delete("/api/session", tags=["session"], responses=documented())
+async def sign_out(service: ServiceDep, request: Request, response: Response) -> SessionModel:
+    """End the session of the page."""
+    service.sessions.end(request.cookies.get(COOKIE, "").encode("latin-1", "replace"))
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return SessionModel(required=bool(service.tokens), actor=None)

@@ -1,0 +1,72 @@
+"""Pictures from outside: nothing is decoded before its header was believed and found small enough.
+
+What the picture shows, and embedding it, is left to others.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from reid_dhm.service.errors import Problem
+
+MAX_PICTURE_BYTES = 16 * 2**20
+MAX_PIXELS = 32_000_000
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+def decode(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG or WebP picture, whatever its name or declared type says.
+
+    Header and pixels are read by one library, so that no picture can claim one size to the check
+    and another to the decoder.
+
+    Args:
+        data: the file.
+        name: what to call it in messages.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright; of several pictures in one file the first.
+
+    Raises:
+        Problem: too large in bytes or pixels, no picture of these kinds, or a damaged one.
+    """
+    if len(data) > MAX_PICTURE_BYTES:
+        raise Problem(
+            413,
+            f"{name} has {len(data) / 2**20:.1f} MiB, and {MAX_PICTURE_BYTES // 2**20} is the "
+            "most: make it smaller",
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise _too_many_pixels(name, f"{width}×{height} pixels")
+            return _pixels(image)
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(name, "far more pixels than that") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError):
+        # Pillow's own exceptions are an OSError; damaged PNGs raise a SyntaxError.
+        raise Problem(
+            400, f"{name} is damaged or no picture: send a JPEG, a PNG or a WebP"
+        ) from None
+
+
+def _too_many_pixels(name: str, claim: str) -> Problem:
+    return Problem(
+        413,
+        f"{name} has {claim}, and {MAX_PIXELS / 1e6:g} million is the most: make it smaller, or "
+        "cut the person out of it",
+    )
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits of grey
+        grey = (np.asarray(upright, np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))

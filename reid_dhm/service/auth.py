@@ -1,0 +1,195 @@
+"""Who may call the service: tokens, the sessions of the page, and names it answers to.
+
+Applying these rules to a request is :mod:`reid_dhm.service.middleware.security`'s work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import re
+import secrets
+import socket
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reid_dhm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "REID_DHM_TOKEN"
+SESSION_SECONDS = 12 * 3600.0
+
+_SHORTEST_TOKEN = 16
+_MOST_SESSIONS = 1000
+_MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+
+
+class Tokens:
+    """Secrets that open the service, each with the name that the audit log gives its owner.
+
+    Only their digests are kept.
+
+    Args:
+        by_name: token by name; none at all for a service that asks for none.
+
+    Raises:
+        InputError: a token that could be guessed.
+    """
+
+    def __init__(self, by_name: Mapping[str, str]) -> None:
+        for name, token in by_name.items():
+            if len(token) < _SHORTEST_TOKEN:
+                raise InputError(
+                    f"the token of {name!r} has {len(token)} characters, and {_SHORTEST_TOKEN} is "
+                    f"the least: {_MAKE_ONE}"
+                )
+        self._digests = {name: _digest(token.encode()) for name, token in by_name.items()}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._digests)
+
+    def owner(self, token: bytes) -> str | None:
+        """Whose token this is; None for nobody's.
+
+        All digests are compared in constant time, so that how long it takes says nothing.
+        """
+        digest, found = _digest(token), None
+        for name, known in self._digests.items():
+            if hmac.compare_digest(digest, known):
+                found = name
+        return found
+
+
+def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) -> Tokens:
+    """Tokens of a file, or the one in the environment variable ``REID_DHM_TOKEN``, or none.
+
+    A line of the file is a token, or its owner's name and a token; ``#`` begins a comment.
+
+    Raises:
+        InputError: a file that is not there, says nothing, or names somebody twice.
+    """
+    if file is None:
+        token = environment.get(TOKEN_VARIABLE, "").strip()
+        return Tokens({"token": token} if token else {})
+    try:
+        text, mode = file.read_text("utf-8"), file.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file} cannot be read as a token file ({error}): {_MAKE_ONE} > {file}"
+        ) from error
+    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
+        logger.warning("%s can be read by others on this machine: chmod 600 it", file)
+    tokens: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        *name, token = words
+        if len(name) > 1:
+            raise InputError(f"{file}, line {number}: write a token, or a name and a token")
+        owner = name[0] if name else "token"
+        if owner in tokens:
+            raise InputError(f"{file}, line {number}: {owner!r} has a token already, name another")
+        tokens[owner] = token
+    if not tokens:
+        raise InputError(f"{file} holds no token: {_MAKE_ONE} > {file}")
+    return Tokens(tokens)
+
+
+class Sessions:
+    """People who signed in on the page; forgotten when the process ends. For one thread.
+
+    Args:
+        seconds: how long a session lasts.
+    """
+
+    def __init__(self, seconds: float = SESSION_SECONDS) -> None:
+        self.seconds = seconds
+        self._open: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    def begin(self, name: str) -> str:
+        """Make a session for an owner of a token and return its secret."""
+        secret = secrets.token_urlsafe(32)
+        self._open[_digest(secret.encode())] = (name, time.monotonic() + self.seconds)
+        while len(self._open) > _MOST_SESSIONS:
+            self._open.popitem(last=False)
+        return secret
+
+    def owner(self, secret: bytes) -> str | None:
+        """Whose session this is; None if it is over or never was."""
+        name, ends = self._open.get(_digest(secret), ("", 0.0))
+        if time.monotonic() < ends:
+            return name
+        self.end(secret)
+        return None
+
+    def end(self, secret: bytes) -> None:
+        """Forget a session."""
+        self._open.pop(_digest(secret), None)
+
+
+class Names:
+    """What the service may be called in a ``Host`` header.
+
+    A page of another site can point its own name at this machine (DNS rebinding) and then read
+    what the service answers, but it cannot make a browser send another name than its own.
+
+    Args:
+        host: the address that the service listens on.
+        others: further names it is reached by, such as a proxy's.
+    """
+
+    def __init__(self, host: str, others: Iterable[str] = ()) -> None:
+        self._known = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in others)}
+        # An address cannot be pointed elsewhere. Only who is on the network calls by it, though.
+        self._addresses = not is_loopback(host)
+        if self._addresses:
+            self._known |= {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    def __contains__(self, host: str) -> bool:
+        """Whether a ``Host`` header, with or without a port, names the service."""
+        found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]/@\s]+))(?::\d{1,5})?", host.lower())
+        if found is None:
+            return False
+        name = (found[1] or found[2]).removesuffix(".")
+        return name in self._known or (self._addresses and _is_address(name))
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    """Whether an ``Origin`` header names the page of the service itself.
+
+    The scheme is left aside: behind a proxy the service does not know its own.
+    """
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

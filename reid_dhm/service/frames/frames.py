@@ -1,0 +1,197 @@
+"""Single frames of the gallery's videos, decoded from their sources while those can be reached."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.data.images import list_pictures
+from reid_dhm.errors import InputError
+from reid_dhm.gallery.footage.sources import Pictures, content_hash, open_source
+from reid_dhm.gallery.records import Video
+from reid_dhm.service.errors import Busy, Problem
+from reid_dhm.service.frames.frame_readers import PictureReader, Reader, VideoReader
+from reid_dhm.service.frames.frame_times import START, Moment
+
+_KEPT_OPEN = 4
+_KEPT_FRAMES = 64
+_AT_ONCE = 4  # videos that are decoded at the same time
+_PATIENCE = 10.0  # seconds to wait for others' frames
+_QUALITY = 88
+
+Image = NDArray[np.uint8]
+
+
+class Frames:
+    """Decodes frames, of each video one at a time, and keeps the last ones as JPEG.
+
+    A source is read wholly once, to tell whether it is still what was indexed, and again whenever
+    its files have changed. What is open or in memory is forgotten by :meth:`forget`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of the tables, never held while anything is read
+        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
+        self.forget()
+
+    def jpeg(self, video: Video, number: int, moment: Moment = START) -> bytes:
+        """A frame as JPEG.
+
+        Args:
+            video: of the gallery.
+            number: of the frame, from 0.
+            moment: of this frame or of one before, as the gallery knows it.
+
+        Raises:
+            Problem: the source cannot be reached, is another one now, or has no such frame.
+            Busy: other frames take too long, or this one does; a later call goes on.
+        """
+        key = (video.hash, number)
+        with self._lock:
+            jpegs, footage = self._jpegs, self._footage
+            if key in jpegs:
+                jpegs.move_to_end(key)
+                return jpegs[key]
+            place = (video.hash, video.source)
+            footage[place] = shown = footage.pop(place, None) or _Footage(video)
+            for other in list(footage.values())[:-_KEPT_OPEN]:
+                other.reader = None  # a file is closed when nobody uses it any more
+        with _turn(shown.lock):
+            shown.check()
+            with _turn(self._decoding):
+                jpeg = encode(shown.frame(number, moment))
+        with self._lock:
+            jpegs[key] = jpeg
+            while len(jpegs) > _KEPT_FRAMES:
+                jpegs.popitem(last=False)
+        return jpeg
+
+    def image(self, video: Video, number: int, moment: Moment = START) -> Image:
+        """The same picture as :meth:`jpeg`'s, as (H, W, 3) uint8 BGR."""
+        data = np.frombuffer(self.jpeg(video, number, moment), np.uint8)
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+    def forget(self) -> None:
+        """Close all sources and drop all frames; what is being decoded is not kept either."""
+        with self._lock:
+            self._footage: OrderedDict[tuple[str, str], _Footage] = OrderedDict()
+            self._jpegs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+
+class _Footage:
+    """The source of a video, and whether it is still the one that was indexed."""
+
+    def __init__(self, video: Video) -> None:
+        self.lock = threading.Lock()
+        self.reader: Reader | None = None
+        self._video = video
+        self._marks: object = None
+        self._is_other = False
+
+    def check(self) -> None:
+        """Make sure that the source is what was indexed; raises a 404 where it is not."""
+        if not can_be_reached(self._video):
+            raise Problem(404, _why_not(self._video))
+        try:
+            marks = _marks(self._video.source)
+            if marks != self._marks:
+                self.reader = self._marks = None
+                if Path(self._video.source).is_file():
+                    found = content_hash([Path(self._video.source)])
+                else:
+                    pictures = self._pictures()
+                    self.reader, found = PictureReader(pictures), pictures.info.hash
+                self._is_other, self._marks = found != self._video.hash, marks
+        except (OSError, InputError):  # it went away meanwhile
+            raise Problem(404, _why_not(self._video)) from None
+        if self._is_other:
+            raise Problem(
+                404,
+                f"{source_name(self._video)} is not what was indexed any more: put that back to "
+                "see its frames; its crops are in the gallery",
+            )
+
+    def frame(self, number: int, moment: Moment) -> Image:
+        """A frame; raises a 404 where it cannot be decoded."""
+        if (reader := self.reader) is None:
+            self.reader = reader = self._open()
+        image = reader(number, moment)
+        if image is None:
+            raise Problem(404, f"frame {number} of {source_name(self._video)} cannot be decoded")
+        return image
+
+    def _open(self) -> Reader:
+        if Path(self._video.source).is_file():
+            return VideoReader(self._video)
+        return PictureReader(self._pictures())
+
+    def _pictures(self) -> Pictures:
+        pictures = open_source(self._video.source, self._video.fps)
+        if not isinstance(pictures, Pictures):
+            raise InputError(f"{self._video.source} holds no pictures any more")
+        return pictures
+
+
+def _marks(source: str) -> object:
+    """What changes whenever the files of a source do."""
+    path = Path(source)
+    if path.is_file():
+        files = [path]
+    elif path.is_dir():
+        files = list_pictures(path)
+    else:
+        files = [Path(name) for name in sorted(glob(source))]  # noqa: PTH207 (absolute patterns)
+    stats = [(str(file), file.stat()) for file in files]
+    return [(name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats]
+
+
+@contextmanager
+def _turn(lock: threading.Lock | threading.Semaphore) -> Iterator[None]:
+    if not lock.acquire(timeout=_PATIENCE):
+        raise Busy("other frames are being decoded: try again")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def encode(image: Image) -> bytes:
+    """JPEG of a (H, W, 3) uint8 BGR picture."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return data.tobytes()
+
+
+def can_be_reached(video: Video) -> bool:
+    """Whether the source of a video is there; its frames may still turn out to be others."""
+    if not video.resumable or _is_address(video.source):
+        return False
+    if has_magic(video.source) and not Path(video.source).exists():
+        return Path(re.split(r"[*?\[]", video.source, maxsplit=1)[0]).parent.is_dir()
+    return Path(video.source).exists()
+
+
+def source_name(video: Video) -> str:
+    """What people call a source: its name, without the folders on the server."""
+    return video.source if _is_address(video.source) else Path(video.source).name
+
+
+def _why_not(video: Video) -> str:
+    if not video.resumable or _is_address(video.source):
+        return f"{source_name(video)} was a live stream: its frames were not kept, its crops were"
+    return (
+        f"{source_name(video)} is no longer where it was indexed: put it back to see its frames; "
+        "its crops are in the gallery"
+    )
+
+
+def _is_address(source: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE) is not None
