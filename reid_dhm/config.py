@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DataConfig:
-    """Which pictures, and how they are kept, sampled and augmented."""
+    """Which images, and how they are kept, sampled and augmented."""
 
     name: list[str] = field(default_factory=lambda: ["market1501"])
     root: str = "datasets"
-    cache_limit: float = 4.0  # GiB of decoded pictures a process keeps; above it, workers decode
+    cache_limit: float = 4.0  # GiB of decoded images a process keeps; above it, workers decode
     workers: int = 4  # processes that decode above cache_limit
     augment: bool = True
     flip: float = 0.5
@@ -80,7 +80,7 @@ class TrainConfig:
     epochs: int = 120
     num_identities: int = 16  # P, of the whole global batch
     num_instances: int = 4  # K
-    batch_size: int = 64  # for task: classification, which samples pictures, not identities
+    batch_size: int = 64  # for task: classification, which samples images, not identities
     optimizer: str = "adam"
     lr: float = 3.5e-4
     weight_decay: float = 5e-4

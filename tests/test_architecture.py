@@ -58,8 +58,8 @@ def test_an_added_dataset_loads_by_its_name(
         (tmp_path / "Shop-2026" / folder).mkdir(parents=True)
         for camid in (1, 2):
             name = f"person{pid:02d}_cam{camid}_000451.jpg"
-            picture = np.full((16, 8, 3), 90, np.uint8)
-            cv2.imwrite(str(tmp_path / "Shop-2026" / folder / name), picture)
+            image = np.full((16, 8, 3), 90, np.uint8)
+            cv2.imwrite(str(tmp_path / "Shop-2026" / folder / name), image)
     dataset = datasets.load_dataset("shop", tmp_path)
     assert [(s.pid, s.camid) for s in dataset.query] == [(7, 1), (7, 2)]
 

@@ -25,7 +25,7 @@ def test_the_summary_holds_the_three_figures_of_one_protocol(tmp_path: Path) -> 
     figures = [summary[name] for name in ("untrained", "colour_histogram", "trained")]
     assert all(0 < figure <= 1 for figure in figures)
     assert len(set(figures)) == 3
-    assert "24 training, 8 query and 19 gallery pictures" in said
+    assert "24 training, 8 query and 19 gallery images" in said
 
 
 def test_somebody_is_found_again_before_the_other_camera(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_triplet_by_hand():
 
 
 def test_triplet_leaves_out_who_is_alone():
-    # person 9 has one picture: 0: 1, 3; 1: 1, 2 are the only anchors
+    # person 9 has one image: 0: 1, 3; 1: 1, 2 are the only anchors
     labels = torch.tensor([5, 5, 9])
     assert float(batch_hard_triplet(LINE[:3], labels, 2)) == pytest.approx((0 + 1) / 2)
 

@@ -46,10 +46,10 @@ openvino()
 import openvino.opset13 as op
 
 def network():
-    pictures = op.parameter([-1, 3, 8, 8], np.float32)
+    images = op.parameter([-1, 3, 8, 8], np.float32)
     weights = op.constant(np.ones((4, 3, 3, 3), np.float32))
-    convolved = op.convolution(pictures, weights, [1, 1], [0, 0], [0, 0], [1, 1])
-    graph = openvino().Model([convolved], [pictures], "network")
+    convolved = op.convolution(images, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    graph = openvino().Model([convolved], [images], "network")
     return openvino_core().compile_model(graph, "CPU")
 
 first, second = network(), network()

@@ -1,4 +1,4 @@
-"""Embed a folder of pictures: ``reid-dhm embed``."""
+"""Embed a folder of images: ``reid-dhm embed``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Embedding picture files beside torchreid's ``FeatureExtractor``, and beside the bare engine.
+"""Embedding image files beside torchreid's ``FeatureExtractor``, and beside the bare engine.
 
 All sides run the same network with the same weights on the same files in this process and take
 turns, in another order every round, so that whatever else the machine does falls on all of them.
@@ -43,11 +43,11 @@ from reid_dhm.models.reid import ReIDModel
 logger = logging.getLogger(__name__)
 
 BACKBONES = ("osnet_x0_25", "osnet_x1_0", "mobilenet_v2", "resnet50")
-_PEER_TURN = 256  # pictures, at least, that torchreid embeds in a turn: whole lists of each length
-_TRIAL = 64  # pictures of a warm-up
+_PEER_TURN = 256  # images, at least, that torchreid embeds in a turn: whole lists of each length
+_TRIAL = 64  # images of a warm-up
 
 Rates = tuple[float, ...]
-"""Pictures a second, one figure a round."""
+"""Images a second, one figure a round."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EngineRates:
         engine: its name.
         precision: what it computes in.
         files: from files on disk to embeddings in memory.
-        bare: from batches of resized pictures in memory, by the engine alone.
+        bare: from batches of resized images in memory, by the engine alone.
         cosine: lowest to the peer's embeddings.
     """
 
@@ -84,7 +84,7 @@ class EmbeddingRates:
         peer_list: paths that it was given at once.
         torchreid_alone: its best rate in a process of its own, before everything else.
         engines: ours.
-        chosen: the engine and precision that ``auto`` takes on these pictures.
+        chosen: the engine and precision that ``auto`` takes on these images.
         deployed: seconds of an embedding by ``deploy()`` of the network trained with DHM's
             branches over those of the network never branched.
     """
@@ -100,7 +100,7 @@ class EmbeddingRates:
 
 @dataclass(frozen=True)
 class _Side:
-    """What takes turns: ``embed(count)`` embeds so many pictures."""
+    """What takes turns: ``embed(count)`` embeds so many images."""
 
     name: tuple[str, ...]
     embed: Callable[[int], object]
@@ -120,11 +120,11 @@ def compare_embedding(
     Args:
         backbone: a key of :data:`reid_dhm.models.providers.BACKBONES`; see
             :func:`~reid_dhm.benchmarks.embedding_runners.make_network`.
-        paths: picture files, taken again and again.
+        paths: image files, taken again and again.
         size: (height, width) of the network's input.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         rounds: turns of each side.
-        seconds: about how long a turn of ours lasts; torchreid embeds 256 pictures in one, or more
+        seconds: about how long a turn of ours lasts; torchreid embeds 256 images in one, or more
             if it does them in less.
     """
     place = parse_device(device)
@@ -132,8 +132,8 @@ def compare_embedding(
     model, card = make_network(backbone, size, paths)
     in_lists = torchreid_extractor(model, card, place)
 
-    def peer(pictures: Sequence[str]) -> np.ndarray:
-        return in_lists(pictures, alone["list"])
+    def peer(images: Sequence[str]) -> np.ndarray:
+        return in_lists(images, alone["list"])
 
     expected = peer(paths[:_TRIAL])
     decoded = in_memory(paths, size)
@@ -204,10 +204,10 @@ def deployed_cost(
 def memory_over(
     embedder: Embedder, paths: Sequence[str], count: int, every: int = 2000
 ) -> list[tuple[int, int]]:
-    """Resident memory while ``count`` pictures are embedded, the files taken again and again.
+    """Resident memory while ``count`` images are embedded, the files taken again and again.
 
     Returns:
-        Pairs of pictures done and bytes resident, about every ``every`` pictures.
+        Pairs of images done and bytes resident, about every ``every`` images.
     """
     process = psutil.Process()
     found: list[tuple[int, int]] = []
@@ -228,7 +228,7 @@ def _peer_side(
     def run(count: int) -> None:
         embed(list(islice(cycle(paths), count)))
 
-    count = max(_PEER_TURN, _pictures_in(run, seconds, device))
+    count = max(_PEER_TURN, _images_in(run, seconds, device))
     return _Side(("torchreid",), run, _whole(count, length))
 
 
@@ -239,7 +239,7 @@ def _our_sides(
     seconds: float,
     device: torch.device,
 ) -> list[_Side]:
-    """An engine from files, and the engine alone, on as many pictures."""
+    """An engine from files, and the engine alone, on as many images."""
     engine = embedder.network
 
     def from_files(count: int) -> None:
@@ -248,13 +248,13 @@ def _our_sides(
 
     bare = partial(_run_bare, engine, decoded)
     batches = engine.batch_size * engine.streams
-    count = _whole(_pictures_in(bare, seconds, device), batches)
+    count = _whole(_images_in(bare, seconds, device), batches)
     name = (embedder.engine, embedder.precision)
     return [_Side((*name, "files"), from_files, count), _Side((*name, "bare"), bare, count)]
 
 
 def _run_bare(engine: Engine, decoded: np.ndarray, count: int) -> None:
-    """``count`` pictures in ready batches, from as many threads as the engine takes."""
+    """``count`` images in ready batches, from as many threads as the engine takes."""
     size = min(engine.batch_size, len(decoded))
     ready = [decoded[i : i + size] for i in range(0, len(decoded) - size + 1, size)]
     with ThreadPoolExecutor(engine.streams) as pool:
@@ -262,8 +262,8 @@ def _run_bare(engine: Engine, decoded: np.ndarray, count: int) -> None:
             pass
 
 
-def _pictures_in(embed: Callable[[int], object], seconds: float, device: torch.device) -> int:
-    """How many pictures a side does in about so many seconds, going by a second trial."""
+def _images_in(embed: Callable[[int], object], seconds: float, device: torch.device) -> int:
+    """How many images a side does in about so many seconds, going by a second trial."""
     embed(_TRIAL)
     return max(_TRIAL, int(_TRIAL * seconds / seconds_of(partial(embed, _TRIAL), device)))
 

@@ -28,16 +28,16 @@ from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.torchreid import torchreid_module
 
 _PEER_LISTS = (8, 32, 64)  # paths a call that torchreid is tried with
-_SETTLING = 32  # pictures that statistics of activations are taken of
+_SETTLING = 32  # images that statistics of activations are taken of
 
 
 def make_network(
     backbone: str, size: tuple[int, int], paths: Sequence[str]
 ) -> tuple[ReIDModel, ModelCard]:
-    """A network whose embeddings tell pictures apart, in eval mode; the same every time.
+    """A network whose embeddings tell images apart, in eval mode; the same every time.
 
     MobileNetV2 is the trained model of the package, at another size. Others have random weights and
-    the statistics of their activations on some of the pictures, without which all embeddings would
+    the statistics of their activations on some of the images, without which all embeddings would
     be nearly the same, and every engine would agree.
     """
     if backbone == "mobilenet_v2":
@@ -50,9 +50,9 @@ def make_network(
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = None  # the mean over batches: of the one
-    pictures = torch.from_numpy(in_memory(paths[:_SETTLING], size)).permute(0, 3, 1, 2)
+    images = torch.from_numpy(in_memory(paths[:_SETTLING], size)).permute(0, 3, 1, 2)
     with torch.no_grad():
-        model(TestTransform(size, card.mean, card.std)(pictures))
+        model(TestTransform(size, card.mean, card.std)(images))
     return model.eval(), card
 
 
@@ -71,9 +71,9 @@ def torchreid_extractor(
     network: nn.Module = EmbeddingNetwork(model.deploy(), card).eval()
     extractor.model = network.to(device)
 
-    def in_lists(pictures: Sequence[str], length: int) -> np.ndarray:
-        starts = range(0, len(pictures), length)
-        found = [extractor(list(pictures[i : i + length])).cpu().numpy() for i in starts]
+    def in_lists(images: Sequence[str], length: int) -> np.ndarray:
+        starts = range(0, len(images), length)
+        found = [extractor(list(images[i : i + length])).cpu().numpy() for i in starts]
         return np.concatenate(found)
 
     return in_lists
@@ -100,7 +100,7 @@ def in_memory(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
     (batch,) = read_batches(paths, len(paths), size)
     for _, error in batch.faults:
         raise error
-    return batch.pictures
+    return batch.images
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import Summary, ingest
-from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -76,7 +76,7 @@ def known_embeddings(gallery: Gallery, clips: Sequence[Clip]) -> EmbeddingSet:
     """Tracklets' mean embeddings with the pid that the truth gives them, 0 for nobody's."""
     rows, pids, camids = [], [], []
     for clip in clips:
-        for page in gallery.pages(Where(cameras=[camera_of(clip)])):
+        for page in gallery.pages(TrackletFilter(cameras=[camera_of(clip)])):
             rows.append(page.embeddings.astype(np.float32))
             for key in page.keys.tolist():
                 boxes = gallery.boxes(key)
@@ -101,7 +101,7 @@ def judge_tracking(gallery: Gallery, clip: Clip) -> Tracking:
     """Compare the tracklets of a clip with its truth."""
     from trackers.eval import evaluate_mot_sequence
 
-    where = Where(cameras=[camera_of(clip)])
+    where = TrackletFilter(cameras=[camera_of(clip)])
     lines: list[tuple[int, str]] = []
     tracklets = gallery.tracklets(where, limit=1_000_000)
     for tracklet in tracklets:

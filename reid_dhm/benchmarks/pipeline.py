@@ -1,4 +1,4 @@
-"""Input pipeline throughput beside torchreid's: from picture files to augmented float batches.
+"""Input pipeline throughput beside torchreid's: from image files to augmented float batches.
 
 Both sides draw P×K batches of the same JPEG files, resize, flip, crop, normalise to float32, erase,
 and end on the same device. torchreid is its own ``ImageDataManager`` with worker processes
@@ -33,28 +33,28 @@ from reid_dhm.data.samples import Sample, label_of_pid
 from reid_dhm.errors import InputError
 from reid_dhm.models.torchreid import torchreid_module
 
-BatchShape = tuple[int, int]  # P identities, K pictures of each
+BatchShape = tuple[int, int]  # P identities, K images of each
 _WARM_UP = 8  # batches, twice what two workers hold ready
 _names = (f"reid_dhm_benchmark_{number}" for number in itertools.count())
 
 
 @dataclass(frozen=True)
 class PipelineRates:
-    """Pictures a second of both input pipelines, medians over the rounds.
+    """Images a second of both input pipelines, medians over the rounds.
 
     Attributes:
         size: (height, width) of the batches.
-        batch_size: pictures in a batch.
-        num_pictures: pictures in the set.
+        batch_size: images in a batch.
+        num_images: images in the set.
         num_workers: torchreid's worker processes; ours has none.
-        ours: pictures a second.
-        torchreid: pictures a second.
+        ours: images a second.
+        torchreid: images a second.
         decode_seconds: what our loader took, once, to decode the set.
     """
 
     size: tuple[int, int]
     batch_size: int
-    num_pictures: int
+    num_images: int
     num_workers: int
     ours: float
     torchreid: float
@@ -82,7 +82,7 @@ def compare_pipelines(
         device: where batches are wanted.
         num_workers: torchreid's worker processes.
         rounds: turns of each side; their median counts.
-        batch: identities in a batch, and pictures of each.
+        batch: identities in a batch, and images of each.
 
     Raises:
         InputError: if the set is too small to leave anything to measure after the warm-up.
@@ -101,11 +101,11 @@ def compare_pipelines(
     for epoch in range(rounds):
         theirs.append(_rate((data["img"].to(device) for data in peer), device))
         batches = loader.batches(sampler.epoch(epoch))
-        ours.append(_rate((augment(b.pictures, generator) for b in batches), device))
+        ours.append(_rate((augment(b.images, generator) for b in batches), device))
     return PipelineRates(
         size=size,
         batch_size=batch[0] * batch[1],
-        num_pictures=len(samples),
+        num_images=len(samples),
         num_workers=num_workers,
         ours=statistics.median(ours),
         torchreid=statistics.median(theirs),
@@ -147,26 +147,26 @@ def torchreid_loader(
     return manager.train_loader
 
 
-def write_pictures(
-    folder: Path, num_people: int = 512, pictures_each: int = 16, seed: int = 0
+def write_images(
+    folder: Path, num_people: int = 512, images_each: int = 16, seed: int = 0
 ) -> list[Sample]:
-    """Write JPEG pictures of Market-1501's size (128x64) and about its bytes per file.
+    """Write JPEG images of Market-1501's size (128x64) and about its bytes per file.
 
     They show coarse colour patches: enough for what decoding costs.
     """
     rng = np.random.default_rng(seed)
     samples = []
-    for pid, number in itertools.product(range(num_people), range(pictures_each)):
+    for pid, number in itertools.product(range(num_people), range(images_each)):
         patches = rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)
-        picture = cv2.resize(patches, (64, 128), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(patches, (64, 128), interpolation=cv2.INTER_CUBIC)
         path = folder / f"{pid:04d}_{number:02d}.jpg"
-        Image.fromarray(picture).save(path, quality=75)
+        Image.fromarray(image).save(path, quality=75)
         samples.append(Sample(path, pid, camid=1 + number % 6))
     return samples
 
 
 def _rate(batches: Iterator[Tensor], device: torch.device) -> float:
-    """Pictures a second after the warm-up."""
+    """Images a second after the warm-up."""
     warm_up = sum(1 for _ in itertools.islice(batches, _WARM_UP))
     wait_for(device)
     start = time.perf_counter()

@@ -24,8 +24,8 @@ from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_m
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TIMED = 2000  # gallery pictures that the rate is measured on
-_COMPARED = 256  # query pictures that embeddings are compared on
+_TIMED = 2000  # gallery images that the rate is measured on
+_COMPARED = 256  # query images that embeddings are compared on
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PrecisionFigures:
     Attributes:
         precision: ``float32``, ``bf16`` or ``int8``.
         mean_ap, rank1: on the dataset, between 0 and 1.
-        rate: pictures a second from files on disk, median over the rounds.
+        rate: images a second from files on disk, median over the rounds.
         slowest, fastest: of the rounds.
         lowest, mean: cosines to eager PyTorch in float32.
     """
@@ -63,7 +63,7 @@ def compare_precisions(
     Args:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
         dataset: its query and gallery are ranked by cosine.
-        calibration: picture files of other people; 300 are taken, evenly, and int8 is verified on
+        calibration: image files of other people; 300 are taken, evenly, and int8 is verified on
             64 of the others.
         rounds: turns of each precision.
     """
@@ -120,7 +120,7 @@ def draw_precisions(figures: Sequence[PrecisionFigures], title: str) -> Figure:
             ha="center",
             fontsize="small",
         )
-    axes.set(xlabel="pictures a second", ylabel="mAP, %", title=title)
+    axes.set(xlabel="images a second", ylabel="mAP, %", title=title)
     accuracies = [100 * one.mean_ap for one in figures]
     axes.set_xlim(0, 1.3 * max(one.rate for one in figures))
     axes.set_ylim(min(accuracies) - 1, max(accuracies) + 1)  # a tenth of a point is no cliff

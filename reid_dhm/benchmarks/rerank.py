@@ -46,17 +46,17 @@ class RerankingFigures:
         ours: arrays in memory to the final distances of all queries.
         rows: of that, the final distances after the neighbours and memberships are known.
         ours_peak: while they were made.
-        product: the bare float32 product X·Xᵀ of all pictures, as torch multiplies it.
+        product: the bare float32 product X·Xᵀ of all images, as torch multiplies it.
         half_product: of its tiles, in our size and on our threads, those on and above the
             diagonal, which is what symmetry leaves to do.
         search, expand: bare FAISS search of every query's neighbours, and query expansion by them.
-        gallery_search, augment: the same for every gallery picture, and database augmentation.
+        gallery_search, augment: the same for every gallery image, and database augmentation.
         torchreid: its ``re_ranking``.
         torchreid_peak: above the distances that it is handed.
         largest_difference: between both sides' final distances. torchreid sorts float32: where two
             neighbours are equal to within that, its sets are not always the exact ones.
         distances_differ: final distances that differ by more than 1e-5.
-        lists_differ: queries whose ten nearest pictures are not the same, or in another order.
+        lists_differ: queries whose ten nearest images are not the same, or in another order.
             None, like the above, where torchreid was left out.
     """
 
@@ -114,7 +114,7 @@ def compare_reranking(
         embeddings: what :func:`reid_dhm.retrieval.read_evaluation_npz` reads.
         device: of our side and the bare products: ``auto``, ``cpu`` or ``cuda``.
         rounds: turns of everything but torchreid.
-        with_torchreid: it takes minutes, and about 25 bytes for each pair of pictures.
+        with_torchreid: it takes minutes, and about 25 bytes for each pair of images.
 
     Raises:
         InputError: if the file cannot be used, or the device is not there.
@@ -131,22 +131,22 @@ def compare_reranking(
 def _measure_ours(path: Path, device: str, rounds: int, output: Path) -> dict[str, Any]:
     query, gallery, _ = read_evaluation_npz(path)
     both = np.concatenate([query.embeddings, gallery.embeddings])
-    pictures = torch.from_numpy(both).to(parse_device(device))
+    images = torch.from_numpy(both).to(parse_device(device))
     units = {name: _units(side) for name, side in (("query", query), ("gallery", gallery))}
     side = _Ours(query, gallery, device)
     stages: dict[str, Callable[[], object]] = {
-        "product": lambda: _product(pictures),
-        "half_product": lambda: _half_product(pictures),
+        "product": lambda: _product(images),
+        "half_product": lambda: _half_product(images),
         "ours": side.rerank,
         "search": lambda: _search(units["query"], units["gallery"], _NEIGHBOURS, device),
         "expand": lambda: expand_queries(query, gallery, k=_NEIGHBOURS, device=device),
-        # A picture is among its own neighbours.
+        # An image is among its own neighbours.
         "gallery_search": lambda: _search(
             units["gallery"], units["gallery"], _NEIGHBOURS + 1, device
         ),
         "augment": lambda: augment_gallery(gallery, k=_NEIGHBOURS, device=device),
     }
-    _half_product(pictures[: 2 * TILE["cpu"]])  # warm up
+    _half_product(images[: 2 * TILE["cpu"]])  # warm up
     taken: dict[str, list[float]] = {name: [] for name in stages}
     peaks = []
     for _ in range(rounds):
@@ -187,19 +187,19 @@ class _Ours:
             self.reranked.rows(start, min(start + _ROWS, total))
 
 
-def _product(pictures: Tensor) -> None:
-    for rows in pictures.split(_PRODUCT_ROWS):
-        torch.mm(rows, pictures.T)
+def _product(images: Tensor) -> None:
+    for rows in images.split(_PRODUCT_ROWS):
+        torch.mm(rows, images.T)
 
 
-def _half_product(pictures: Tensor) -> None:
-    blocks = pictures.split(TILE[pictures.device.type])
+def _half_product(images: Tensor) -> None:
+    blocks = images.split(TILE[images.device.type])
     tiles = [(left, right) for i, left in enumerate(blocks) for right in blocks[i:]]
 
     def task(tile: tuple[Tensor, Tensor]) -> None:
         torch.mm(tile[0], tile[1].T)
 
-    parallel_map(task, tiles, pictures.device)
+    parallel_map(task, tiles, images.device)
 
 
 def _search(query: NDArray[np.float32], gallery: NDArray[np.float32], k: int, device: str) -> None:

@@ -1,6 +1,6 @@
 """Searching a gallery as it grows: exact, approximate, and beside brute force in NumPy.
 
-A real gallery is written, tracklet by tracklet, and searched one picture at a time. The sides take
+A real gallery is written, tracklet by tracklet, and searched one image at a time. The sides take
 turns of twenty searches, in one process: ours from the open gallery (the index, exact scores from
 SQLite, the hits' rows), NumPy by a float32 product with a matrix that holds everything and a
 partial sort. Building and memory are measured in processes of their own.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from reid_dhm.benchmarks.harness import in_a_process, peak
 from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
 from reid_dhm.gallery.index.live_index import LiveIndex
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.gallery.store.writing import VideoWriter
@@ -56,7 +56,7 @@ class Side:
 
     Attributes:
         name: kind of index, or ``NumPy``.
-        search: a picture's embedding to the ten best hits, with all that is known of them.
+        search: an image's embedding to the ten best hits, with all that is known of them.
         proposals: of it, the index alone; None for NumPy, which has nothing else.
         filtered: as ``search``, among one of four cameras; None for NumPy.
         recall: share of the exact ten that are among those found.
@@ -128,7 +128,7 @@ def compare_search(
         on_done: told each size's figures as soon as they are there.
     """
     people = MadeUpPeople(max(1, sizes[-1] // _PER_PERSON), dim)
-    queries = people.pictures(num_queries)[0]
+    queries = people.images(num_queries)[0]
     made = []
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "gallery"
@@ -188,7 +188,7 @@ def _measure(gallery: Gallery, queries: NDArray[np.float32], approximate: str) -
                 right = set(truth.tolist()) & {hit.tracklet.key for hit in hits}
                 found[kind].append(len(right) / len(truth))
             for query in turn:
-                among = Where(cameras=["yard"])
+                among = TrackletFilter(cameras=["yard"])
                 clock(kind, "filtered", searcher.search, query[None], TOP_K, among)
             index = searcher.index.opened(gallery)
             for query in turn:

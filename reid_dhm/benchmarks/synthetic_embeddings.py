@@ -1,15 +1,15 @@
 """Made-up embeddings that lie as those of a re-identification model do, in any number.
 
-Every person has a direction, every picture of the person strays from it, and a tracklet's mean
+Every person has a direction, every image of the person strays from it, and a tracklet's mean
 strays less. Directions and strays are normally distributed with variances that fall exponentially
-over axes, so that few axes carry most, and some pictures stray much more than others. The
-constants were chosen so that single pictures resemble those of the package's own model
-(MobileNetV2, 1,280 dimensions) on 2,147 pictures of 120 people of Market-1501's test set:
+over axes, so that few axes carry most, and some images stray much more than others. The
+constants were chosen so that single images resemble those of the package's own model
+(MobileNetV2, 1,280 dimensions) on 2,147 images of 120 people of Market-1501's test set:
 
 | | Market-1501 | made up |
 | --- | --- | --- |
-| cosine of pictures of one person (there: two cameras): mean, spread | 0.48, 0.16 | 0.49, 0.16 |
-| cosine of pictures of two people: mean, spread | 0.00, 0.13 | 0.00, 0.13 |
+| cosine of images of one person (there: two cameras): mean, spread | 0.48, 0.16 | 0.49, 0.16 |
+| cosine of images of two people: mean, spread | 0.00, 0.13 | 0.00, 0.13 |
 | axes that carry 50 %, 90 %, 99 % of the variance | 17, 90, 282 | 16, 95, 256 |
 """
 
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 _PERSON_DECAY, _STRAY_DECAY = 16.0, 75.0  # axes over which variance falls to 1 / e
 _SHARED = 0.25  # part of the straying that goes along the axes that tell people apart
 _STRAY = 0.95  # variance of straying, where that of directions is 1
-_UNEVEN = 0.4  # spread of the logarithm of how much a picture strays
-_PICTURES = 4  # that a tracklet's mean is of
+_UNEVEN = 0.4  # spread of the logarithm of how much an image strays
+_IMAGES = 4  # that a tracklet's mean is of
 _ROWS = 2**15
 
 
 class MadeUpPeople:
-    """A crowd whose pictures and tracklets can be drawn without end.
+    """A crowd whose images and tracklets can be drawn without end.
 
     Args:
         num_people: who are there.
@@ -45,23 +45,23 @@ class MadeUpPeople:
         self._directions = self._random.standard_normal((num_people, dim), np.float32) @ axes
 
     def tracklets(self, count: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-        """(count, D) means of some pictures each, unit to float16's precision, and whose."""
-        return self._some(count, _PICTURES)
+        """(count, D) means of some images each, unit to float16's precision, and whose."""
+        return self._some(count, _IMAGES)
 
-    def pictures(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(count, D) unit rows of single pictures, and whose."""
+    def images(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(count, D) unit rows of single images, and whose."""
         rows, pids = self._some(count, 1)
         wide = rows.astype(np.float32)
         return wide / np.linalg.norm(wide, axis=1, keepdims=True), pids
 
-    def _some(self, count: int, pictures: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    def _some(self, count: int, images: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
         pids = self._random.integers(0, len(self._directions), count)
         rows = np.empty((count, self._directions.shape[1]), np.float16)
         for start in range(0, count, _ROWS):
             part = self._directions[pids[start : start + _ROWS]]
             noise = self._random.standard_normal(part.shape, np.float32) @ self._stray_axes
             much = np.exp(_UNEVEN * self._random.standard_normal((len(part), 1), np.float32))
-            part = part + noise * much / np.sqrt(np.float32(pictures))
+            part = part + noise * much / np.sqrt(np.float32(images))
             rows[start : start + _ROWS] = part / np.linalg.norm(part, axis=1, keepdims=True)
         return rows, pids
 

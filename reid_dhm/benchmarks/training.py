@@ -38,8 +38,8 @@ class TrainingRates:
     """What training costs; medians over rounds.
 
     Attributes:
-        torchreid: pictures a second of torchreid's engine, without branches.
-        ours: pictures a second by method.
+        torchreid: images a second of torchreid's engine, without branches.
+        ours: images a second by method.
         input_share: share of our step spent getting and augmenting the batch, by method.
         resident: our rate on one augmented batch that is already there, by method.
         deployed: seconds to embed one batch with ``deploy()``, by method.
@@ -122,13 +122,13 @@ class _Ours:
         self.sampler.length = steps
         record = self.trainer.train_epoch()
         batch, inputs = next(self.trainer.inputs(self.sampler.epoch(0)[:1]))
-        pictures = len(batch.labels) * steps
+        images = len(batch.labels) * steps
         wait_for(self.device)
         start = time.perf_counter()
         for step in range(steps):
             self.trainer.step(batch, inputs, step)
         wait_for(self.device)
-        resident = pictures / (time.perf_counter() - start)
+        resident = images / (time.perf_counter() - start)
         return {
             "rate": record["train/pictures_per_second"],
             "input_share": record["train/input_share"],
@@ -178,17 +178,17 @@ class _Peer:
         )
 
     def run(self, steps: int) -> float:
-        """Pictures a second over ``steps`` steps, the workers' start left out."""
+        """Images a second over ``steps`` steps, the workers' start left out."""
         batches = self._batches()
         self.engine.forward_backward(next(batches))
         wait_for(self.device)
         start = time.perf_counter()
-        pictures = 0
+        images = 0
         for data in islice(batches, steps):
             self.engine.forward_backward(data)
-            pictures += len(data["pid"])
+            images += len(data["pid"])
         wait_for(self.device)
-        return pictures / (time.perf_counter() - start)
+        return images / (time.perf_counter() - start)
 
     def _batches(self) -> Iterator[dict]:
         while True:
@@ -202,8 +202,8 @@ class _TorchreidModel(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.model(pictures)[0]
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.model(images)[0]
         return output.logits, output.features
 
 

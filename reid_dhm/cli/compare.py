@@ -40,6 +40,7 @@ from reid_dhm.cli.options import (
     refuse,
     write_json,
 )
+from reid_dhm.cli.progress import progress_bar
 from reid_dhm.cli.results import NAMES, difference_text, figures_of, interval_text
 from reid_dhm.evaluation.inputs import (
     ModelOptions,
@@ -186,7 +187,7 @@ def _all_sides(paths: Sequence[Path], data: Data, options: ModelOptions) -> list
     found = [
         read_sides(path)
         if dataset is None or path.suffix == ".npz"
-        else embed_sides(path, dataset, options)
+        else embed_sides(path, dataset, options, progress_bar)
         for path in paths
     ]
     names = [sides.name for sides in found]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from reid_dhm.gallery.records import TrackletId, Where
+    from reid_dhm.gallery.records import TrackletFilter, TrackletId
     from reid_dhm.gallery.search.search import Hit, Searcher
     from reid_dhm.gallery.store.gallery import Gallery
 
@@ -81,7 +81,7 @@ def delete(
     """Delete for good what satisfies every condition given, after showing it.
 
     A camera or video by itself goes with all that belongs to it; with other conditions it stays,
-    and only tracklets go. With pictures or tracklets of a person, whoever is similar enough goes.
+    and only tracklets go. With images or tracklets of a person, whoever is similar enough goes.
 
     Example: reid-dhm gallery delete --gallery galleries/site --camera gate
     --before 2026-03-01T00:00:00Z
@@ -123,9 +123,9 @@ def delete(
         typer.echo(f"{count} tracklets deleted")
 
 
-def _delete_all(store: Gallery, where: Where, yes: bool) -> int | None:
+def _delete_all(store: Gallery, where: TrackletFilter, yes: bool) -> int | None:
     """Delete all that satisfies the conditions; returns how many, None where there was nobody."""
-    from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store import audit, editing
 
     if not where:
@@ -143,9 +143,9 @@ def _delete_all(store: Gallery, where: Where, yes: bool) -> int | None:
     _confirm(f"Delete {len(keys) + in_view} tracklets{along} for good?", yes)
 
     def delete() -> int:
-        if where == Where(cameras=where.cameras):
+        if where == TrackletFilter(cameras=where.cameras):
             return sum(editing.delete_camera(store, name) for name in where.cameras)
-        if where == Where(videos=where.videos):
+        if where == TrackletFilter(videos=where.videos):
             return sum(editing.delete_video(store, hash) for hash in where.videos)
         return editing.delete(store, where, keys.tolist())
 
@@ -156,7 +156,7 @@ def _alike(
     searcher: Searcher,
     vectors: NDArray[np.float32] | None,
     likes: Sequence[TrackletId],
-    where: Where,
+    where: TrackletFilter,
     min_similarity: float,
 ) -> list[Hit]:
     """Everybody who is similar enough; the index is exact, so that nobody is overlooked."""
@@ -166,10 +166,10 @@ def _alike(
 
 
 def _delete_hits(
-    store: Gallery, hits: Sequence[Hit], where: Where, detail: dict[str, Any], yes: bool
+    store: Gallery, hits: Sequence[Hit], where: TrackletFilter, detail: dict[str, Any], yes: bool
 ) -> int | None:
     """Delete exactly who was found; returns how many, None where there was nobody."""
-    from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store import audit, editing
 
     audit.record(store, "search", {**detail, "hits": len(hits)})
@@ -193,15 +193,17 @@ def _delete_hits(
     _confirm(f"Delete these {len(hits)} tracklets for good?", yes)
     ids = [hit.tracklet.id for hit in hits]
     detail = {**detail, "tracklets": [str(id) for id in ids]}
-    return audit.deletion(store, detail, lambda: editing.delete(store, Where(tracklets=ids)))
+    return audit.deletion(
+        store, detail, lambda: editing.delete(store, TrackletFilter(tracklets=ids))
+    )
 
 
-def _along_with(where: Where) -> str:
-    from reid_dhm.gallery.records import Where
+def _along_with(where: TrackletFilter) -> str:
+    from reid_dhm.gallery.records import TrackletFilter
 
-    if where == Where(cameras=where.cameras):
+    if where == TrackletFilter(cameras=where.cameras):
         return f", and with them camera {', '.join(where.cameras)} and its videos,"
-    if where == Where(videos=where.videos):
+    if where == TrackletFilter(videos=where.videos):
         return f", and with them video {', '.join(where.videos)},"
     return ""
 

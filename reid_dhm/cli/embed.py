@@ -1,4 +1,4 @@
-"""``reid-dhm embed``: a folder of pictures to a file of embeddings."""
+"""``reid-dhm embed``: a folder of images to a file of embeddings."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def embed(
             "others' weights."
         ),
     ],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Its pictures at any depth.")],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Its images at any depth.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The .npz to write.")],
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"],
         typer.Option(
             help="What runs the network; auto is the first of OpenVINO in bf16, ONNX Runtime, "
             "OpenVINO and PyTorch (on a GPU, of PyTorch and ONNX Runtime) that is installed and "
-            "whose first pictures agree with PyTorch in float32. An exported file runs on the CPU.",
+            "whose first images agree with PyTorch in float32. An exported file runs on the CPU.",
         ),
     ] = "auto",
     device: DeviceOption = "auto",
@@ -50,13 +50,13 @@ def embed(
     ] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Pictures at once.", show_default="what suits the engine"),
+        typer.Option(min=1, help="Images at once.", show_default="what suits the engine"),
     ] = None,
     flip: FlipOption = False,
     on_error: Annotated[
         Literal["stop", "skip"],
         typer.Option(
-            help="What a picture that cannot be read does: stop the run before anything is "
+            help="What an image that cannot be read does: stop the run before anything is "
             "written, or be left out."
         ),
     ] = "stop",
@@ -65,7 +65,7 @@ def embed(
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Embed every picture of a folder, in sorted path order.
+    """Embed every image of a folder, in sorted path order.
 
     The file holds `embeddings` (N, D), unit rows of float32, and `paths` (N,).
 
@@ -78,7 +78,7 @@ def embed(
 
     if json == output:
         raise typer.BadParameter(f"{json} is --output as well: give --json another name")
-    paths = pictures_below(images)
+    paths = images_below(images)
     opened = open_checkpoint(checkpoint, backbone, size, neck)
     embedder = Embedder(
         opened,
@@ -98,15 +98,15 @@ def embed(
     seconds = time.perf_counter() - start
     kept = [path for row, path in enumerate(paths) if row not in skipped]
     if not kept:
-        raise InputError(f"none of the {len(paths)} pictures below {images} can be read")
+        raise InputError(f"none of the {len(paths)} images below {images} can be read")
     write_embeddings(output, embeddings, kept)
 
     for error in skipped.values():
         typer.echo(f"skipped: {error}", err=True)
     left_out = f", {len(skipped)} skipped" if skipped else ""
     typer.echo(
-        f"{len(kept)} pictures{left_out}, {embedder.dim} dimensions: {output}\n"
-        f"{seconds:.1f} s, {len(paths) / seconds:.0f} pictures a second "
+        f"{len(kept)} images{left_out}, {embedder.dim} dimensions: {output}\n"
+        f"{seconds:.1f} s, {len(paths) / seconds:.0f} images a second "
         f"({embedder.engine} in {embedder.precision} on {embedder.device})"
     )
     if json is not None:
@@ -129,20 +129,20 @@ def _stop(row: int, error: InputError) -> None:
     raise InputError(f"{error} (--on-error skip leaves it out and goes on)") from error
 
 
-def pictures_below(folder: Path) -> list[str]:
-    """Picture files in ``folder`` and the folders below it, hidden ones left out, sorted.
+def images_below(folder: Path) -> list[str]:
+    """Image files in ``folder`` and the folders below it, hidden ones left out, sorted.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, or no image in it.
     """
-    from reid_dhm.data.images import list_pictures
+    from reid_dhm.data.images import list_images
 
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give the folder that holds the pictures")
+        raise InputError(f"{folder} is no folder: give the folder that holds the images")
     paths: list[str] = []
     for inside, folders, _ in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += map(str, list_pictures(Path(inside)))
+        paths += map(str, list_images(Path(inside)))
     if not paths:
-        raise InputError(f"{folder} holds no pictures: give the folder that does")
+        raise InputError(f"{folder} holds no images: give the folder that does")
     return sorted(paths)

@@ -43,6 +43,7 @@ from reid_dhm.cli.options import (
     refuse,
     write_json,
 )
+from reid_dhm.cli.progress import progress_bar
 from reid_dhm.cli.results import (
     figures_of,
     keep_other_thresholds,
@@ -194,7 +195,7 @@ def evaluate(
         return
     if thresholds is not None and settings.changes_embeddings:
         raise typer.BadParameter(
-            "--thresholds are for single pictures: drop it, or multi-query, expansion and "
+            "--thresholds are for single images: drop it, or multi-query, expansion and "
             "augmentation"
         )
     if models:
@@ -208,14 +209,14 @@ def evaluate(
         sides = read_sides(embeddings)
     elif checkpoint is not None and dataset is not None:
         loaded = load_sides_dataset(dataset, data_root, dataset_option or ())
-        sides = embed_sides(checkpoint, loaded, options)
+        sides = embed_sides(checkpoint, loaded, options, progress_bar)
     else:
         raise typer.BadParameter("give --checkpoint with --dataset, or --embeddings")
     if save_embeddings is not None:
         save_sides(save_embeddings, sides)
 
     if isinstance(people, tuple) and (unknown := set(people) - set(sides.query.pids.tolist())):
-        raise InputError(f"--map: person {min(unknown)} has no query picture; name others")
+        raise InputError(f"--map: person {min(unknown)} has no query image; name others")
 
     from reid_dhm.evaluation.run import assess
 

@@ -35,7 +35,7 @@ def export(
     ],
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Real pictures to verify the file on, at any depth."),
+        typer.Option(metavar="DIR", help="Real images to verify the file on, at any depth."),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", rich_help_panel=INT8, help="Quantise; needs nncf.")
@@ -45,7 +45,7 @@ def export(
         typer.Option(
             rich_help_panel=INT8,
             metavar="DIR",
-            help="Pictures like those it will see, at any depth.",
+            help="Images like those it will see, at any depth.",
         ),
     ] = None,
     json: JsonOption = None,
@@ -53,12 +53,12 @@ def export(
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Write the deployed model: uint8 RGB pictures in, L2-normalised embeddings out.
+    """Write the deployed model: uint8 RGB images in, L2-normalised embeddings out.
 
-    Preprocessing is inside, any number of pictures is taken at once. The file is compared with
-    PyTorch's float32 embeddings on random pictures and on real ones (of --images, or of
+    Preprocessing is inside, any number of images is taken at once. The file is compared with
+    PyTorch's float32 embeddings on random images and on real ones (of --images, or of
     --calibration those that int8 is not calibrated with) and kept only if it agrees: the lowest
-    cosine is to be 0.999. Of int8 the mean over real pictures is to be 0.99; single pictures may
+    cosine is to be 0.999. Of int8 the mean over real images is to be 0.99; single images may
     lie below, and the lowest is printed.
 
     Example: reid-dhm export --checkpoint runs/demo --format onnx --output demo.onnx
@@ -67,30 +67,30 @@ def export(
         raise typer.BadParameter("--int8 and --calibration DIR go together: give both or neither")
     if format == "safetensors" and json == output.with_suffix(".json"):
         raise typer.BadParameter(f"{json} will be the card of {output}: give --json another name")
-    from reid_dhm.cli.embed import pictures_below
+    from reid_dhm.cli.embed import images_below
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_model
 
-    found = pictures_below(calibration) if calibration is not None else []
+    found = images_below(calibration) if calibration is not None else []
     # Up to a fifth stay aside, to verify it on what it was not calibrated with.
     aside = set(_some(found, min(VERIFICATION, len(found) // 5)))
     known = _some([path for path in found if path not in aside], CALIBRATION)
-    real = _some(pictures_below(images), VERIFICATION) if images is not None else sorted(aside)
+    real = _some(images_below(images), VERIFICATION) if images is not None else sorted(aside)
     opened = open_checkpoint(checkpoint, backbone, size, neck)
     agreements = export_model(*opened, format, output, real, known)
 
-    kind = f"{format}, int8 of {len(known)} pictures" if int8 else f"{format}, float32"
+    kind = f"{format}, int8 of {len(known)} images" if int8 else f"{format}, float32"
     typer.echo(f"{output}: {kind}")
     for agreement in agreements:
         typer.echo(
-            f"cosine to PyTorch in float32 on {agreement.count} {agreement.pictures} pictures: "
+            f"cosine to PyTorch in float32 on {agreement.count} {agreement.images} images: "
             f"lowest {agreement.lowest:.6f}, mean {agreement.mean:.6f}"
         )
-    if all(agreement.pictures == "random" for agreement in agreements):
-        typer.echo("no real picture was compared: give --images DIR", err=True)
+    if all(agreement.images == "random" for agreement in agreements):
+        typer.echo("no real image was compared: give --images DIR", err=True)
     if json is not None:
         cosine = {
-            agreement.pictures: {
+            agreement.images: {
                 "count": agreement.count,
                 "lowest": agreement.lowest,
                 "mean": agreement.mean,

@@ -24,7 +24,7 @@ from reid_dhm.cli.tracklet_options import (
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
-    from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store.gallery import Gallery
 
 gallery = typer.Typer(
@@ -56,12 +56,12 @@ def list_(
 
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
-    from reid_dhm.gallery.records import Where
+    from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         where = which((), camera, video, person, after, before)
-        narrowed = where != Where(after=where.after, before=where.before)
+        narrowed = where != TrackletFilter(after=where.after, before=where.before)
         if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
             raise InputError(f"such conditions narrow down tracklets, not {what}: list tracklets")
         if what == "tracklets":
@@ -82,29 +82,28 @@ def show(
     folder: GalleryOption,
     tracklet: Annotated[str, typer.Argument(metavar="ID", help="As list prints it.")],
     crops: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write its pictures here.")
+        Path | None, typer.Option(metavar="DIR", help="Write its images here.")
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Show a tracklet: where and when, how often, and its best pictures.
+    """Show a tracklet: where and when, how often, and its best images.
 
-    Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops pictures
+    Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops images
     """
     from reid_dhm.gallery.store.export import as_row
     from reid_dhm.gallery.store.gallery import Gallery
 
     with Gallery(folder) as store:
         found = store.tracklet(tracklet)
-        pictures = store.crops(found.key)
+        images = store.crops(found.key)
     facts = as_row(found)
     facts["crops"] = [
-        {"frame": c.frame, "time": c.time, "box": list(c.box), "quality": c.quality}
-        for c in pictures
+        {"frame": c.frame, "time": c.time, "box": list(c.box), "quality": c.quality} for c in images
     ]
     for name, value in as_row(found).items():
         typer.echo(f"{name:12} {'' if value is None else value}")
-    for rank, crop in enumerate(pictures):
-        line = f"picture {rank}: frame {crop.frame}, {crop.time:.1f} s, quality {crop.quality:.2f}"
+    for rank, crop in enumerate(images):
+        line = f"image {rank}: frame {crop.frame}, {crop.time:.1f} s, quality {crop.quality:.2f}"
         if crops is not None:
             crops.mkdir(parents=True, exist_ok=True)
             path = crops / f"{found.id}_{rank}.jpg"
@@ -182,7 +181,7 @@ gallery.command()(delete)
 
 @gallery.command()
 def verify(folder: GalleryOption) -> None:
-    """Check everything: the file, its rows, that pictures decode and embeddings are whole.
+    """Check everything: the file, its rows, that images decode and embeddings are whole.
 
     Example: reid-dhm gallery verify --gallery galleries/site
     """
@@ -220,7 +219,7 @@ def compact(folder: GalleryOption) -> None:
     typer.echo(f"{store.path}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
 
 
-def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str, Any]]:
+def _rows(store: Gallery, what: str, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
     from reid_dhm.gallery.store import editing
 
     if what == "tracklets":
@@ -255,7 +254,7 @@ def _rows(store: Gallery, what: str, where: Where, limit: int) -> list[dict[str,
     ]
 
 
-def _entries(store: Gallery, where: Where, limit: int) -> list[dict[str, Any]]:
+def _entries(store: Gallery, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
     """The newest entries of the audit log, newest first."""
     from reid_dhm.gallery.store import audit
 

@@ -48,7 +48,7 @@ def index_video(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(rich_help_panel=FRAMES, help="Of pictures, or of a video that is wrong."),
+        typer.Option(rich_help_panel=FRAMES, help="Of images, or of a video that is wrong."),
     ] = None,
     stride: Annotated[
         int, typer.Option(min=1, rich_help_panel=FRAMES, help="Look at one of so many frames.")
@@ -101,7 +101,7 @@ def index_video(
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Find the people in a video and keep who was where and when, with their best pictures.
+    """Find the people in a video and keep who was where and when, with their best images.
 
     A run that was stopped goes on where it was; indexing a video twice adds nothing.
 

@@ -54,7 +54,7 @@ PrecisionOption = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],
     typer.Option(
         "--precision",
-        help="auto (16 bits where the device computes in them and the first pictures agree with "
+        help="auto (16 bits where the device computes in them and the first images agree with "
         "float32), or one of them; float32 is without TF32.",
     ),
 ]
@@ -64,11 +64,11 @@ ExactPrecisionOption = Annotated[
         "--precision",
         show_default="float32",
         help="16 bits are quicker and move figures by tenths of a point; auto takes them where the "
-        "first pictures agree with float32.",
+        "first images agree with float32.",
     ),
 ]
 FlipOption = Annotated[
-    bool, typer.Option("--flip", help="Average each embedding with the mirrored picture's.")
+    bool, typer.Option("--flip", help="Average each embedding with the mirrored image's.")
 ]
 DatasetOption = Annotated[
     str | None,
@@ -122,7 +122,7 @@ SingleShotOption = Annotated[
     typer.Option(
         "--single-shot",
         rich_help_panel=PROTOCOL,
-        help="One random gallery picture of each person, mean of ten draws (CUHK03 classic).",
+        help="One random gallery image of each person, mean of ten draws (CUHK03 classic).",
     ),
 ]
 MultiQueryOption = Annotated[
@@ -130,7 +130,7 @@ MultiQueryOption = Annotated[
     typer.Option(
         "--multi-query",
         rich_help_panel=PROTOCOL,
-        help="Pool the query pictures of one person and camera into one query.",
+        help="Pool the query images of one person and camera into one query.",
     ),
 ]
 SeedOption = Annotated[
@@ -187,7 +187,7 @@ DatabaseAugmentationOption = Annotated[
         rich_help_panel=RANKING,
         min=0,
         metavar="K",
-        help="Average every gallery picture with its K neighbours.",
+        help="Average every gallery image with its K neighbours.",
     ),
 ]
 AlphaOption = Annotated[

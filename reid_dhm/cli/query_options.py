@@ -24,7 +24,7 @@ QueryOption = Annotated[
         "--query",
         metavar="IMAGE",
         rich_help_panel=WHO,
-        help="A picture of the person; repeat it for several pictures of the same person.",
+        help="An image of the person; repeat it for several images of the same person.",
     ),
 ]
 BoxOption = Annotated[
@@ -33,7 +33,7 @@ BoxOption = Annotated[
         "--box",
         metavar="x1,y1,x2,y2",
         rich_help_panel=WHO,
-        help="Where the person is in the picture, in pixels; one for each --query, or none.",
+        help="Where the person is in the image, in pixels; one for each --query, or none.",
     ),
 ]
 DetectorOption = Annotated[
@@ -59,7 +59,7 @@ IndexOption = Annotated[
 
 
 def parse_boxes(boxes: Sequence[str] | None, num_queries: int) -> list[Box | None]:
-    """A box for each query picture, or none for any.
+    """A box for each query image, or none for any.
 
     Raises:
         typer.BadParameter: another number of boxes, or one that is no box.
@@ -68,7 +68,7 @@ def parse_boxes(boxes: Sequence[str] | None, num_queries: int) -> list[Box | Non
         return [None] * num_queries
     if len(boxes) != num_queries:
         raise typer.BadParameter(
-            f"there are {len(boxes)} boxes and {num_queries} pictures: give one --box for each "
+            f"there are {len(boxes)} boxes and {num_queries} images: give one --box for each "
             "--query, in the same order"
         )
     return [_box(text) for text in boxes]
@@ -103,34 +103,34 @@ def embed_queries(
     boxes: Sequence[Box | None],
     detector: str | None = None,
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Cut the person out of each query picture, and embed what was cut.
+    """Cut the person out of each query image, and embed what was cut.
 
     Returns:
-        pictures: n (H, W, 3) uint8 RGB, what was embedded.
+        images: n (H, W, 3) uint8 RGB, what was embedded.
         embeddings: (n, D) float32 unit rows.
 
     Raises:
-        InputError: a picture that cannot be read or shows nobody, or an unknown detector.
+        InputError: an image that cannot be read or shows nobody, or an unknown detector.
     """
-    from reid_dhm.data.images import read_picture
+    from reid_dhm.data.images import read_image
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.search.query_image import cut_person, find_person
 
     finder = None if detector is None else build_detector(detector)
     people = []
     for query, given in zip(queries, boxes, strict=True):
-        picture, box = read_picture(query), given
+        image, box = read_image(query), given
         if box is None and finder is not None:
-            box = find_person(picture, finder, str(query))
+            box = find_person(image, finder, str(query))
             shown = ",".join(f"{side:.0f}" for side in box)
             typer.echo(f"{query}: takes the person at --box {shown}", err=True)
-        elif box is None and picture.shape[1] > picture.shape[0]:
+        elif box is None and image.shape[1] > image.shape[0]:
             typer.echo(
                 f"{query} is wider than high and taken as a whole: if the person is only a part "
                 "of it, give --box or --detector",
                 err=True,
             )
-        people.append(cut_person(picture, box, str(query)))
+        people.append(cut_person(image, box, str(query)))
     return people, embedder(people)
 
 

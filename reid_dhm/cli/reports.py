@@ -17,7 +17,7 @@ from reid_dhm.evaluation.inputs import Sides
 from reid_dhm.evaluation.metadata import data_facts, protocol_facts, software_facts, time_facts
 from reid_dhm.evaluation.run import Assessment, Measured
 from reid_dhm.inference.activation import activation_maps
-from reid_dhm.inference.exported import ExportedModel
+from reid_dhm.inference.engines.exported import ExportedModel
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.report import Evaluation, write_comparison, write_report
@@ -127,7 +127,7 @@ def _evaluation(
 def _warn(faults: Sequence[str]) -> None:
     if faults:
         logger.warning(
-            "%d pictures could not be read and are missing in the report, the first: %s",
+            "%d images could not be read and are missing in the report, the first: %s",
             len(faults),
             faults[0],
         )

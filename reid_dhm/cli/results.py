@@ -62,7 +62,7 @@ def print_results(
     for name, value in protocol_facts(assessment.settings).items():
         table.add_row(name, value)
     valid, total = int(result.valid.sum()), len(result.valid)
-    unanswerable = f" ({total - valid} without a correct picture)" if valid < total else ""
+    unanswerable = f" ({total - valid} without a correct image)" if valid < total else ""
     table.add_row("queries", f"{total}{unanswerable}")
     dropped = f" ({sides.num_dropped} junk dropped)" if sides.num_dropped else ""
     table.add_row("gallery", f"{result.num_gallery}{dropped}", end_section=True)

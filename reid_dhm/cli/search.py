@@ -90,7 +90,7 @@ def search(
     ] = None,
     crops: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="The hits' best pictures."),
+        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="The hits' best images."),
     ] = None,
     annotated: Annotated[
         Path | None,
@@ -113,7 +113,7 @@ def search(
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Find everywhere and every time that a person was seen, by pictures or by tracklets.
+    """Find everywhere and every time that a person was seen, by images or by tracklets.
 
     Example: reid-dhm search --gallery galleries/site --query person.jpg --camera gate
     --after 2026-03-01T08:00:00+01:00 --report found
@@ -147,7 +147,7 @@ def search(
         if query:
             others = {"backbone": backbone, "size": size, "neck": neck}
             embedder = open_embedder(store, checkpoint, device, **others)
-            asked.pictures, vectors = embed_queries(embedder, query, boxes, detector)
+            asked.images, vectors = embed_queries(embedder, query, boxes, detector)
             asked.names = [str(path) for path in query]
         calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
         searcher = Searcher(store, index, calibrated)

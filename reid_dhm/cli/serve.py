@@ -46,7 +46,7 @@ def serve(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Finds the person in pictures without a box: yolox:FILE or torchvision:NAME."
+            help="Finds the person in images without a box: yolox:FILE or torchvision:NAME."
         ),
     ] = None,
     index: IndexOption = "Flat",
@@ -93,7 +93,7 @@ def serve(
         typer.echo(f"{gallery}: {scheme}://{shown}:{bound.getsockname()[1]} (Ctrl+C ends it)")
         if not (is_loopback(host) or certificate):
             typer.echo(
-                "warning: tokens and pictures travel unencrypted; give --certificate, or stand "
+                "warning: tokens and images travel unencrypted; give --certificate, or stand "
                 "behind a proxy that encrypts",
                 err=True,
             )

@@ -13,7 +13,7 @@ import typer
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
-    from reid_dhm.gallery.records import Tracklet, Where
+    from reid_dhm.gallery.records import Tracklet, TrackletFilter
     from reid_dhm.gallery.store.gallery import Gallery
 
 _LONGEST = 1e7  # seconds of a video: four months; 20260301 is meant for a date
@@ -49,15 +49,15 @@ def which(
     person: str | None = None,
     after: str | None = None,
     before: str | None = None,
-) -> Where:
+) -> TrackletFilter:
     """What the options mean together.
 
     Raises:
         InputError: a tracklet that is no id, or a moment that is no time.
     """
-    from reid_dhm.gallery.records import TrackletId, Where
+    from reid_dhm.gallery.records import TrackletFilter, TrackletId
 
-    return Where(
+    return TrackletFilter(
         tuple(TrackletId.parse(text) for text in tracklets or ()),
         tuple(videos or ()),
         tuple(cameras or ()),
@@ -85,7 +85,7 @@ def moment(text: str | None) -> float | datetime | None:
     return seconds
 
 
-def warn_of_untimed(store: Gallery, where: Where) -> None:
+def warn_of_untimed(store: Gallery, where: TrackletFilter) -> None:
     """Say how many videos a wall-clock condition leaves out because nobody said when they began."""
     if not any(isinstance(bound, datetime) for bound in (where.after, where.before)):
         return
@@ -103,7 +103,7 @@ def warn_of_untimed(store: Gallery, where: Where) -> None:
         )
 
 
-def as_words(where: Where) -> dict[str, Any]:
+def as_words(where: TrackletFilter) -> dict[str, Any]:
     """The conditions that there are, for the audit log."""
     words = {name: value for name, value in asdict(where).items() if value not in (None, (), [])}
     if where.tracklets:

@@ -36,7 +36,7 @@ def train(
 
     first = os.environ.get("RANK", "0") == "0"
     epochs = settings.train.epochs
-    with progress_bars("Reading pictures", "Training", shown=first) as (decoded, trained):
+    with progress_bars("Reading images", "Training", shown=first) as (decoded, trained):
 
         def progress(epoch: int, step: int, steps: int, figures: dict[str, float]) -> None:
             trained(epoch * steps + step, epochs * steps)
@@ -58,7 +58,7 @@ def epoch_line(record: dict[str, float], epochs: int) -> str:
     line = (
         f"epoch {int(record['epoch']) + 1}/{epochs}: loss {record['train/total']:.3f}, "
         f"accuracy {record['train/accuracy']:.1%}, lr {record['train/lr']:.2e}, "
-        f"{record['train/pictures_per_second']:.0f} pictures/s"
+        f"{record['train/pictures_per_second']:.0f} images/s"
     )
     tests = {k.removeprefix("test/"): v for k, v in record.items() if k.startswith("test/")}
     tests.pop("seconds", None)

@@ -1,4 +1,4 @@
-"""Augmentation and normalisation of a whole batch at a time, on the device the pictures are on.
+"""Augmentation and normalisation of a whole batch at a time, on the device the images are on.
 
 The order is the field's: resize, flip, pad and crop, normalise, erase. Randomness is drawn apart
 from its application, on the CPU, so a seed gives the same augmentation on every device.
@@ -18,7 +18,7 @@ from reid_dhm.errors import InputError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_ATTEMPTS = 20  # a 2:1 picture refuses about one box in ten
+_ATTEMPTS = 20  # a 2:1 image refuses about one box in ten
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class TestTransform:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """(B, 3, h, w) uint8 pictures of any size, as (B, 3, H, W) float32 in channels_last."""
-        rows = resize(pictures, self.size).permute(0, 2, 3, 1).contiguous()
-        return _as_pictures(_normalise(rows.flatten(2), self.mean, self.std))
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) uint8 images of any size, as (B, 3, H, W) float32 in channels_last."""
+        rows = resize(images, self.size).permute(0, 2, 3, 1).contiguous()
+        return _as_images(_normalise(rows.flatten(2), self.mean, self.std))
 
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """What chance decided for each of B pictures.
+    """What chance decided for each of B images.
 
     Attributes:
         flip: (B,) bool, mirror left to right.
-        crop: (B, 2) int64, top and left of the crop in the padded picture.
+        crop: (B, 2) int64, top and left of the crop in the padded image.
         box: (B, 4) int64, top, left, height and width of the erased box in the crop; an area of
             zero erases nothing.
     """
@@ -74,7 +74,7 @@ class TrainAugmentation:
         flip: probability of mirroring.
         pad: pixels added on each side before a random crop back to ``size``; 0 leaves it out.
         erasing: probability of erasing a box.
-        erasing_area: smallest and largest erased fraction of the picture.
+        erasing_area: smallest and largest erased fraction of the image.
         erasing_aspect: smallest and largest height / width of the box. Boxes that do not fit are
             drawn again.
         mean: per RGB channel, of pixels scaled to 0 … 1.
@@ -107,27 +107,27 @@ class TrainAugmentation:
                     f"{highest}"
                 )
 
-    def __call__(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, 3, h, w) uint8 pictures, augmented: (B, 3, H, W) float32 in channels_last.
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, 3, h, w) uint8 images, augmented: (B, 3, H, W) float32 in channels_last.
 
         ``generator`` is on the CPU; how far it advances depends on B alone.
         """
-        return self.apply(pictures, self.draw(len(pictures), generator))
+        return self.apply(images, self.draw(len(images), generator))
 
     def draw(self, count: int, generator: torch.Generator) -> AugmentationDraw:
-        """Draw what happens to ``count`` pictures."""
+        """Draw what happens to ``count`` images."""
         return AugmentationDraw(
             flip=torch.rand(count, generator=generator) < self.flip,
             crop=torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator),
             box=self._draw_boxes(count, generator),
         )
 
-    def apply(self, pictures: Tensor, draw: AugmentationDraw) -> Tensor:
-        """Do to (B, 3, h, w) uint8 pictures what was drawn; the result is as of calling."""
-        draw = draw.to(pictures.device)
-        rows = self._flip_and_crop(resize(pictures, self.size), draw)
+    def apply(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
+        """Do to (B, 3, h, w) uint8 images what was drawn; the result is as of calling."""
+        draw = draw.to(images.device)
+        rows = self._flip_and_crop(resize(images, self.size), draw)
         normalised = _normalise(rows, self.mean, self.std)
-        return _as_pictures(normalised.masked_fill_(self._erased(draw.box), 0))
+        return _as_images(normalised.masked_fill_(self._erased(draw.box), 0))
 
     def _draw_boxes(self, count: int, generator: torch.Generator) -> Tensor:
         """(B, 4) boxes: the first attempt that fits, where one is drawn at all."""
@@ -148,19 +148,19 @@ class TrainAugmentation:
         left = (right * (width - box_width + 1)).long()
         return torch.stack([top, left, box_height, box_width], dim=1)
 
-    def _flip_and_crop(self, pictures: Tensor, draw: AugmentationDraw) -> Tensor:
-        """(B, 3, H, W) uint8 pictures, flipped, padded and cropped, as (B, H, 3W) RGB rows."""
-        count = len(pictures)
+    def _flip_and_crop(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
+        """(B, 3, H, W) uint8 images, flipped, padded and cropped, as (B, H, 3W) RGB rows."""
+        count = len(images)
         height, width = self.size
         padding = (0, 0, *4 * (self.pad,))
-        padded = F.pad(pictures.permute(0, 2, 3, 1), padding).contiguous()
+        padded = F.pad(images.permute(0, 2, 3, 1), padding).contiguous()
         both = torch.cat([padded, padded.flip(2)])
         # A row of the crop is one piece of memory wherever it starts, and both ways round are at
         # hand: copying rows is many times faster than gathering pixels.
         rows = both.flatten().unfold(0, 3 * width, 3)
-        picture = torch.arange(count, device=pictures.device) + count * draw.flip
-        first = picture * both.shape[1] + draw.crop[:, 0]
-        lines = first[:, None] + torch.arange(height, device=pictures.device)
+        image = torch.arange(count, device=images.device) + count * draw.flip
+        first = image * both.shape[1] + draw.crop[:, 0]
+        lines = first[:, None] + torch.arange(height, device=images.device)
         starts = lines * both.shape[2] + draw.crop[:, 1:]
         return rows.index_select(0, starts.flatten()).view(count, height, 3 * width)
 
@@ -172,7 +172,7 @@ class TrainAugmentation:
         columns = torch.arange(width, device=box.device).repeat_interleave(3)
         crossed = (lines >= top) & (lines < top + box_height)
         inside = (columns >= left) & (columns < left + box_width)
-        # Each row is a copy of its picture's `inside`, or of nothing.
+        # Each row is a copy of its image's `inside`, or of nothing.
         table = torch.cat([torch.zeros_like(inside), inside])
         rows = torch.arange(len(box), device=box.device)[:, None] + len(box) * crossed
         return table.index_select(0, rows.flatten()).view(len(box), height, 3 * width)
@@ -183,14 +183,14 @@ def _between(bounds: tuple[float, float], uniform: Tensor) -> Tensor:
     return low + (high - low) * uniform
 
 
-def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, 3, h, w) uint8 pictures to (B, 3, *size) uint8, bilinear, smoothing if smaller."""
-    if pictures.shape[2:] == size:
-        return pictures
-    if pictures.device.type == "cpu":
-        return F.interpolate(pictures, size, mode="bilinear", antialias=True)
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, 3, h, w) uint8 images to (B, 3, *size) uint8, bilinear, smoothing if smaller."""
+    if images.shape[2:] == size:
+        return images
+    if images.device.type == "cpu":
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
     # Only the CPU interpolates uint8.
-    smooth = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True)
+    smooth = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
     return smooth.round_().to(torch.uint8)
 
 
@@ -211,6 +211,6 @@ def _scale_and_shift(
     return scale.repeat(width), shift.repeat(width)
 
 
-def _as_pictures(rows: Tensor) -> Tensor:
+def _as_images(rows: Tensor) -> Tensor:
     """(B, H, 3W) RGB rows seen as (B, 3, H, W), which is channels_last in memory."""
     return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""A person's own pictures as a dataset: a folder per person, or a CSV file of labelled paths."""
+"""A person's own images as a dataset: a folder per person, or a CSV file of labelled paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from reid_dhm.data.images import list_pictures
+from reid_dhm.data.images import list_images
 from reid_dhm.data.layouts import README, SPLITS, Split, Splits, label_fault
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
@@ -22,7 +22,7 @@ COLUMNS = ("path", "pid", "camid", "split")
 def load_folder(
     root: Path, required: Collection[Split], *, camera_regex: str = CAMERA_REGEX
 ) -> Splits:
-    """Load ``root/{train,query,gallery}/PERSON/PICTURE``.
+    """Load ``root/{train,query,gallery}/PERSON/IMAGE``.
 
     People are numbered from 1 in the sorted order of their folders' names over all splits; the same
     name is the same person everywhere. Cameras keep their number where every captured camera is a
@@ -35,22 +35,22 @@ def load_folder(
             the camera. The default finds the 2 in ``c2_0001.jpg`` and ``anna_c2_0001.jpg``.
 
     Raises:
-        InputError: if a required folder is missing, a picture lies outside the folders of people,
+        InputError: if a required folder is missing, an image lies outside the folders of people,
             or the expression is invalid or does not match a file name.
     """
     pattern = _camera_pattern(camera_regex)
     found = [
-        (split, person.name, picture, _camera_of(picture, pattern))
+        (split, person.name, image, _camera_of(image, pattern))
         for split in SPLITS
         for person in _people(root / split, required=split in required)
-        for picture in list_pictures(person)
+        for image in list_images(person)
     ]
     names = sorted({person for _, person, _, _ in found})
     pid_of = {name: pid for pid, name in enumerate(names, start=1)}
     camid_of = _number_cameras({camera for _, _, _, camera in found})
     splits: Splits = {split: [] for split in SPLITS}
-    for split, person, picture, camera in found:
-        splits[split].append(Sample(picture, pid_of[person], camid_of[camera]))
+    for split, person, image, camera in found:
+        splits[split].append(Sample(image, pid_of[person], camid_of[camera]))
     _warn_of_overlap(root, splits)
     return splits
 
@@ -103,7 +103,7 @@ def _people(folder: Path, required: bool) -> list[Path]:
                 f"{folder} is not a folder; give it, with a folder per person, as in {README}"
             )
         return []
-    strays = list_pictures(folder)
+    strays = list_images(folder)
     if strays:
         raise InputError(f"{strays[0]} is in no person's folder; move it into one")
     people = (path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
@@ -124,12 +124,12 @@ def _camera_pattern(camera_regex: str) -> re.Pattern[str]:
     return pattern
 
 
-def _camera_of(picture: Path, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(picture.name)
+def _camera_of(image: Path, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(image.name)
     camera = match["camid" if "camid" in pattern.groupindex else 1] if match else None
     if not camera:
         raise InputError(
-            f"{picture} names no camera that camera_regex={pattern.pattern!r} finds; rename it or "
+            f"{image} names no camera that camera_regex={pattern.pattern!r} finds; rename it or "
             "give another camera_regex"
         )
     return camera

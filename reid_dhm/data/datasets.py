@@ -1,8 +1,8 @@
 """Datasets by name, and several joined into one.
 
 How each is laid out and labelled is :mod:`reid_dhm.data.layouts`' and
-:mod:`reid_dhm.data.custom`'s to know; whether its pictures can be read,
-:func:`reid_dhm.data.images.check_pictures` finds out.
+:mod:`reid_dhm.data.custom`'s to know; whether its images can be read,
+:func:`reid_dhm.data.images.check_images` finds out.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def load_dataset(
     for split in SPLITS:
         if split in required and not splits[split]:
             raise InputError(
-                f"dataset {name} in {root} has no {split} pictures; add some, or unpack it again"
+                f"dataset {name} in {root} has no {split} images; add some, or unpack it again"
             )
     return ReIDDataset(name, **{split: _sorted(splits[split]) for split in SPLITS})
 
@@ -87,11 +87,11 @@ def join_datasets(datasets: Sequence[ReIDDataset]) -> ReIDDataset:
 
     Each dataset's people and cameras are moved past the numbers of those before it, so that no two
     datasets share any; the first keeps its numbers. Distractors (pid 0 where no training or query
-    picture has it) stay pid 0: nobody's, whatever the offset. A dataset that has a person 0
+    image has it) stay pid 0: nobody's, whatever the offset. A dataset that has a person 0
     (MSMT17) is moved off it.
 
     Raises:
-        InputError: if there is no dataset, or two of them hold the same picture.
+        InputError: if there is no dataset, or two of them hold the same image.
     """
     if not datasets:
         raise InputError("no dataset was given to join; name at least one")

@@ -1,6 +1,6 @@
-"""Picture files: listing, reading and resizing them, and proving that all of a dataset can be read.
+"""Image files: listing, reading and resizing them, and proving that all of a dataset can be read.
 
-What a picture shows, and how it is augmented, is left to others.
+What an image shows, and how it is augmented, is left to others.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import numpy as np
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _MEND = "copy what is damaged again from its source, or take it out of the data"
 _NAMED_FAULTS = 5
-_PICTURES_PER_JOB = 64
+_IMAGES_PER_JOB = 64
 
 
 class _UnreadableError(Exception):
-    """Why a picture cannot be used, as the end of a sentence that begins with its name."""
+    """Why an image cannot be used, as the end of a sentence that begins with its name."""
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Picture files directly in ``folder``, in name order.
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly in ``folder``, in name order.
 
-    Hidden files (macOS leaves ``._*`` ones beside pictures) and files without a picture's suffix
+    Hidden files (macOS leaves ``._*`` ones beside images) and files without an image's suffix
     (``Thumbs.db``) are skipped.
     """
     return sorted(
         (
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in PICTURE_SUFFIXES
+            if path.suffix.lower() in IMAGE_SUFFIXES
             and not path.name.startswith(".")
             and path.is_file()
         ),
@@ -44,13 +44,13 @@ def list_pictures(folder: Path) -> list[Path]:
     )
 
 
-def read_picture(path: Path | str) -> np.ndarray:
-    """Read one picture file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+def read_image(path: Path | str) -> np.ndarray:
+    """Read one image file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Grey pictures get three equal channels, alpha is dropped, 16 bits are scaled to 8.
+    Grey images get three equal channels, alpha is dropped, 16 bits are scaled to 8.
 
     Raises:
-        InputError: if the file is missing, empty, truncated, corrupt or no picture.
+        InputError: if the file is missing, empty, truncated, corrupt or no image.
     """
     try:
         return _read(Path(path))
@@ -58,36 +58,36 @@ def read_picture(path: Path | str) -> np.ndarray:
         raise InputError(f"{path} {fault}; {_MEND}") from None
 
 
-def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize (h, w, 3) uint8 to (*size, 3): averaged over areas if it shrinks, else bilinear."""
-    if picture.shape[:2] == size:
-        return picture
+    if image.shape[:2] == size:
+        return image
     height, width = size
-    shrinks = picture.shape[0] >= height and picture.shape[1] >= width
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=interpolation)
+    return cv2.resize(image, (width, height), interpolation=interpolation)
 
 
-def check_pictures(
+def check_images(
     samples: Iterable[Sample],
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Decode every picture of ``samples`` once, so that a bad one is found before training starts.
+    """Decode every image of ``samples`` once, so that a bad one is found before training starts.
 
     Damage that leaves a decodable file (altered bytes inside a JPEG's coefficients) shows in no
     decoder's result and is not found.
 
     Args:
-        samples: any splits, one after the other; a picture listed twice is read once.
+        samples: any splits, one after the other; an image listed twice is read once.
         workers: decoding threads; by default one a core and a few more.
-        progress: told the pictures done and the pictures in all.
+        progress: told the images done and the images in all.
 
     Raises:
         InputError: naming the first bad files and their number, if there are any.
     """
     paths = list(dict.fromkeys(sample.path for sample in samples))
-    jobs = [paths[i : i + _PICTURES_PER_JOB] for i in range(0, len(paths), _PICTURES_PER_JOB)]
+    jobs = [paths[i : i + _IMAGES_PER_JOB] for i in range(0, len(paths), _IMAGES_PER_JOB)]
     faults: list[str] = []
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -99,7 +99,7 @@ def check_pictures(
     if faults:
         rest = f" and {len(faults) - _NAMED_FAULTS} more" if len(faults) > _NAMED_FAULTS else ""
         raise InputError(
-            f"{len(faults)} of {len(paths)} pictures cannot be read: "
+            f"{len(faults)} of {len(paths)} images cannot be read: "
             f"{', '.join(faults[:_NAMED_FAULTS])}{rest}; {_MEND}"
         )
 
@@ -131,20 +131,20 @@ def _decode(data: bytes) -> np.ndarray:
     if _is_cut_jpeg(data):
         raise _UnreadableError("is a truncated JPEG")
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # refused before decoding, e.g. for the size its header claims
-        picture = None
-    if picture is None:
-        raise _UnreadableError("is truncated, corrupt or not a picture")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        image = None
+    if image is None:
+        raise _UnreadableError("is truncated, corrupt or not an image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG lacks the end-of-image marker after its picture data (ITU-T T.81, annex B).
+    """Whether a JPEG lacks the end-of-image marker after its image data (ITU-T T.81, annex B).
 
     OpenCV before 4.12 fills what is missing with grey, and every version does so where a broken
     copy left zeros. The header's segments are stepped over, because an EXIF thumbnail has an
-    end-of-image marker of its own; bytes after the picture (phones append videos) do no harm.
+    end-of-image marker of its own; bytes after the image (phones append videos) do no harm.
     """
     if not data.startswith(b"\xff\xd8"):
         return False

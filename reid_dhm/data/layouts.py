@@ -1,6 +1,6 @@
 """Published benchmarks: where each lies under a data root, and how its labels are read.
 
-A person's own pictures are :mod:`reid_dhm.data.custom`'s; :mod:`reid_dhm.data.datasets` gives both
+A person's own images are :mod:`reid_dhm.data.custom`'s; :mod:`reid_dhm.data.datasets` gives both
 one face.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reid_dhm.data.images import PICTURE_SUFFIXES, list_pictures
+from reid_dhm.data.images import IMAGE_SUFFIXES, list_images
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
@@ -28,14 +28,14 @@ README = "datasets/README.md"
 
 @dataclass(frozen=True)
 class Layout:
-    """A benchmark with one folder of pictures per split and its labels in the file names.
+    """A benchmark with one folder of images per split and its labels in the file names.
 
     Attributes:
         title: the benchmark's name in messages.
         homes: where its own folder may lie, relative to the data root.
         pattern: matches a whole file name but its suffixes; groups pid, camid and maybe frame.
         example: a file name that matches.
-        published: pictures and different pids of each split, junk left out; may be empty.
+        published: images and different pids of each split, junk left out; may be empty.
     """
 
     title: str
@@ -127,14 +127,14 @@ def load_layout(layout: Layout, root: Path, required: Collection[Split]) -> Spli
 
     Raises:
         InputError: if it is not under ``root``, lacks a required split's folder, or holds a
-            picture whose name cannot be read.
+            image whose name cannot be read.
     """
     home = find_home(layout.title, root, layout.homes, FOLDERS.values())
     splits: Splits = {}
     for split, name in FOLDERS.items():
         folder = home / name
         if folder.is_dir():
-            samples = (sample_of_name(path, split, layout) for path in list_pictures(folder))
+            samples = (sample_of_name(path, split, layout) for path in list_images(folder))
             splits[split] = [sample for sample in samples if sample.pid >= 0]
         elif split in required:
             raise InputError(f"{home} has no folder {name}; unpack it again, see {README}")
@@ -159,11 +159,11 @@ def load_msmt17(root: Path, required: Collection[Split], *, with_val: bool = Fal
     """Load MSMT17, version 1 or 2, by its list files; camera ids are in the file names.
 
     People are numbered from 0 in the training part and again in the test part: here pid 0 is a
-    person, there are no distractors. ``with_val`` adds the validation pictures to the training
+    person, there are no distractors. ``with_val`` adds the validation images to the training
     ones (the same people), which results on MSMT17 leave out unless they say otherwise.
 
     Raises:
-        InputError: if it is not under ``root``, lacks a list file or picture folder of a required
+        InputError: if it is not under ``root``, lacks a list file or image folder of a required
             split, or a list has a line that cannot be used; or for a ``with_val`` that is no bool.
     """
     if not isinstance(with_val, bool):
@@ -224,7 +224,7 @@ def find_home(title: str, root: Path, homes: Iterable[str], contents: Collection
 
 
 def label_fault(pid: int, split: Split) -> str | None:
-    """Why a picture of ``pid`` has no place in ``split``, or None where it has.
+    """Why an image of ``pid`` has no place in ``split``, or None where it has.
 
     Junk (negative) in train and gallery is dropped by the loaders; pid 0 marks distractors.
     """
@@ -236,7 +236,7 @@ def label_fault(pid: int, split: Split) -> str | None:
 
 
 def sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
-    """Read a picture's labels off its file name.
+    """Read an image's labels off its file name.
 
     Raises:
         InputError: if it is not named as ``layout`` says, or has no place in ``split``.
@@ -244,7 +244,7 @@ def sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
     match = re.match(layout.pattern + r"(\.\w+)+$", path.name, re.ASCII)
     if match is None:
         raise InputError(
-            f"{path} is not named as {layout.title} names its pictures ({layout.example}); "
+            f"{path} is not named as {layout.title} names its images ({layout.example}); "
             "rename it or take it out of the folder"
         )
     labels = {name: int(value) for name, value in match.groupdict().items()}
@@ -255,7 +255,7 @@ def sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
 
 
 def _read_list(file: Path, folder: Path) -> list[Sample]:
-    """Samples of one MSMT17 list file, whose lines are a picture's path in ``folder`` and pid."""
+    """Samples of one MSMT17 list file, whose lines are an image's path in ``folder`` and pid."""
     if not file.is_file():
         raise InputError(f"{file} does not exist; unpack MSMT17 again, see {README}")
     samples: dict[Path, Sample] = {}
@@ -265,7 +265,7 @@ def _read_list(file: Path, folder: Path) -> list[Sample]:
         name, _, pid = line.strip().rpartition(" ")
         path = folder / name
         camera = MSMT17_NAME.fullmatch(path.name)
-        if not (camera and pid.isdecimal() and path.suffix.lower() in PICTURE_SUFFIXES):
+        if not (camera and pid.isdecimal() and path.suffix.lower() in IMAGE_SUFFIXES):
             raise InputError(
                 f"{file}, line {number}: {line.strip()!r} is not like "
                 "'0000/0000_000_01_0303morning_0008_0.jpg 0'; take the list from MSMT17 itself"
@@ -284,11 +284,11 @@ def _read_list(file: Path, folder: Path) -> list[Sample]:
 def _compare_with_published(
     title: str, home: Path, splits: Splits, published: Mapping[Split, tuple[int, int]]
 ) -> None:
-    for split, (pictures, people) in published.items():
+    for split, (images, people) in published.items():
         found = (len(splits[split]), len({sample.pid for sample in splits[split]}))
-        if splits[split] and found != (pictures, people):
+        if splits[split] and found != (images, people):
             logger.warning(
-                "%s in %s: %s has %d pictures of %d people, published are %d of %d; "
+                "%s in %s: %s has %d images of %d people, published are %d of %d; "
                 "figures will not compare with others'",
-                *(title, home, split, *found, pictures, people),
+                *(title, home, split, *found, images, people),
             )

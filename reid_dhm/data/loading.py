@@ -1,4 +1,4 @@
-"""From index batches to batches of uint8 pictures on the training device.
+"""From index batches to batches of uint8 images on the training device.
 
 A set that fits is decoded once and kept; a larger one is decoded by worker processes as it is
 needed. Both give the same batches; augmentation and normalisation are left to others.
@@ -19,30 +19,30 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_dhm.data.images import check_pictures, read_picture, resize_picture
+from reid_dhm.data.images import check_images, read_image, resize_image
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the pictures done and the pictures in all."""
+"""Called with the images done and the images in all."""
 
 _EXIF_ORIENTATION = 0x0112
-_PICTURES_PER_JOB = 64
+_IMAGES_PER_JOB = 64
 _GPU_SHARE = 0.25  # of the free GPU memory that the decoded set may take; training needs the rest
 
 
 class Batch(NamedTuple):
-    """One batch of B pictures.
+    """One batch of B images.
 
     Attributes:
-        pictures: (B, 3, h, w) uint8 RGB on the training device, channels_last in memory.
+        images: (B, 3, h, w) uint8 RGB on the training device, channels_last in memory.
         labels: (B,) int64 on the training device.
         indices: (B,) int64 on the CPU, rows in the samples.
     """
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     indices: Tensor
 
@@ -58,11 +58,11 @@ def build_loader(
 ) -> MemoryLoader | WorkerLoader:
     """Keep the decoded set in memory if it needs at most ``cache_limit`` bytes, else use workers.
 
-    Either way every picture has been decoded once when this returns, so a corrupt one is found
+    Either way every image has been decoded once when this returns, so a corrupt one is found
     before training starts.
 
     Args:
-        samples: the training pictures.
+        samples: the training images.
         labels: their class labels, in the same order.
         size: (height, width) of the model's input.
         device: where batches are wanted.
@@ -71,35 +71,35 @@ def build_loader(
         progress: told how decoding goes.
 
     Raises:
-        InputError: if there are no samples or a picture cannot be read.
+        InputError: if there are no samples or an image cannot be read.
     """
     need, native = estimate_bytes(samples, size)
     height, width = native or size
-    kept = f"{len(samples)} pictures at {height}x{width} need {need / 2**20:.0f} MiB decoded"
+    kept = f"{len(samples)} images at {height}x{width} need {need / 2**20:.0f} MiB decoded"
     limit = f"the cache limit of {cache_limit / 2**20:.0f} MiB"
     if need <= cache_limit:
         logger.info("%s, within %s: decoding them once into memory", kept, limit)
         return MemoryLoader(samples, labels, size, device, progress, stored_size=native or size)
     logger.info("%s, above %s: decoding in %d worker processes", kept, limit, num_workers)
-    check_pictures(samples, progress=progress)
+    check_images(samples, progress=progress)
     return WorkerLoader(samples, labels, size, device, num_workers)
 
 
 def estimate_bytes(
     samples: Sequence[Sample], size: tuple[int, int]
 ) -> tuple[int, tuple[int, int] | None]:
-    """Memory that the decoded pictures take, from the header of every file.
+    """Memory that the decoded images take, from the header of every file.
 
     Returns:
-        Bytes, and the (height, width) that all pictures share if they do and it is no larger than
-        ``size`` on either side. Such pictures are kept as they are; others are kept at ``size``,
+        Bytes, and the (height, width) that all images share if they do and it is no larger than
+        ``size`` on either side. Such images are kept as they are; others are kept at ``size``,
         and None says so.
 
     Raises:
-        InputError: if there are no samples or a picture cannot be read.
+        InputError: if there are no samples or an image cannot be read.
     """
     if not samples:
-        raise InputError("there are no pictures to load: the training split is empty")
+        raise InputError("there are no images to load: the training split is empty")
     with ThreadPoolExecutor() as pool:
         sizes = set(pool.map(_upright_size, [sample.path for sample in samples]))
     height, width = sizes.pop()
@@ -109,22 +109,22 @@ def estimate_bytes(
 
 
 class MemoryLoader:
-    """Decodes every picture once, in threads, and cuts batches from the uint8 set.
+    """Decodes every image once, in threads, and cuts batches from the uint8 set.
 
     On a GPU with room (the set takes at most a quarter of the free memory) the set lives there and
     the host only sends row numbers; otherwise it stays in main memory. It is held once.
 
     Args:
-        samples: N pictures.
+        samples: N images.
         labels: their N class labels.
         size: (height, width) of the model's input.
         device: where batches are wanted.
         progress: told how decoding goes.
-        stored_size: (height, width) to keep pictures at; by default the size they all share, if
+        stored_size: (height, width) to keep images at; by default the size they all share, if
             it is no larger than ``size``, else ``size``.
 
     Raises:
-        InputError: if there are no samples or a picture cannot be read.
+        InputError: if there are no samples or an image cannot be read.
     """
 
     def __init__(
@@ -138,27 +138,27 @@ class MemoryLoader:
     ) -> None:
         self._labels = _label_tensor(samples, labels).to(device)
         stored_size = stored_size or estimate_bytes(samples, size)[1] or size
-        pictures = torch.from_numpy(_decode_all(samples, stored_size, progress))
-        self._pictures = pictures.to(device) if _has_room(device, pictures.nbytes) else pictures
+        images = torch.from_numpy(_decode_all(samples, stored_size, progress))
+        self._images = images.to(device) if _has_room(device, images.nbytes) else images
 
     def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
         """One batch for each (B,) int64 tensor of rows in the samples."""
         device = self._labels.device
         for indices in index_batches:
-            rows = self._pictures.index_select(0, indices.to(self._pictures.device))
-            pictures = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
-            yield Batch(pictures, self._labels[indices.to(device)], indices)
+            rows = self._images.index_select(0, indices.to(self._images.device))
+            images = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            yield Batch(images, self._labels[indices.to(device)], indices)
 
 
 class WorkerLoader:
-    """Decodes pictures in worker processes, anew in every epoch, and resizes them to ``size``.
+    """Decodes images in worker processes, anew in every epoch, and resizes them to ``size``.
 
     The workers live as long as one call of :meth:`batches`.
 
     Args:
-        samples: N pictures.
+        samples: N images.
         labels: their N class labels.
-        size: (height, width) of the pictures in a batch.
+        size: (height, width) of the images in a batch.
         device: where batches are wanted.
         num_workers: decoding processes; 0 decodes in this one.
     """
@@ -179,7 +179,7 @@ class WorkerLoader:
         """One batch for each (B,) int64 tensor of rows in the samples.
 
         Raises:
-            InputError: if a picture cannot be read.
+            InputError: if an image cannot be read.
         """
         device = self._labels.device
         decoded = DataLoader(
@@ -195,12 +195,12 @@ class WorkerLoader:
             if isinstance(batch, InputError):
                 raise batch
             rows, indices = batch
-            pictures = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
-            yield Batch(pictures, self._labels[indices.to(device)], indices)
+            images = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            yield Batch(images, self._labels[indices.to(device)], indices)
 
 
 class _BatchDecoder(Dataset[tuple[Tensor, Tensor] | InputError]):
-    """Maps a list of rows to (B, H, W, 3) uint8 pictures and their (B,) rows."""
+    """Maps a list of rows to (B, H, W, 3) uint8 images and their (B,) rows."""
 
     def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
         self._paths = paths
@@ -209,10 +209,10 @@ class _BatchDecoder(Dataset[tuple[Tensor, Tensor] | InputError]):
     def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor] | InputError:
         # Raised in a worker, an error would reach the user as a traceback of two processes.
         try:
-            pictures = [resize_picture(read_picture(self._paths[row]), self._size) for row in rows]
+            images = [resize_image(read_image(self._paths[row]), self._size) for row in rows]
         except InputError as error:
             return error
-        return torch.from_numpy(np.stack(pictures)), torch.tensor(rows)
+        return torch.from_numpy(np.stack(images)), torch.tensor(rows)
 
 
 def _start_worker(_: int) -> None:
@@ -222,31 +222,31 @@ def _start_worker(_: int) -> None:
 def _decode_all(
     samples: Sequence[Sample], size: tuple[int, int], progress: Progress | None
 ) -> np.ndarray:
-    """All pictures as one (N, H, W, 3) uint8 array."""
+    """All images as one (N, H, W, 3) uint8 array."""
     total = len(samples)
-    pictures = np.empty((total, *size, 3), np.uint8)
+    images = np.empty((total, *size, 3), np.uint8)
 
     def decode(start: int) -> int:
-        end = min(start + _PICTURES_PER_JOB, total)
+        end = min(start + _IMAGES_PER_JOB, total)
         for row in range(start, end):
-            pictures[row] = resize_picture(read_picture(samples[row].path), size)
+            images[row] = resize_image(read_image(samples[row].path), size)
         return end
 
     with ThreadPoolExecutor() as pool:
-        for done in pool.map(decode, range(0, total, _PICTURES_PER_JOB)):
+        for done in pool.map(decode, range(0, total, _IMAGES_PER_JOB)):
             if progress is not None:
                 progress(done, total)
-    return pictures
+    return images
 
 
 def _upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) of the picture as :func:`read_picture` returns it, from its header alone."""
+    """(height, width) of the image as :func:`read_image` returns it, from its header alone."""
     try:
         with Image.open(path) as image:
             width, height = image.size
             on_its_side = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for a header it cannot parse
-        height, width, _ = read_picture(path).shape  # which says what is wrong, if anything is
+        height, width, _ = read_image(path).shape  # which says what is wrong, if anything is
         return height, width
     return (width, height) if on_its_side else (height, width)
 

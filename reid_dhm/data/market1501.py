@@ -1,4 +1,4 @@
-"""Market-1501, and the choice of pictures that it is asked with."""
+"""Market-1501, and the choice of images that it is asked with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from reid_dhm.data.images import list_pictures
+from reid_dhm.data.images import list_images
 from reid_dhm.data.layouts import MARKET1501, Split, Splits, load_layout, sample_of_name
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
@@ -17,7 +17,7 @@ GT_BBOX = "gt_bbox"
 
 
 def load_market1501(root: Path, required: Collection[Split], *, queries: str = "query") -> Splits:
-    """Load Market-1501, asking with the pictures of ``query/`` or of ``gt_bbox/``.
+    """Load Market-1501, asking with the images of ``query/`` or of ``gt_bbox/``.
 
     ``gt_bbox/`` has hand-drawn boxes, several of each person in each camera, for evaluations that
     pool them (multi-query). Those of persons and cameras that ``query/`` has not are left out.
@@ -42,12 +42,12 @@ def _hand_drawn(queries: Sequence[Sample]) -> list[Sample]:
         )
     asked = {(sample.pid, sample.camid) for sample in queries}
     # Read as a gallery is: junk and distractors are no error, and nobody asked for them.
-    boxes = [sample_of_name(path, "gallery", MARKET1501) for path in list_pictures(folder)]
+    boxes = [sample_of_name(path, "gallery", MARKET1501) for path in list_images(folder)]
     drawn = [sample for sample in boxes if (sample.pid, sample.camid) in asked]
     lacking = sorted(asked - {(sample.pid, sample.camid) for sample in drawn})
     if lacking:
         logger.warning(
-            "%s has no picture of %d persons and cameras of query, the first one person %d in "
+            "%s has no image of %d persons and cameras of query, the first one person %d in "
             "camera %d; figures will not compare with others'",
             *(folder, len(lacking), *lacking[0]),
         )

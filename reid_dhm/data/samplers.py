@@ -1,4 +1,4 @@
-"""Which pictures make a batch: P×K identity sampling, and plain shuffling.
+"""Which images make a batch: P×K identity sampling, and plain shuffling.
 
 Every draw follows from (seed, epoch) alone, so a run that resumes needs no state from here.
 """
@@ -15,10 +15,10 @@ from reid_dhm.errors import InputError
 
 
 class IdentitySampler:
-    """P×K batches: P different identities, K pictures of each.
+    """P×K batches: P different identities, K images of each.
 
-    The pictures of every identity are shuffled and cut into groups of K that repeat no picture;
-    the remainder waits for another epoch's shuffle. An identity with fewer than K pictures gives
+    The images of every identity are shuffled and cut into groups of K that repeat no image;
+    the remainder waits for another epoch's shuffle. An identity with fewer than K images gives
     one group, which repeats them in turn.
 
     An epoch is the fewest batches that have room for every group once: ``ceil(groups / P)``. It
@@ -32,9 +32,9 @@ class IdentitySampler:
     ranks' batches, concatenated, are exactly the batch of a single process.
 
     Args:
-        labels: identity of each picture, N integers in the order of the samples.
+        labels: identity of each image, N integers in the order of the samples.
         num_identities: P, identities in a batch over all processes.
-        num_instances: K ≥ 1, pictures of each identity in a batch (2 or more for triplets).
+        num_instances: K ≥ 1, images of each identity in a batch (2 or more for triplets).
         seed: ≥ 0, the same on every rank.
         rank: this process, 0 … world_size - 1.
         world_size: number of processes; divides P.
@@ -62,8 +62,8 @@ class IdentitySampler:
                 f"{len(values)} of the training set: lower it or add people"
             )
         order = np.argsort(identity, kind="stable")
-        self._pictures = np.split(order, np.cumsum(np.bincount(identity))[:-1])
-        groups = [max(1, len(pictures) // num_instances) for pictures in self._pictures]
+        self._images = np.split(order, np.cumsum(np.bincount(identity))[:-1])
+        groups = [max(1, len(images) // num_instances) for images in self._images]
         self._length = -(-sum(groups) // num_identities)
         self._turns = np.minimum(groups, self._length)
         self._num_identities = num_identities
@@ -80,7 +80,7 @@ class IdentitySampler:
         """Batches of this rank, each (P / world_size · K,) int64 rows, an identity's K together."""
         rng = np.random.default_rng((self._seed, epoch))
         turns = self._fill_up(rng)
-        groups = [_groups(pictures, self._num_instances, rng) for pictures in self._pictures]
+        groups = [_groups(images, self._num_instances, rng) for images in self._images]
         batches = []
         for chosen in _schedule(turns, self._num_identities, self._length, rng):
             # Every rank draws the whole batch, so that all stay in step with one process.
@@ -100,19 +100,19 @@ class IdentitySampler:
 class ShuffleSampler:
     """Shuffled batches for classification and training on the ID loss alone.
 
-    Every picture is drawn once an epoch. The last, incomplete batch is dropped unless it is the
+    Every image is drawn once an epoch. The last, incomplete batch is dropped unless it is the
     only one. Under several processes each batch is split over the ranks in order; an only,
-    incomplete batch drops the pictures that do not divide.
+    incomplete batch drops the images that do not divide.
 
     Args:
-        labels: one label for each of the N pictures; only their number matters here.
-        batch_size: pictures in a batch over all processes.
+        labels: one label for each of the N images; only their number matters here.
+        batch_size: images in a batch over all processes.
         seed: ≥ 0, the same on every rank.
         rank: this process, 0 … world_size - 1.
         world_size: number of processes; divides the batch size.
 
     Raises:
-        InputError: if the batch does not divide by the processes, or they outnumber the pictures.
+        InputError: if the batch does not divide by the processes, or they outnumber the images.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class ShuffleSampler:
         _check_split("batch_size", batch_size, world_size)
         if len(labels) < world_size:
             raise InputError(
-                f"the training set has {len(labels)} pictures for {world_size} processes: "
-                "add pictures or run fewer processes"
+                f"the training set has {len(labels)} images for {world_size} processes: "
+                "add images or run fewer processes"
             )
         self._count = len(labels)
         self._length = max(1, self._count // batch_size)
@@ -156,10 +156,10 @@ def _check_split(name: str, value: int, world_size: int) -> None:
         )
 
 
-def _groups(pictures: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Groups of ``size`` pictures of one identity without end, reshuffled when they run out."""
+def _groups(images: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Groups of ``size`` images of one identity without end, reshuffled when they run out."""
     while True:
-        order = rng.permutation(pictures)
+        order = rng.permutation(images)
         if len(order) < size:
             order = np.resize(order, size)  # repeats from the start
         for start in range(0, len(order) - size + 1, size):
@@ -174,7 +174,7 @@ def _schedule(
     ``turns`` must sum to ``length * per_batch`` with none above ``length``. Taking whoever has as
     many turns as batches are left keeps both true of the rest; the other places are drawn weighted
     by turns left (exponential keys, Efraimidis & Spirakis 2006), so that identities with many
-    pictures spread over the whole epoch.
+    images spread over the whole epoch.
     """
     turns = turns.copy()
     for left in range(length, 0, -1):

@@ -1,4 +1,4 @@
-"""What a dataset is made of: one labelled picture, and the three splits of a re-ID benchmark."""
+"""What a dataset is made of: one labelled image, and the three splits of a re-ID benchmark."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
-        path: the picture file.
+        path: the image file.
         pid: person id as the dataset numbers it; 0 marks Market-1501's distractors.
         camid: camera id as the dataset numbers it (Market-1501 counts from 1).
         frame: frame number in its video, where the file name tells it.

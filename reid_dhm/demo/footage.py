@@ -10,7 +10,7 @@ from typing import Any
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import ingest
-from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.embedder import Embedder
@@ -47,8 +47,10 @@ def run_footage_demo(
             )
             frames += summary.frames
         here, there = clips
-        asked = max(gallery.tracklets(Where(cameras=["camera 1"])), key=lambda t: t.num_boxes)
-        (hit,) = Searcher(gallery).like([asked.id], 1, Where(cameras=["camera 2"]))
+        asked = max(
+            gallery.tracklets(TrackletFilter(cameras=["camera 1"])), key=lambda t: t.num_boxes
+        )
+        (hit,) = Searcher(gallery).like([asked.id], 1, TrackletFilter(cameras=["camera 2"]))
         pids = [
             clip.pid_of(boxes["frame"], boxes["box"])
             for clip, boxes in (

@@ -6,22 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def colour_histogram(pictures: NDArray[np.uint8], bins: int = 8) -> NDArray[np.float32]:
-    """Joint RGB histogram of each picture, Hellinger-normalised.
+def colour_histogram(images: NDArray[np.uint8], bins: int = 8) -> NDArray[np.float32]:
+    """Joint RGB histogram of each image, Hellinger-normalised.
 
     The square root of the shares makes every row a unit vector, and the inner product of two rows
     the Bhattacharyya coefficient of the two histograms.
 
     Args:
-        pictures: (N, H, W, 3) uint8 RGB.
+        images: (N, H, W, 3) uint8 RGB.
         bins: bins a channel, a divisor of 256.
 
     Returns:
         (N, bins³) float32; red varies slowest.
     """
-    levels = pictures // (256 // bins)
-    rows = np.empty((len(pictures), bins**3), np.float32)
-    for row, picture in zip(rows, levels, strict=True):
-        cells = picture @ np.array([bins**2, bins, 1])
+    levels = images // (256 // bins)
+    rows = np.empty((len(images), bins**3), np.float32)
+    for row, image in zip(rows, levels, strict=True):
+        cells = image @ np.array([bins**2, bins, 1])
         row[:] = np.sqrt(np.bincount(cells.ravel(), minlength=bins**3) / cells.size)
     return rows

@@ -13,7 +13,7 @@ import torch
 
 from reid_dhm.config import Config
 from reid_dhm.data.datasets import load_dataset
-from reid_dhm.data.images import read_picture
+from reid_dhm.data.images import read_image
 from reid_dhm.data.samples import ReIDDataset, Sample, label_of_pid
 from reid_dhm.demo.histograms import colour_histogram
 from reid_dhm.evaluation.datasets import evaluate_dataset
@@ -45,7 +45,7 @@ def run_demo(
     dataset = load_dataset("synthetic", config.data.root)
     say(
         f"{len(dataset.train)} training, {len(dataset.query)} query and {len(dataset.gallery)} "
-        "gallery pictures"
+        "gallery images"
     )
     histogram = _histograms(dataset)
     untrained = evaluate_dataset(_untrained(config, dataset), dataset)
@@ -75,9 +75,9 @@ def _histograms(dataset: ReIDDataset) -> RetrievalResult:
 
 
 def _histogram_set(samples: tuple[Sample, ...]) -> EmbeddingSet:
-    pictures = np.stack([read_picture(sample.path) for sample in samples])
+    images = np.stack([read_image(sample.path) for sample in samples])
     return EmbeddingSet(
-        colour_histogram(pictures),
+        colour_histogram(images),
         np.array([sample.pid for sample in samples], np.int64),
         np.array([sample.camid for sample in samples], np.int64),
     )

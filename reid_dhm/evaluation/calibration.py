@@ -1,6 +1,6 @@
-"""Are two pictures of one person? Score distributions, ROC, thresholds, and match probability.
+"""Are two images of one person? Score distributions, ROC, thresholds, and match probability.
 
-A pair is a query and a gallery picture that the protocol ranks (the camera rule leaves pairs out).
+A pair is a query and a gallery image that the protocol ranks (the camera rule leaves pairs out).
 """
 
 from __future__ import annotations
@@ -232,9 +232,9 @@ def pair_scores(
     camera_rule: bool = True,
     device: str = "auto",
 ) -> PairScores:
-    """Count every pair of a query and a gallery picture by its exact score.
+    """Count every pair of a query and a gallery image by its exact score.
 
-    Two pictures show one person where their pids are equal, so distractors (pid 0, which no query
+    Two images show one person where their pids are equal, so distractors (pid 0, which no query
     has) are other people than every query's. Blocks, threads and device do not change the counts.
 
     Args:
@@ -250,8 +250,8 @@ def pair_scores(
         raise InputError(no_match(query, gallery, camera_rule))
     if not scores.different.any():
         raise InputError(
-            "every query shows the person of every gallery picture, so nobody can be mistaken for "
-            "another; thresholds need pictures of several people"
+            "every query shows the person of every gallery image, so nobody can be mistaken for "
+            "another; thresholds need images of several people"
         )
     return scores
 

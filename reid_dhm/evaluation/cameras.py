@@ -25,7 +25,7 @@ class CameraPairs:
     Attributes:
         query_cameras: (A,) int64 camids, ascending.
         gallery_cameras: (B,) int64 camids, ascending.
-        rank1: (A, B) float64, NaN where no query of the row has a correct picture in the column.
+        rank1: (A, B) float64, NaN where no query of the row has a correct image in the column.
         mean_ap: (A, B) float64, NaN likewise.
         num_queries: (A, B) int64 queries counted.
     """
@@ -46,7 +46,7 @@ def camera_pairs(
     ap: str = "standard",
     device: str = "auto",
 ) -> CameraPairs:
-    """Rank the pictures of each gallery camera alone, for the queries of every camera.
+    """Rank the images of each gallery camera alone, for the queries of every camera.
 
     Under the camera rule a camera is not asked about its own queries: those pairs are NaN. All
     pairs together cost about one evaluation.
@@ -55,7 +55,7 @@ def camera_pairs(
         query, gallery, metric, camera_rule, ap, device: as for :func:`.evaluate.evaluate`.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
+        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
     """
     protocol = Protocol(metric, camera_rule, ap)
     check_sets(query, gallery)

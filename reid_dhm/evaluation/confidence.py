@@ -92,7 +92,7 @@ def paired_differences(
     if (first.valid != second.valid).any():
         row = int(np.argmax(first.valid != second.valid))
         raise InputError(
-            f"query {row} has a correct gallery picture in one result and none in the other; "
+            f"query {row} has a correct gallery image in one result and none in the other; "
             "compare runs on the same gallery"
         )
     for name in ("camera_rule", "ap", "gallery"):

@@ -1,4 +1,4 @@
-"""From a dataset to figures: its pictures through an Embedder, the embeddings through retrieval."""
+"""From a dataset to figures: its images through an Embedder, the embeddings through retrieval."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def embed_samples(
     samples: Sequence[Sample],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EmbeddingSet:
-    """Embed labelled pictures; row i is ``samples[i]``.
+    """Embed labelled images; row i is ``samples[i]``.
 
     Raises:
-        InputError: no samples, a picture that cannot be read, or a model that has no finite
+        InputError: no samples, an image that cannot be read, or a model that has no finite
             answer to one.
     """
     return EmbeddingSet(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from reid_dhm.data.samples import ReIDDataset
     from reid_dhm.evaluation.metadata import Facts
-    from reid_dhm.inference.exported import ExportedModel
+    from reid_dhm.inference.engines.exported import ExportedModel
     from reid_dhm.models.card import ModelCard
     from reid_dhm.models.reid import ReIDModel
     from reid_dhm.retrieval import EmbeddingSet
@@ -72,9 +73,13 @@ def read_sides(path: Path) -> Sides:
     return Sides(path.stem, path.name, query, gallery, num_dropped, model=facts)
 
 
-def embed_sides(checkpoint: Path, dataset: ReIDDataset, options: ModelOptions) -> Sides:
+def embed_sides(
+    checkpoint: Path,
+    dataset: ReIDDataset,
+    options: ModelOptions,
+    progress_bar: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
+) -> Sides:
     """Embed query and gallery of a dataset."""
-    from reid_dhm.cli.progress import progress_bar
     from reid_dhm.evaluation.datasets import embed_samples
     from reid_dhm.evaluation.metadata import configuration_facts, model_facts
     from reid_dhm.inference.checkpoints import open_checkpoint
@@ -116,7 +121,7 @@ def save_sides(path: Path, sides: Sides) -> None:
 
 
 def load_sides_dataset(name: str, root: Path | None, words: Sequence[str]) -> ReIDDataset:
-    """The query and gallery pictures of a dataset; ``words`` are its options as ``KEY=VALUE``."""
+    """The query and gallery images of a dataset; ``words`` are its options as ``KEY=VALUE``."""
     from reid_dhm.data.datasets import load_dataset
 
     options = parse_dataset_options(words)

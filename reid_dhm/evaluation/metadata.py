@@ -28,7 +28,7 @@ def protocol_facts(settings: Settings) -> Facts:
     }
     if settings.single_shot:
         draws = f"{settings.single_shot} draws, seed {settings.seed}"
-        facts["single shot"] = f"one gallery picture of each person, {draws} (CUHK03 classic)"
+        facts["single shot"] = f"one gallery image of each person, {draws} (CUHK03 classic)"
     if settings.multi_query:
         facts["multi-query"] = f"{settings.multi_query} over each person and camera"
     if settings.database_augmentation:

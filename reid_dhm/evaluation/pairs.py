@@ -1,4 +1,4 @@
-"""How many pairs of pictures score how much, on a grid fine enough to choose thresholds from.
+"""How many pairs of images score how much, on a grid fine enough to choose thresholds from.
 
 Every pair that the protocol ranks is counted where :meth:`.distances.Space.exact` puts it; what is
 read off the counts is left to :mod:`.verification`.
@@ -94,7 +94,7 @@ def count_pairs(
 
 
 def _reach(space: Space, queries: Tensor) -> float:
-    """A distance that none between a query and a gallery picture exceeds but by rounding."""
+    """A distance that none between a query and a gallery image exceeds but by rounding."""
     sides = (queries, space.gallery)
     ones = torch.ones(1, dtype=torch.float64, device=queries.device)
     radii = [
@@ -105,7 +105,7 @@ def _reach(space: Space, queries: Tensor) -> float:
 
 
 def _count_all(space: Space, queries: Tensor, norms: Tensor, grid: Grid) -> Tensor:
-    """(N,) int64 pairs of every query with every gallery picture, on all threads."""
+    """(N,) int64 pairs of every query with every gallery image, on all threads."""
     device = queries.device
     height, width = _TILE[device.type]
     total = torch.zeros(grid.size, dtype=torch.int64, device=device)

@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         metric, camera_rule, ap: see :class:`~reid_dhm.retrieval.Protocol`.
-        single_shot: number of draws of one gallery picture per person (CUHK03 classic); 0 ranks
+        single_shot: number of draws of one gallery image per person (CUHK03 classic); 0 ranks
             the whole gallery.
         multi_query: ``mean`` or ``max`` pools the queries of one person and camera.
         query_expansion, database_augmentation: neighbours averaged into every query and gallery
@@ -73,12 +73,12 @@ class Settings:
             raise InputError("re-ranking needs the whole gallery: leave single-shot out")
         if self.single_shot and self.ap != "standard":
             raise InputError(
-                f"ap is {self.ap}, but single-shot has one correct picture: leave one of them out"
+                f"ap is {self.ap}, but single-shot has one correct image: leave one of them out"
             )
 
     @property
     def changes_embeddings(self) -> bool:
-        """Whether what is compared is not one picture's embedding as the model gives it."""
+        """Whether what is compared is not one image's embedding as the model gives it."""
         return bool(self.multi_query or self.query_expansion or self.database_augmentation)
 
     @property
@@ -89,7 +89,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Whether two pictures are of one person, as far as their score tells.
+    """Whether two images are of one person, as far as their score tells.
 
     Attributes:
         pairs: scores of the pairs of one person and of two.
@@ -216,7 +216,7 @@ def differences(
         same = np.array_equal(mine.pids, yours.pids) and np.array_equal(mine.camids, yours.camids)
         if not same or (mine.paths and yours.paths and mine.paths != yours.paths):
             raise InputError(
-                f"{name} and {other} have different {side} pictures; evaluate both on the same "
+                f"{name} and {other} have different {side} images; evaluate both on the same "
                 "data, in the same order"
             )
     return paired_differences(ours.final, theirs.final, ours.query.pids, seed=ours.settings.seed)

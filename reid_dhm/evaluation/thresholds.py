@@ -1,4 +1,4 @@
-"""The file ``thresholds.json``: which score takes two pictures for one person, for video search.
+"""The file ``thresholds.json``: which score takes two images for one person, for video search.
 
 The figures come from :mod:`.verification`; here they are written whole and read with suspicion.
 """

@@ -57,7 +57,7 @@ def run_experiment(
         config: what to train; ``config.output`` becomes the run folder.
         progress: told after every training step.
         report: told after every epoch.
-        decode_progress: told while pictures are decoded.
+        decode_progress: told while images are decoded.
 
     Returns:
         The figures of the best evaluation (``mAP``, ``rank1`` … or ``top1``), with its ``epoch``.
@@ -110,7 +110,7 @@ def run_experiment(
     def diagnose(model: ReIDModel, epoch: int) -> dict[str, float]:
         draws = randomness.generator(config.seed, randomness.AUGMENTATION, epoch, DIAGNOSIS)
         chosen = sampler.epoch(epoch)[:DIAGNOSED_BATCHES]
-        batches = ((augment(b.pictures, draws), b.labels) for b in loader.batches(chosen))
+        batches = ((augment(b.images, draws), b.labels) for b in loader.batches(chosen))
         return gradient_agreement(model, criterion, batches)
 
     return trainer.fit(evaluate, task.select, diagnose, progress, report)
@@ -154,13 +154,13 @@ def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel
 def build_sampler(
     config: Config, labels: Sequence[int], rank: int, world_size: int
 ) -> IdentitySampler | ShuffleSampler:
-    """P×K identities for re-ID, shuffled pictures for classification."""
+    """P×K identities for re-ID, shuffled images for classification."""
     train = config.train
     reid = config.task == "reid"
     whole = train.num_identities * train.num_instances if reid else train.batch_size
     if whole // world_size < 2:
         raise InputError(
-            f"a batch has {whole} pictures for {world_size} processes, and batch normalisation "
+            f"a batch has {whole} images for {world_size} processes, and batch normalisation "
             "needs two for each: raise it"
         )
     if not reid:
@@ -176,7 +176,7 @@ def build_augmentation(config: Config, size: Size) -> Augment:
     if data.augment:
         return TrainAugmentation(size, flip=data.flip, pad=data.pad, erasing=data.erasing)
     plain = TestTransform(size)
-    return lambda pictures, generator: plain(pictures)
+    return lambda images, generator: plain(images)
 
 
 def build_criterion(config: Config) -> Criterion:

@@ -1,4 +1,4 @@
-"""What a training is for: its pictures, and how a model is measured on those held out."""
+"""What a training is for: its images, and how a model is measured on those held out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reid_dhm.config import Config
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.classification import load_classification
 from reid_dhm.data.datasets import join_datasets, load_dataset
-from reid_dhm.data.images import check_pictures
+from reid_dhm.data.images import check_images
 from reid_dhm.data.loading import build_loader
 from reid_dhm.data.samples import ReIDDataset, Sample
 from reid_dhm.errors import InputError
@@ -31,10 +31,10 @@ class Task:
     """A task and its data.
 
     Attributes:
-        train: pictures to train on.
+        train: images to train on.
         select: the figure, higher is better, by which the best weights are kept.
         evaluator: makes what measures a model, given its card and the training's device; whatever
-            would stop an evaluation (a damaged picture, no answerable query) stops it here.
+            would stop an evaluation (a damaged image, no answerable query) stops it here.
     """
 
     train: Sequence[Sample]
@@ -58,7 +58,7 @@ def _reid(config: Config) -> Task:
 
     def evaluator(card: ModelCard, device: torch.device) -> Evaluate:
         for dataset in sets:
-            check_pictures((*dataset.query, *dataset.gallery))
+            check_images((*dataset.query, *dataset.gallery))
             if test.camera_rule:
                 _refuse_unanswerable(dataset)
 
@@ -111,7 +111,7 @@ def _refuse_unanswerable(dataset: ReIDDataset) -> None:
         cameras.setdefault(pid, set()).add(camid)
     if not any(cameras.get(query.pid, set()) - {query.camid} for query in dataset.query):
         raise InputError(
-            f"no query of {dataset.name} has a correct gallery picture from another camera "
+            f"no query of {dataset.name} has a correct gallery image from another camera "
             "(does one camera see everybody, or does data.options.camera_regex find the wrong "
             "part of the name?): set test.camera_rule=false to count its own camera's"
         )
@@ -135,7 +135,7 @@ def _classification(config: Config) -> Task:
         def evaluate(model: ReIDModel) -> dict[str, float]:
             right = torch.zeros((), dtype=torch.int64, device=device)
             for batch in loader.batches(torch.arange(len(labels)).split(256)):
-                logits: Tensor = model.classify(transform(batch.pictures))
+                logits: Tensor = model.classify(transform(batch.images))
                 right += (logits.argmax(dim=1) == batch.labels).sum()
             return {"top1": int(right) / len(labels)}
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""N RGB pictures, each (H, W, 3) uint8, to (N, D) unit rows: what is needed of an
+"""N RGB images, each (H, W, 3) uint8, to (N, D) unit rows: what is needed of an
 :class:`~reid_dhm.inference.Embedder`."""
 
 DETECTION = np.dtype([("frame", "<i4"), ("time", "<f8"), ("box", "<f4", (4,)), ("score", "<f4")])
@@ -120,13 +120,13 @@ class Video(NewVideo):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """One of the best pictures of a tracklet.
+    """One of the best images of a tracklet.
 
     Attributes:
         frame, time: where it was cut, as in :data:`DETECTION`.
         box: what was cut.
         quality: the score it was chosen by, higher is better.
-        jpeg: the picture; its decoded pixels are what was embedded.
+        jpeg: the image; its decoded pixels are what was embedded.
         embedding: (D,) float16 unit vector; empty while nobody embedded it.
     """
 
@@ -226,7 +226,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class TrackletFilter:
     """Which tracklets are meant: all that satisfy every condition given.
 
     Attributes:

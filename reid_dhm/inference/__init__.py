@@ -1,4 +1,4 @@
-"""From checkpoints and pictures to embeddings, whatever engine runs the network."""
+"""From checkpoints and images to embeddings, whatever engine runs the network."""
 
 from reid_dhm.inference.embedder import Embedder
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from reid_dhm.data.augmentation import TestTransform
-from reid_dhm.data.images import read_picture, resize_picture
+from reid_dhm.data.images import read_image, resize_image
 from reid_dhm.devices import parse_device
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
@@ -22,21 +22,21 @@ _BATCH = 64
 def activation_maps(
     model: ReIDModel, card: ModelCard, paths: Sequence[str | Path], device: str = "auto"
 ) -> NDArray[np.float32]:
-    """Sum over channels of the squared last feature map of the trunk, from 0 to 1 per picture.
+    """Sum over channels of the squared last feature map of the trunk, from 0 to 1 per image.
 
     The activation-based attention map of Zagoruyko and Komodakis (ICLR 2017, section 3.1).
 
     Args:
         model: its side branches, if any, are not run; it is moved to the device.
         card: how the model is fed.
-        paths: N picture files.
+        paths: N image files.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
         (N, h, w) float32, h and w those of the last feature map.
 
     Raises:
-        InputError: a picture that cannot be read, or a device that is not there.
+        InputError: an image that cannot be read, or a device that is not there.
     """
     where = parse_device(device)
     transform = TestTransform(card.size, card.mean, card.std)
@@ -44,9 +44,9 @@ def activation_maps(
     maps = []
     for start in range(0, len(paths), _BATCH):
         chosen = paths[start : start + _BATCH]
-        rows = np.stack([resize_picture(read_picture(path), card.size) for path in chosen])
-        pictures = torch.from_numpy(rows).to(where).permute(0, 3, 1, 2)
-        energy = model.backbone(transform(pictures))[0].float().square().sum(dim=1)
+        rows = np.stack([resize_image(read_image(path), card.size) for path in chosen])
+        images = torch.from_numpy(rows).to(where).permute(0, 3, 1, 2)
+        energy = model.backbone(transform(images))[0].float().square().sum(dim=1)
         energy -= energy.amin(dim=(1, 2), keepdim=True)
         energy /= energy.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         maps.append(energy.cpu().numpy())

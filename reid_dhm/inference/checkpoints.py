@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.exported import (
+from reid_dhm.inference.engines.exported import (
     GRAPH_SUFFIXES,
     ExportedModel,
     is_torchscript,

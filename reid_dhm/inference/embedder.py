@@ -1,6 +1,6 @@
-"""Pictures in, embeddings out: reading beside inference, in bounded memory, in input order.
+"""Images in, embeddings out: reading beside inference, in bounded memory, in input order.
 
-What runs the network is an :class:`~reid_dhm.inference.engines.agreement.Engine`.
+What runs the network is an :class:`.Engine`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import numpy as np
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint, what_embeds
 from reid_dhm.inference.engines.agreement import CHECKED, Engine
+from reid_dhm.inference.engines.exported import ExportedModel
 from reid_dhm.inference.engines.selection import build_engine
-from reid_dhm.inference.exported import ExportedModel
-from reid_dhm.inference.reading import Picture, PictureBatch, read_batches
+from reid_dhm.inference.reading import Image, ImageBatch, read_batches
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
 OnError = Callable[[int, InputError], None]
-"""Called with the row and the error of a picture that cannot be read."""
+"""Called with the row and the error of an image that cannot be read."""
 
 
 class EmbeddedBatch(NamedTuple):
     """A piece of the result.
 
     Attributes:
-        rows: (n,) int64, rows of the pictures in the input, ascending.
+        rows: (n,) int64, rows of the images in the input, ascending.
         embeddings: (n, D) float32.
-        end: how many pictures of the input are done.
+        end: how many images of the input are done.
     """
 
     rows: np.ndarray
@@ -44,18 +44,18 @@ class EmbeddedBatch(NamedTuple):
 
 
 class Embedder:
-    """Turns pictures of people into embeddings.
+    """Turns images of people into embeddings.
 
     Args:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens without
             further words, or what it returned.
         engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the first of
-            :data:`~reid_dhm.inference.engines.selection.ORDER` that is installed and whose first pictures
+            :data:`.ORDER` that is installed and whose first images
             agree with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         normalize: return unit rows; otherwise embeddings as the model gives them.
-        flip: average each embedding with its mirrored picture's, before normalising.
-        batch_size: pictures at once; ``None`` for what suits the engine.
+        flip: average each embedding with its mirrored image's, before normalising.
+        batch_size: images at once; ``None`` for what suits the engine.
         precision: ``auto`` (16 bits where the device computes in them and the first batch agrees),
             ``float32`` for embeddings that differ between devices in rounding alone, ``bf16`` or
             ``fp16``.
@@ -115,7 +115,7 @@ class Embedder:
 
     @property
     def network(self) -> Engine:
-        """What takes batches of resized pictures to embeddings that are not normalised."""
+        """What takes batches of resized images to embeddings that are not normalised."""
         return self._engine
 
     @property
@@ -142,59 +142,59 @@ class Embedder:
 
     def __call__(
         self,
-        pictures: Sequence[Picture] | np.ndarray,
+        images: Sequence[Image] | np.ndarray,
         on_progress: Callable[[int, int], None] | None = None,
         on_error: OnError | None = None,
     ) -> np.ndarray:
-        """Embed pictures.
+        """Embed images.
 
         Args:
-            pictures: N pictures: files, arrays of any sizes, or both.
-            on_progress: called with the pictures done and N, batch by batch.
-            on_error: called with the row and the error of each picture that cannot be read, whose
+            images: N images: files, arrays of any sizes, or both.
+            on_progress: called with the images done and N, batch by batch.
+            on_error: called with the row and the error of each image that cannot be read, whose
                 row is then left out; by default the first one's error is raised.
 
         Returns:
-            (N, D) float32, one row a picture in input order, less those left out.
+            (N, D) float32, one row an image in input order, less those left out.
 
         Raises:
-            InputError: a picture that cannot be read, is no (H, W, 3) uint8 array, or whose
+            InputError: an image that cannot be read, is no (H, W, 3) uint8 array, or whose
                 embedding is not finite.
         """
-        _refuse_one(pictures)
-        embeddings = np.empty((len(pictures), self.dim), np.float32)
+        _refuse_one(images)
+        embeddings = np.empty((len(images), self.dim), np.float32)
         filled = 0
-        for batch in self.stream(pictures, on_error):
+        for batch in self.stream(images, on_error):
             embeddings[filled : filled + len(batch.rows)] = batch.embeddings
             filled += len(batch.rows)
             if on_progress is not None:
-                on_progress(batch.end, len(pictures))
+                on_progress(batch.end, len(images))
         return embeddings[:filled]
 
     def stream(
-        self, pictures: Iterable[Picture], on_error: OnError | None = None
+        self, images: Iterable[Image], on_error: OnError | None = None
     ) -> Iterator[EmbeddedBatch]:
-        """Embed pictures as they come, however many: nothing is kept of what was handed out.
+        """Embed images as they come, however many: nothing is kept of what was handed out.
 
         Args:
-            pictures: files, arrays of any sizes, or both; taken as they are needed.
+            images: files, arrays of any sizes, or both; taken as they are needed.
             on_error: as in a call.
 
         Yields:
             The embeddings batch by batch, in input order.
 
         Raises:
-            InputError: as in a call, when everything before the picture has been handed out.
+            InputError: as in a call, when everything before the image has been handed out.
         """
-        _refuse_one(pictures)
-        pictures = self._decided(pictures)
+        _refuse_one(images)
+        images = self._decided(images)
         batch_size = self._batch_size or self._engine.batch_size
-        running: deque[tuple[PictureBatch, Future[np.ndarray]]] = deque()
+        running: deque[tuple[ImageBatch, Future[np.ndarray]]] = deque()
         streams = self._engine.streams
         pool = ThreadPoolExecutor(streams, thread_name_prefix="engine")
         try:
             # Closed at once when it is left, even by an error whose traceback keeps this frame.
-            with closing(read_batches(pictures, batch_size, self.card.size)) as batches:
+            with closing(read_batches(images, batch_size, self.card.size)) as batches:
                 for batch in batches:
                     running.append((batch, pool.submit(self._embed, batch)))
                     if len(running) > streams:
@@ -204,27 +204,27 @@ class Embedder:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _decided(self, pictures: Iterable[Picture]) -> Iterable[Picture]:
-        """The same pictures, when the first of them have decided on the engine.
+    def _decided(self, images: Iterable[Image]) -> Iterable[Image]:
+        """The same images, when the first of them have decided on the engine.
 
-        Only then is it known how many pictures it takes at once.
+        Only then is it known how many images it takes at once.
         """
         if self._engine.decided:
-            return pictures
-        waiting = iter(pictures)
+            return images
+        waiting = iter(images)
         first = list(islice(waiting, CHECKED))
         for batch in read_batches(first, max(1, len(first)), self.card.size):
-            if len(batch.pictures):
-                self._engine.decide(batch.pictures)
+            if len(batch.images):
+                self._engine.decide(batch.images)
         return chain(first, waiting)
 
-    def _embed(self, batch: PictureBatch) -> np.ndarray:
-        pictures = batch.pictures
-        if not len(pictures):
+    def _embed(self, batch: ImageBatch) -> np.ndarray:
+        images = batch.images
+        if not len(images):
             return np.empty((0, self.dim), np.float32)
-        embeddings = self._engine(pictures)
+        embeddings = self._engine(images)
         if self._flip:
-            mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+            mirrored = np.ascontiguousarray(images[:, :, ::-1])
             embeddings = (embeddings + self._engine(mirrored)) / 2
         if not (finite := np.isfinite(embeddings).all(axis=1)).all():
             raise InputError(
@@ -237,9 +237,9 @@ class Embedder:
         return embeddings
 
 
-def _refuse_one(pictures: object) -> None:
-    if isinstance(pictures, str | Path):
-        raise InputError(f"{pictures} is one picture: give a list, [{str(pictures)!r}]")
+def _refuse_one(images: object) -> None:
+    if isinstance(images, str | Path):
+        raise InputError(f"{images} is one image: give a list, [{str(images)!r}]")
 
 
 def _stop(row: int, error: InputError) -> None:
@@ -247,7 +247,7 @@ def _stop(row: int, error: InputError) -> None:
 
 
 def _finished(
-    batch: PictureBatch, result: Future[np.ndarray], on_error: OnError
+    batch: ImageBatch, result: Future[np.ndarray], on_error: OnError
 ) -> Iterator[EmbeddedBatch]:
     """Hand a batch out when its turn comes, and report each fault behind the rows before it."""
     embeddings = result.result()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
 
-PROBE_SIZE = 64  # pixels: side of the picture that shapes are read off, twice any total stride
+PROBE_SIZE = 64  # pixels: side of the image that shapes are read off, twice any total stride
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StageInfo:
     Attributes:
         name: the stage's name in its backbone.
         channels: channels of the stage's output.
-        stride: input pixels per output pixel, counted from the picture.
+        stride: input pixels per output pixel, counted from the image.
         fork_positions: numbers of blocks after which the feature map already has the shape of
             the stage's output, ascending; the last one is the end of the stage.
         preserving: for each block, whether its output has its input's shape.
@@ -114,12 +114,12 @@ class Backbone(nn.Module):
         return names[names.index(self.stage(name).name) + 1 :]
 
     def forward(
-        self, pictures: Tensor, taps: Iterable[tuple[str, int]] = ()
+        self, images: Tensor, taps: Iterable[tuple[str, int]] = ()
     ) -> tuple[Tensor, dict[tuple[str, int], Tensor]]:
         """Run the trunk.
 
         Args:
-            pictures: (B, 3, H, W) float, normalised.
+            images: (B, 3, H, W) float, normalised.
             taps: (stage name, number of blocks) pairs whose feature maps are wanted.
 
         Returns:
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         """
         wanted = set(taps)
         tapped: dict[tuple[str, int], Tensor] = {}
-        x = pictures
+        x = images
         for name, stage in self.stages.items():
             for position, block in enumerate(cast(nn.Sequential, stage), start=1):
                 x = block(x)
@@ -137,7 +137,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> tuple[StageInfo, ...]:
-        """Run one small picture through and read every stage's shapes off it."""
+        """Run one small image through and read every stage's shapes off it."""
         was_training = self.training
         self.eval()
         x = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)

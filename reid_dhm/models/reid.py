@@ -72,31 +72,31 @@ class ReIDModel(nn.Module):
             forks.append(branch.positions[index])
         return tuple(forks)
 
-    def forward(self, pictures: Tensor, forks: tuple[int, ...] | None = None) -> list[ReIDOutput]:
+    def forward(self, images: Tensor, forks: tuple[int, ...] | None = None) -> list[ReIDOutput]:
         """All heads, the main one first.
 
         Args:
-            pictures: (B, 3, H, W) float, normalised.
+            images: (B, 3, H, W) float, normalised.
             forks: what :meth:`draw_forks` drew; ``None`` leaves at the end of each stage.
         """
         branches = self.side_branches
         if forks is None:
             forks = tuple(branch.positions[-1] for branch in branches)
         taps = [(branch.after, fork) for branch, fork in zip(branches, forks, strict=True)]
-        x, tapped = self.backbone(pictures, taps)
+        x, tapped = self.backbone(images, taps)
         return [self.head(x)] + [b(tapped[tap]) for b, tap in zip(branches, taps, strict=True)]
 
-    def embed(self, pictures: Tensor) -> Tensor:
+    def embed(self, images: Tensor) -> Tensor:
         """Embeddings of the main path alone: (B, 3, H, W) → (B, D); branches are not run."""
-        return self.head.embed(self.backbone(pictures)[0])
+        return self.head.embed(self.backbone(images)[0])
 
-    def classify(self, pictures: Tensor) -> Tensor:
+    def classify(self, images: Tensor) -> Tensor:
         """Logits of the main path alone: (B, 3, H, W) → (B, C)."""
-        return self.head(self.backbone(pictures)[0]).logits
+        return self.head(self.backbone(images)[0]).logits
 
-    def embed_ensemble(self, pictures: Tensor) -> Tensor:
+    def embed_ensemble(self, images: Tensor) -> Tensor:
         """Main and branch embeddings, each L2-normalised, side by side: (B, ΣD)."""
-        heads = [F.normalize(out.embeddings.float()) for out in self(pictures)]
+        heads = [F.normalize(out.embeddings.float()) for out in self(images)]
         return torch.cat(heads, dim=1)
 
     def deploy(self) -> ReIDModel:

@@ -18,14 +18,14 @@ Verdict = Literal["right", "wrong", "distractor"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of a query or of the gallery, and whom it shows.
+class Image:
+    """An image of a query or of the gallery, and whom it shows.
 
     Attributes:
         row: in its set, from 0.
         person: ``person 7``, or ``distractor``.
-        name: its file's name; None where pictures are not known.
-        thumbnail: None where there is no picture, or none that could be read.
+        name: its file's name; None where images are not known.
+        thumbnail: None where there is no image, or none that could be read.
         activation: file of its activation map, or None.
     """
 
@@ -40,11 +40,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A listed gallery picture; ``score`` is text."""
+    """A listed gallery image; ``score`` is text."""
 
     verdict: Verdict
     score: str
-    picture: Picture
+    image: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RankedList:
 
     Attributes:
         title: of the model or stage; empty where a query has one list only.
-        first: rank of the first right picture, the mean where the gallery was drawn; None where
+        first: rank of the first right image, the mean where the gallery was drawn; None where
             the query is not counted.
         average_precision: None likewise.
     """
@@ -68,7 +68,7 @@ class RankedList:
 class QueryLists:
     """A query and every list of answers to it."""
 
-    query: Picture
+    query: Image
     lists: tuple[RankedList, ...]
 
 
@@ -115,7 +115,7 @@ class Deck:
     Args:
         query, gallery: of all rankings alike.
         rankings: in the order in which every query shows them.
-        thumbnails: of the pictures that are shown.
+        thumbnails: of the images that are shown.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Deck:
     def lists(self, row: int) -> QueryLists:
         """A query with all its lists."""
         lists = (self._list(number, row) for number in range(len(self.rankings)))
-        asked = self._picture(self.query, row, f"person {self.query.pids[row]}")
+        asked = self._image(self.query, row, f"person {self.query.pids[row]}")
         return QueryLists(asked, tuple(lists))
 
     def _list(self, number: int, row: int) -> RankedList:
@@ -164,13 +164,13 @@ class Deck:
             float(result.average_precision[row]) if counted else None,
         )
 
-    def _answer(self, row: int, verdict: Verdict) -> Picture:
+    def _answer(self, row: int, verdict: Verdict) -> Image:
         person = verdict if verdict == "distractor" else f"person {self.gallery.pids[row]}"
-        return self._picture(self.gallery, row, person)
+        return self._image(self.gallery, row, person)
 
-    def _picture(self, side: EmbeddingSet, row: int, person: str) -> Picture:
+    def _image(self, side: EmbeddingSet, row: int, person: str) -> Image:
         path = None if side.paths is None else side.paths[row]
-        return Picture(
+        return Image(
             row,
             int(side.pids[row]),
             person,
@@ -184,7 +184,7 @@ class Deck:
 def thumbnail_names(
     query: EmbeddingSet, gallery: EmbeddingSet, rankings: Iterable[Ranking]
 ) -> dict[str, str]:
-    """Path → name of its thumbnail: every query, and the gallery pictures of every list."""
+    """Path → name of its thumbnail: every query, and the gallery images of every list."""
     names: dict[str, str] = {}
     if query.paths is not None:
         for row, path in enumerate(query.paths):
@@ -210,7 +210,7 @@ def listed_paths(deck: Deck, rows: Rows | Sequence[int]) -> list[str]:
 
 
 def _verdicts(ranking: Ranking) -> np.ndarray:
-    """(Q, k) str: the verdict on each listed picture."""
+    """(Q, k) str: the verdict on each listed image."""
     evaluation, listed = ranking.evaluation, ranking.result.topk_indices
     right = right_answers(ranking.result, evaluation.query, evaluation.gallery)
     wrong = np.where(evaluation.distractors[listed], "distractor", "wrong")

@@ -46,10 +46,10 @@ def write_comparison(
         differences: (model, reference) → figure → model minus reference, by names. Every pair is
             shown, and what queries the two answer differently.
         num_lists: queries shown of those that one model wins, and of those that it loses.
-        on_progress: told the pictures and pages done, and all there are.
+        on_progress: told the images and pages done, and all there are.
 
     Returns:
-        Why each picture that could not be read could not.
+        Why each image that could not be read could not.
 
     Raises:
         InputError: if the models differ in their queries or gallery, share a name, or ``folder``
@@ -100,9 +100,9 @@ def _write(
     ]
     query, gallery = (_with_paths(evaluations, side) for side in ("query", "gallery"))
     rankings = [final_ranking(evaluation) for evaluation in evaluations]
-    pictures = thumbnail_names(query, gallery, rankings)
-    count = counter(on_progress, len(pictures) + len(query))
-    thumbnails = write_thumbnails(folder, pictures, count)
+    images = thumbnail_names(query, gallery, rankings)
+    count = counter(on_progress, len(images) + len(query))
+    thumbnails = write_thumbnails(folder, images, count)
     deck = Deck(query, gallery, rankings, thumbnails)
 
     drawings = _drawings(evaluations)
@@ -136,7 +136,7 @@ def _write(
 
 
 def _with_paths(evaluations: Sequence[Evaluation], side: str) -> Any:
-    """One of the equal sets, with picture paths if any has them."""
+    """One of the equal sets, with image paths if any has them."""
     sets = [getattr(evaluation, side) for evaluation in evaluations]
     return next((each for each in sets if each.paths is not None), sets[0])
 

@@ -24,10 +24,10 @@ Intervals = Mapping[str, Estimate]
 """``mAP``, ``mINP`` and ``rank1`` with their intervals."""
 
 ActivationMaps = Callable[[Sequence[str]], Sequence[NDArray[np.float32]]]
-"""Picture paths → one (h, w) float32 map in 0 … 1 for each, of any size."""
+"""Image paths → one (h, w) float32 map in 0 … 1 for each, of any size."""
 
 Progress = Callable[[int, int], None]
-"""Told the pictures and pages that are done, and all that there are."""
+"""Told the images and pages that are done, and all that there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Evaluation:
 
     Attributes:
         name: of the model or run, shown on every page.
-        query, gallery: as ranked; without ``paths`` the report shows row numbers for pictures.
+        query, gallery: as ranked; without ``paths`` the report shows row numbers for images.
         result: before re-ranking; its lists are shown of every query, and its ``ranks`` hold 1.
         intervals: of ``result``.
         pairs: scores of pairs of one person and of two.
@@ -47,7 +47,7 @@ class Evaluation:
             versions, time.
         figures: what ``--json`` writes; they open ``results.json``.
         reranked, reranked_intervals: the same queries after re-ranking.
-        activation: asked once, for the pictures of the overview's lists.
+        activation: asked once, for the images of the overview's lists.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Evaluation:
 
     @property
     def distractors(self) -> NDArray[np.bool_]:
-        """(G,) gallery pictures of nobody who is searched for: pid 0, where no query has it."""
+        """(G,) gallery images of nobody who is searched for: pid 0, where no query has it."""
         if (self.query.pids == 0).any():
             return np.zeros(len(self.gallery), dtype=np.bool_)
         return self.gallery.pids == 0
@@ -118,7 +118,7 @@ def scores_of(metric: str) -> Scores:
 
 
 def first_ranks(result: RetrievalResult) -> NDArray[np.int64] | NDArray[np.float64]:
-    """(Q,) rank of each query's first correct picture, the mean where the gallery was drawn."""
+    """(Q,) rank of each query's first correct image, the mean where the gallery was drawn."""
     ranks = result.first_rank
     return ranks if ranks.ndim == 1 else ranks.mean(axis=0)
 
@@ -144,6 +144,6 @@ def check_same_queries(evaluations: Sequence[Evaluation]) -> None:
             )
             if not same_ids or (ours.paths and theirs.paths and ours.paths != theirs.paths):
                 raise InputError(
-                    f"{other.name} and {first.name} have different {side} pictures; evaluate both "
+                    f"{other.name} and {first.name} have different {side} images; evaluate both "
                     "on the same data, in the same order"
                 )

@@ -16,12 +16,12 @@ _PERPLEXITY = 30.0  # t-SNE's usual one; fewer points need a smaller one
 
 
 def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawing:
-    """t-SNE (van der Maaten and Hinton 2008) of all query and gallery pictures of some people.
+    """t-SNE (van der Maaten and Hinton 2008) of all query and gallery images of some people.
 
     Distances are those of the evaluation's metric. The seed fixes the result.
 
     Raises:
-        InputError: if a person has no query, or the people have too few pictures for a map.
+        InputError: if a person has no query, or the people have too few images for a map.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -29,11 +29,11 @@ def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawin
     query, gallery = evaluation.query, evaluation.gallery
     for pid in people:
         if pid not in query.pids:
-            raise InputError(f"person {pid} has no query picture; name people who are searched for")
+            raise InputError(f"person {pid} has no query image; name people who are searched for")
     in_query, in_gallery = (np.isin(side.pids, people) for side in (query, gallery))
     vectors = np.concatenate([query.embeddings[in_query], gallery.embeddings[in_gallery]])
     if len(vectors) < 4:
-        raise InputError(f"a map of {len(vectors)} pictures says nothing; name more people")
+        raise InputError(f"a map of {len(vectors)} images says nothing; name more people")
     layout = TSNE(
         metric=evaluation.result.protocol.metric,
         init="pca" if vectors.shape[1] > 1 else "random",
@@ -55,7 +55,7 @@ def _draw(
     Args:
         places: (N, 2).
         pids: (N,) person of each point.
-        is_query: (N,) the others are gallery pictures.
+        is_query: (N,) the others are gallery images.
     """
     people = np.unique(pids)
     with figure("map", (7.4, 4.6)) as (axes, svg):

@@ -38,10 +38,10 @@ def write_report(
         num_lists: queries in each section of the overview, and confused pairs.
         seed: draws the random queries, and the map.
         map_people: pids to draw a map of, or how many (the most confused first); None for no map.
-        on_progress: told the pictures and pages done, and all there are.
+        on_progress: told the images and pages done, and all there are.
 
     Returns:
-        Why each picture that could not be read could not; the report has empty boxes there.
+        Why each image that could not be read could not; the report has empty boxes there.
 
     Raises:
         InputError: if ``folder`` holds something that is no report, or a map cannot be drawn.

@@ -164,7 +164,7 @@ def protocol_text(evaluation: Evaluation) -> str:
     drawn = ""
     if protocol.gallery == "single-shot":
         drawn = (
-            f", the mean of {protocol.repeats} draws of one picture of each person; lists rank all"
+            f", the mean of {protocol.repeats} draws of one image of each person; lists rank all"
         )
     kind = "" if protocol.ap == "standard" else f", {protocol.ap} AP"
     return f"{scores_of(protocol.metric).name} ({protocol.metric}){rule}{kind}{drawn}{changed}"

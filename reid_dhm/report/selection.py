@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 def right_answers(
     result: RetrievalResult, query: EmbeddingSet, gallery: EmbeddingSet
 ) -> NDArray[np.bool_]:
-    """(Q, k) whether each listed picture shows the query's person."""
+    """(Q, k) whether each listed image shows the query's person."""
     listed = result.topk_indices
     return (gallery.pids[listed] == query.pids[:, None]) & (listed >= 0)
 

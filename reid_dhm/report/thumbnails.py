@@ -1,4 +1,4 @@
-"""Small pictures of a report: each picture file once, and activation maps to lay over them."""
+"""Small images of a report: each image file once, and activation maps to lay over them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.data.images import read_picture, resize_picture
+from reid_dhm.data.images import read_image, resize_image
 from reid_dhm.errors import InputError
 
 HEIGHT = 128
-WIDTH = 192  # pictures wider than this are made lower than HEIGHT
+WIDTH = 192  # images wider than this are made lower than HEIGHT
 _QUALITY = 80
 _JOB = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture: its file inside the report's folder, and its size in pixels."""
+    """A small image: its file inside the report's folder, and its size in pixels."""
 
     href: str
     width: int
@@ -31,10 +31,10 @@ class Thumbnail:
 
 @dataclass
 class Thumbnails:
-    """What became of the pictures.
+    """What became of the images.
 
     Attributes:
-        of: thumbnail of each picture path that could be read.
+        of: thumbnail of each image path that could be read.
         faults: why each of the others could not, as a sentence.
         maps: file of each path's activation map.
     """
@@ -47,14 +47,14 @@ class Thumbnails:
 def write_thumbnails(
     folder: Path, names: Mapping[str, str], on_done: Callable[[int], None]
 ) -> Thumbnails:
-    """Write ``thumbs/NAME.jpg`` for every picture path; one that cannot be read is a fault.
+    """Write ``thumbs/NAME.jpg`` for every image path; one that cannot be read is a fault.
 
-    Pictures are encoded anew, so that no metadata of theirs is passed on.
+    Images are encoded anew, so that no metadata of theirs is passed on.
 
     Args:
         folder: of the report.
         names: path → name of its thumbnail, without suffix.
-        on_done: told the number of pictures done since it was last called.
+        on_done: told the number of images done since it was last called.
     """
     (folder / "thumbs").mkdir()
     made = Thumbnails()
@@ -95,13 +95,13 @@ def write_activation(
 
 def _write(folder: Path, path: str, href: str) -> Thumbnail | str:
     try:
-        picture = read_picture(path)
+        image = read_image(path)
     except InputError as fault:
         return str(fault)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(1.0, HEIGHT / height, WIDTH / width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    small = cv2.cvtColor(resize_picture(picture, size), cv2.COLOR_RGB2BGR)
+    small = cv2.cvtColor(resize_image(image, size), cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     (folder / href).write_bytes(_encode(".jpg", small, quality))
     return Thumbnail(href, size[1], size[0])
@@ -115,8 +115,8 @@ def _heat(strength: NDArray[np.float32]) -> NDArray[np.uint8]:
     )
 
 
-def _encode(suffix: str, picture: np.ndarray, options: Sequence[int] = ()) -> bytes:
-    encoded, data = cv2.imencode(suffix, picture, list(options))
+def _encode(suffix: str, image: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    encoded, data = cv2.imencode(suffix, image, list(options))
     if not encoded:
-        raise RuntimeError(f"OpenCV could not encode a {suffix} picture")
+        raise RuntimeError(f"OpenCV could not encode a {suffix} image")
     return data.tobytes()

@@ -25,7 +25,7 @@ def check_sets(query: EmbeddingSet, gallery: EmbeddingSet) -> None:
         if (embeddings.pids < 0).any():
             row = int(np.argmax(embeddings.pids < 0))
             raise InputError(
-                f"{side} pid in row {row} is {embeddings.pids[row]}; drop junk pictures (negative "
+                f"{side} pid in row {row} is {embeddings.pids[row]}; drop junk images (negative "
                 "pids) before evaluating"
             )
 
@@ -39,19 +39,19 @@ def check_lengths(ranks: Sequence[int], top_k: int) -> None:
     if not ranks or min(ranks) < 1:
         raise InputError(f"ranks is {tuple(ranks)}; give one or more k, each 1 or above")
     if top_k < 1:
-        raise InputError(f"top_k is {top_k}; ask for 1 picture or more")
+        raise InputError(f"top_k is {top_k}; ask for 1 image or more")
 
 
 def no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> str:
-    """Why no query has a correct gallery picture, and the mend: the message of an error."""
+    """Why no query has a correct gallery image, and the mend: the message of an error."""
     shared = bool(np.isin(query.pids, gallery.pids).any())
     if camera_rule and shared:
         return (
-            "no query has a correct gallery picture from another camera, usually because every "
+            "no query has a correct gallery image from another camera, usually because every "
             "identity was seen by one camera only; turn the camera rule off (--no-camera-rule, or "
-            "test.camera_rule=false in training) or give pictures from more cameras"
+            "test.camera_rule=false in training) or give images from more cameras"
         )
     return (
-        "no query has a correct gallery picture because query and gallery share no person id; "
+        "no query has a correct gallery image because query and gallery share no person id; "
         "check that both number their people alike"
     )

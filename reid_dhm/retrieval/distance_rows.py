@@ -58,7 +58,7 @@ def evaluate_rows(
 
     Raises:
         InputError: if the sets cannot be ranked, a distance is not finite, or no query has a
-            correct gallery picture.
+            correct gallery image.
     """
     check_sets(query, gallery)
     check_lengths(ranks, top_k)
@@ -96,7 +96,7 @@ class _Ranked:
     """Some queries, ranked.
 
     Attributes:
-        query, rank: (n,) of each correct picture, ascending.
+        query, rank: (n,) of each correct image, ascending.
         indices: (B, k) gallery rows of the lists, -1 where fewer remain.
         scores: (B, k) float64, -inf where fewer remain.
     """

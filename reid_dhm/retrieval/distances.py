@@ -1,7 +1,7 @@
-"""How close a query is to a gallery picture: exactly for a pair, quickly for a whole block.
+"""How close a query is to a gallery image: exactly for a pair, quickly for a whole block.
 
 A float32 matrix product is fast, but the last bits of its sums depend on the block size, the thread
-count, the library and the device, so it cannot decide between pictures that are almost equally
+count, the library and the device, so it cannot decide between images that are almost equally
 far. Here it only says what is obvious; what lies within its rounding error is decided by
 :meth:`Space.exact`. Counting (:mod:`.ranking`) and searching (:mod:`.index`) share this one
 definition, hence they agree.
@@ -160,7 +160,7 @@ def _norms(metric: str, rows: Tensor, name: str) -> Tensor:
     if not bool(norms.all()):
         row = int((norms == 0).nonzero()[0])
         raise InputError(
-            f"{name} embeddings row {row} is zero and has no direction; embed that picture again, "
+            f"{name} embeddings row {row} is zero and has no direction; embed that image again, "
             "leave it out, or use the metric euclidean"
         )
     return norms

@@ -31,7 +31,7 @@ class EmbeddingSet:
         embeddings: (N, D) float32, finite; float16 and float64 are converted.
         pids: (N,) int64 person ids; any integer type is converted.
         camids: (N,) int64 camera ids; any integer type is converted.
-        paths: N picture paths, or None where the pictures are not known.
+        paths: N image paths, or None where the images are not known.
 
     Raises:
         InputError: if a shape, a length or a type is wrong, N or D is 0, or a value is not finite
@@ -75,7 +75,7 @@ def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, i
 
     Returns:
         query, gallery, and the number of gallery rows dropped because their pid is negative
-        (junk pictures).
+        (junk images).
 
     Raises:
         InputError: if the file or one of its arrays cannot be used; the message names the file.
@@ -115,7 +115,7 @@ def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: Embeddi
 
 
 def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Read the (N, D) float32 embeddings and N picture paths that ``tools/embed.py`` wrote.
+    """Read the (N, D) float32 embeddings and N image paths that ``tools/embed.py`` wrote.
 
     Raises:
         InputError: if the file or one of its arrays cannot be used; the message names the file.
@@ -199,7 +199,7 @@ def _as_embeddings(array: NDArray) -> NDArray[np.float32]:
         row = int(np.argmax(~np.isfinite(array).all(axis=1)))
         raise InputError(
             f"embeddings row {row} holds a value that is not finite in float32; "
-            "embed that picture again or leave it out"
+            "embed that image again or leave it out"
         )
     return array
 

@@ -51,7 +51,7 @@ def evaluate(
             beside ``cpu``, else on every GPU that it sees, if it sees any.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
+        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
         RuntimeError: if counting and FAISS disagree, which would be a defect of this package.
     """
     protocol = Protocol(metric, camera_rule, ap)
@@ -86,7 +86,7 @@ def evaluate(
 def _rank(
     query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, device: torch.device
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Query row and rank of every correct picture."""
+    """Query row and rank of every correct image."""
     space = Space.of(protocol.metric, torch.from_numpy(gallery.embeddings).to(device))
     queries = torch.from_numpy(query.embeddings).to(device)
     ranks = [
@@ -147,13 +147,13 @@ def _check_agreement(
     query: EmbeddingSet,
     gallery: EmbeddingSet,
 ) -> None:
-    """The first correct picture stands in the FAISS list where counting put it."""
+    """The first correct image stands in the FAISS list where counting put it."""
     correct = (gallery.pids[indices] == query.pids[:, None]) & (indices >= 0)
     listed = np.where(correct.any(axis=1), correct.argmax(axis=1) + 1, 0)
     counted = np.where(first <= indices.shape[1], first, 0)
     if (listed != counted).any():
         row = int(np.argmax(listed != counted))
         raise RuntimeError(
-            f"query {row}: the first correct picture ranks {first[row]} by counting and "
+            f"query {row}: the first correct image ranks {first[row]} by counting and "
             f"{listed[row]} in the FAISS list; please report this"
         )

@@ -29,7 +29,7 @@ def expand_queries(
     metric: str = "cosine",
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Each query with its k nearest gallery pictures, averaged and normalised.
+    """Each query with its k nearest gallery images, averaged and normalised.
 
     The sum is of unit vectors: the query with weight 1, a neighbour of cosine s with weight s^α,
     and one that is no closer than a right angle not at all.
@@ -64,14 +64,14 @@ def augment_gallery(
     metric: str = "cosine",
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Each gallery picture with its k nearest other ones, averaged as :func:`expand_queries` does.
+    """Each gallery image with its k nearest other ones, averaged as :func:`expand_queries` does.
 
     Arguments, result and errors are those of :func:`expand_queries`.
     """
     _check(k, alpha, metric)
     index = _index(gallery, device)
     scores, neighbours = index.search(gallery.embeddings, min(k + 1, len(gallery)))
-    # The first is the picture itself, or one of the same direction: it makes no difference.
+    # The first is the image itself, or one of the same direction: it makes no difference.
     scores, neighbours = scores[:, 1:], neighbours[:, 1:]
     units = _units(gallery.embeddings, index.space.norms)
     return _replaced(gallery, units + _weighted(scores, neighbours, alpha, units))
@@ -113,6 +113,6 @@ def _weighted(
 
 
 def _replaced(embeddings: EmbeddingSet, sums: NDArray[np.float32]) -> EmbeddingSet:
-    """The set with normalised ``sums``: each lies on its own picture's side, so none is zero."""
+    """The set with normalised ``sums``: each lies on its own image's side, so none is zero."""
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return EmbeddingSet(sums / lengths, embeddings.pids, embeddings.camids, embeddings.paths)

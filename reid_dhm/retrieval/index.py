@@ -1,4 +1,4 @@
-"""Nearest gallery pictures through FAISS: on all GPUs where there are any, on the CPU otherwise.
+"""Nearest gallery images through FAISS: on all GPUs where there are any, on the CPU otherwise.
 
 Filtering by identity, camera or time is left to the caller.
 """
@@ -30,7 +30,7 @@ _TRAINING_ROWS = 2**18
 
 
 class GalleryIndex:
-    """A gallery that answers which of its pictures are the closest to a query.
+    """A gallery that answers which of its images are the closest to a query.
 
     FAISS proposes candidates from float32 sums; they are scored anew by :meth:`Space.exact`, and
     equal ones stand in gallery order. With kind ``Flat`` the answer is exact: a query for which
@@ -88,7 +88,7 @@ class GalleryIndex:
     def search(
         self, queries: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k closest gallery pictures of each query, best first, equal ones in gallery order.
+        """The k closest gallery images of each query, best first, equal ones in gallery order.
 
         Args:
             queries: (Q, D) float32.
@@ -140,7 +140,7 @@ class GalleryIndex:
         error = np.abs(self._score(proposed) - scores, where=found, out=np.zeros(scores.shape))
         scores, candidates = _best(scores, candidates, k)
         if self.kind == "Flat" and wanted < len(self):
-            # No picture left out by FAISS scores above `last` by more than its rounding error.
+            # No image left out by FAISS scores above `last` by more than its rounding error.
             margin = np.maximum(self._margin(rows, norms), 2 * error.max())
             unsure = np.flatnonzero((wanted < k) | (scores[:, -1] <= last + margin))
             if len(unsure):

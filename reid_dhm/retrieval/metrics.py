@@ -1,4 +1,4 @@
-"""CMC, average precision and mINP of each query, from the ranks of its correct pictures alone."""
+"""CMC, average precision and mINP of each query, from the ranks of its correct images alone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def average_precision(
 ) -> NDArray[np.float64]:
     """Average precision of every query.
 
-    With the correct pictures of a query at ranks r_1 < … < r_n, ``standard`` is the mean of j / r_j
+    With the correct images of a query at ranks r_1 < … < r_n, ``standard`` is the mean of j / r_j
     (torchreid, fast-reid). ``trapezoid`` is the original Market-1501 MATLAB code's (Zheng et al.
     2015): the mean of j / r_j and of the precision one place earlier, (j - 1) / (r_j - 1), which
     counts as 1 where r_j = 1.
 
     Args:
-        query: (n,) ascending query row of each correct picture.
+        query: (n,) ascending query row of each correct image.
         rank: (n,) 1-based ranks, ascending within a query.
         total: Q, the number of queries.
         kind: ``standard`` or ``trapezoid``.
 
     Returns:
-        (Q,) float64 in (0, 1], NaN for a query without a correct picture.
+        (Q,) float64 in (0, 1], NaN for a query without a correct image.
     """
     hits = _place(query)
     precision = hits / rank
@@ -42,7 +42,7 @@ def average_precision(
 def inverse_negative_penalty(
     query: NDArray[np.int64], rank: NDArray[np.int64], total: int
 ) -> NDArray[np.float64]:
-    """Correct pictures over the rank of the last one (Ye et al. 2021, section 3.3), NaN without.
+    """Correct images over the rank of the last one (Ye et al. 2021, section 3.3), NaN without.
 
     Arguments and result are those of :func:`average_precision`.
     """
@@ -53,7 +53,7 @@ def inverse_negative_penalty(
 
 
 def first_rank(query: NDArray[np.int64], rank: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """(Q,) rank of the first correct picture, 0 for a query without one."""
+    """(Q,) rank of the first correct image, 0 for a query without one."""
     first = np.zeros(total, dtype=np.int64)
     begins = _place(query) == 1
     first[query[begins]] = rank[begins]
@@ -61,11 +61,11 @@ def first_rank(query: NDArray[np.int64], rank: NDArray[np.int64], total: int) ->
 
 
 def cumulative_match(first: NDArray[np.int64], ranks: Sequence[int]) -> dict[int, float]:
-    """CMC: the share of queries whose first correct picture ranks k or better, for each k.
+    """CMC: the share of queries whose first correct image ranks k or better, for each k.
 
     Args:
         first: (Q,) from :func:`first_rank`, or (R, Q) for R draws of the gallery, whose mean it is;
-            queries without a correct picture are not counted.
+            queries without a correct image are not counted.
         ranks: the k asked for; they may exceed the gallery.
     """
     counted = first[first > 0]
@@ -73,5 +73,5 @@ def cumulative_match(first: NDArray[np.int64], ranks: Sequence[int]) -> dict[int
 
 
 def _place(query: NDArray[np.int64]) -> NDArray[np.int64]:
-    """1-based place of each correct picture among those of its query."""
+    """1-based place of each correct image among those of its query."""
     return np.arange(1, len(query) + 1) - np.searchsorted(query, query)

@@ -1,4 +1,4 @@
-"""The nearest neighbours and the farthest picture of each of N pictures, from half a product.
+"""The nearest neighbours and the farthest image of each of N images, from half a product.
 
 Distances are symmetric, so each tile off the diagonal is multiplied once and read in both
 directions. Nothing of size N×N is kept. As everywhere in this package the float32 product decides
@@ -21,7 +21,7 @@ from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.index import GalleryIndex
 from reid_dhm.retrieval.parallel import parallel_map
 
-TILE = {"cpu": 1024, "cuda": 8192}  # pictures on a side
+TILE = {"cpu": 1024, "cuda": 8192}  # images on a side
 _SEGMENT = 16  # entries of a tile whose highest is looked at before they are
 _SLACK = 8  # candidates beyond those asked for, so that rounding rarely decides at the end
 _TASK = 1024  # rows or pairs that one thread takes at a time
@@ -32,16 +32,16 @@ Entries = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """N pictures as the quick product sees them; made by :meth:`of`.
+class Images:
+    """N images as the quick product sees them; made by :meth:`of`.
 
     Attributes:
-        space: its gallery is the pictures.
+        space: its gallery is the images.
         rows: (N, D) float32, :meth:`Space.coarse`. Squared distances below are between these rows:
             in units of the space's scale, under ``cosine`` between normalised embeddings.
         half: (N,) float32, half of |row|².
         tolerance: (N,) float64, how far float32 may put minus half a squared distance of each
-            picture from :meth:`Space.exact`.
+            image from :meth:`Space.exact`.
     """
 
     space: Space
@@ -50,7 +50,7 @@ class Pictures:
     tolerance: Tensor
 
     @classmethod
-    def of(cls, metric: str, embeddings: Tensor) -> Pictures:
+    def of(cls, metric: str, embeddings: Tensor) -> Images:
         """Prepare (N, D) float32 embeddings on the device where the work is to be done."""
         space = Space.of(metric, embeddings)
 
@@ -68,7 +68,7 @@ class Pictures:
         return len(self.rows)
 
     def squared_distances(self, left: Tensor, right: Tensor) -> Tensor:
-        """(n,) float32 squared distances of the pairs of pictures (n,) ``left`` and ``right``."""
+        """(n,) float32 squared distances of the pairs of images (n,) ``left`` and ``right``."""
 
         def task(pairs: tuple[Tensor, Tensor]) -> Tensor:
             parts = zip(*(rows.split(_PAIRS) for rows in pairs), strict=True)
@@ -84,37 +84,37 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """Around each of N pictures.
+    """Around each of N images.
 
     Attributes:
-        nearest: (N, k) int64 pictures: itself, then the others, closest first, equally close ones
+        nearest: (N, k) int64 images: itself, then the others, closest first, equally close ones
             in their order. k is at most N.
-        farthest: (N,) float32, squared distance to the farthest picture; infinite where all
-            pictures coincide.
+        farthest: (N,) float32, squared distance to the farthest image; infinite where all
+            images coincide.
     """
 
     nearest: NDArray[np.int64]
     farthest: Tensor
 
 
-def neighbourhoods(pictures: Pictures, k: int) -> Neighbourhoods:
-    """Find the k nearest pictures of each picture, and how far its farthest is.
+def neighbourhoods(images: Images, k: int) -> Neighbourhoods:
+    """Find the k nearest images of each image, and how far its farthest is.
 
     The neighbours rank by :meth:`Space.exact`; they do not depend on tiles, threads or device.
-    Memory holds some more than k candidates for each picture, and a tile for each thread.
+    Memory holds some more than k candidates for each image, and a tile for each thread.
 
     Args:
-        pictures: where their rows lie is where the work is done.
+        images: where their rows lie is where the work is done.
         k: 1 or more.
     """
-    total = len(pictures)
+    total = len(images)
     k = min(k, total)
     kept = min(k + _SLACK, total)
-    device = pictures.rows.device
+    device = images.rows.device
     side = min(TILE[device.type], -(-total // _SEGMENT) * _SEGMENT)
     lacking = -total % side
-    rows = pad(pictures.rows, (0, 0, 0, lacking)).split(side)
-    half = pad(pictures.half, (0, lacking), value=torch.inf).split(side)
+    rows = pad(images.rows, (0, 0, 0, lacking)).split(side)
+    half = pad(images.half, (0, lacking), value=torch.inf).split(side)
     blocks = [_Block.empty(side, kept, start, device) for start in range(0, total, side)]
 
     def task(tile: tuple[int, int]) -> None:
@@ -136,9 +136,9 @@ def neighbourhoods(pictures: Pictures, k: int) -> Neighbourhoods:
     values = torch.cat([block.values for block in blocks])[:total]
     found = torch.cat([block.found for block in blocks])[:total]
     farthest = -2 * torch.cat([block.lowest for block in blocks])[:total]
-    coincide = farthest <= 4 * pictures.tolerance
+    coincide = farthest <= 4 * images.tolerance
     return Neighbourhoods(
-        _settle(pictures, values, found, k), farthest.masked_fill_(coincide, torch.inf)
+        _settle(images, values, found, k), farthest.masked_fill_(coincide, torch.inf)
     )
 
 
@@ -175,7 +175,7 @@ def _by_column(tile: Tensor) -> _View:
 
 @dataclass(eq=False)
 class _Block:
-    """Consecutive pictures and the best candidates that they have met so far, best first."""
+    """Consecutive images and the best candidates that they have met so far, best first."""
 
     start: int
     values: Tensor
@@ -190,7 +190,7 @@ class _Block:
         return cls(start, values, found, values.new_full((side,), torch.inf), Lock())
 
     def meet(self, view: _View, start: int) -> None:
-        """Take candidates from a tile whose positions count from picture ``start``."""
+        """Take candidates from a tile whose positions count from image ``start``."""
         kept = self.values.shape[1]
         bar = self.values[:, -1]  # may be outdated, never too high
         if start == self.start and view.highest.shape[1] >= kept:
@@ -215,28 +215,28 @@ class _Block:
             torch.minimum(mine, lowest, out=mine)
 
 
-def _settle(pictures: Pictures, values: Tensor, found: Tensor, k: int) -> NDArray[np.int64]:
+def _settle(images: Images, values: Tensor, found: Tensor, k: int) -> NDArray[np.int64]:
     """(N, k) neighbours, out of (N, kept) candidates ``found`` with float32 ``values``, best first.
 
     Where rounding could have changed the order, candidates are scored anew; where it could have
     kept one out, the whole set is searched.
     """
-    slack = 2 * pictures.tolerance
+    slack = 2 * images.tolerance
     values = values.double()
     unsure = (-values.diff(dim=1)[:, :k] <= slack[:, None]).any(1)
     lost = values[:, k - 1] - values[:, -1] <= slack
-    lost &= found.shape[1] < len(pictures)
+    lost &= found.shape[1] < len(images)
     nearest = found[:, :k].cpu().numpy()
     rows = (unsure & ~lost).nonzero()[:, 0]
-    nearest[rows.cpu().numpy()] = _rescored(pictures.space, rows, found[rows])[:, :k]
+    nearest[rows.cpu().numpy()] = _rescored(images.space, rows, found[rows])[:, :k]
     if bool(lost.any()):
         rows = lost.nonzero()[:, 0]
-        nearest[rows.cpu().numpy()] = _searched(pictures.space, rows.cpu().numpy(), k)
+        nearest[rows.cpu().numpy()] = _searched(images.space, rows.cpu().numpy(), k)
     return nearest
 
 
 def _rescored(space: Space, rows: Tensor, found: Tensor) -> NDArray[np.int64]:
-    """Candidates ``found`` (n, kept) of the pictures ``rows``, in order of their exact scores."""
+    """Candidates ``found`` (n, kept) of the images ``rows``, in order of their exact scores."""
     own = rows[:, None].expand_as(found)
     scores = space.exact_many(space.gallery, space.norms, own.flatten(), found.flatten())
     scores = scores.view(found.shape).masked_fill_(found == own, torch.inf)
@@ -246,7 +246,7 @@ def _rescored(space: Space, rows: Tensor, found: Tensor) -> NDArray[np.int64]:
 
 
 def _searched(space: Space, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """(n, k) neighbours of the pictures ``rows`` from an index over all of them."""
+    """(n, k) neighbours of the images ``rows`` from an index over all of them."""
     embeddings = space.gallery.cpu().numpy()
     index = GalleryIndex(embeddings, metric=space.metric, device="cpu")
     _, names = index.search(embeddings[rows], k)

@@ -1,4 +1,4 @@
-"""Several query pictures of one person in one camera, asked as one (multi-query)."""
+"""Several query images of one person in one camera, asked as one (multi-query)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _KINDS = {"mean": np.add, "max": np.maximum}
 
 
 def pool_queries(query: EmbeddingSet, how: str, metric: str = "cosine") -> EmbeddingSet:
-    """One row for each person and camera, made of all its pictures.
+    """One row for each person and camera, made of all its images.
 
     Market-1501's multi-query evaluation (Zheng et al. 2015) asks so, with the hand-drawn boxes of
     ``gt_bbox/``.
 
     Args:
-        query: N pictures.
+        query: N images.
         how: ``mean`` of the rows, or ``max`` of each of their entries.
-        metric: under ``cosine`` rows are normalised first, so that each picture weighs the same.
+        metric: under ``cosine`` rows are normalised first, so that each image weighs the same.
 
     Returns:
-        one row per pair of pid and camid, ascending; its path is that of its first picture.
+        one row per pair of pid and camid, ascending; its path is that of its first image.
 
     Raises:
         InputError: for an unknown ``how`` or metric, or a zero row under ``cosine``.
@@ -51,7 +51,7 @@ def _rows(query: EmbeddingSet, metric: str) -> NDArray[np.float64]:
         if not lengths.all():
             raise InputError(
                 f"query embeddings row {int(np.argmin(lengths))} is zero and has no direction; "
-                "embed that picture again, leave it out, or use the metric euclidean"
+                "embed that image again, leave it out, or use the metric euclidean"
             )
         rows /= lengths[:, None]
     return rows

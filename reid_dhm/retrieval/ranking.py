@@ -1,6 +1,6 @@
-"""Exact ranks of the correct gallery pictures by counting, without sorting the gallery.
+"""Exact ranks of the correct gallery images by counting, without sorting the gallery.
 
-The rank of a correct picture is its place among the correct ones plus the number of wrong pictures
+The rank of a correct image is its place among the correct ones plus the number of wrong images
 that are closer. The gallery is met in tiles of (queries x gallery rows), so memory is bounded by a
 tile; what ranks mean is left to :mod:`.metrics`.
 """
@@ -26,7 +26,7 @@ SEGMENT = 128
 # (queries, gallery rows) of a tile: two of them in float32 fit a core's share of the cache; a GPU
 # needs large ones.
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}
-# Correct pictures held by a tile's block of queries, and pairs listed at a time.
+# Correct images held by a tile's block of queries, and pairs listed at a time.
 _BLOCK_POSITIVES = 2**15
 _BATCH_PAIRS = 2**22
 
@@ -47,11 +47,11 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class PositiveRanks:
-    """Ranks of the correct pictures, ascending within each query, queries in order.
+    """Ranks of the correct images, ascending within each query, queries in order.
 
     Attributes:
-        query: (n,) int64 query row of each correct picture.
-        rank: (n,) int64, 1-based; ignored pictures take no place.
+        query: (n,) int64 query row of each correct image.
+        rank: (n,) int64, 1-based; ignored images take no place.
     """
 
     query: NDArray[np.int64]
@@ -60,9 +60,9 @@ class PositiveRanks:
 
 @dataclass(eq=False)
 class _Block:
-    """Some queries that have about equally many correct pictures, and what is counted for them.
+    """Some queries that have about equally many correct images, and what is counted for them.
 
-    ``score``, ``gallery`` and ``closer`` are (P, B), best correct picture first, where queries
+    ``score``, ``gallery`` and ``closer`` are (P, B), best correct image first, where queries
     with fewer than P are padded with an infinite score. ``same_query`` (a row of the block) and
     ``same_gallery`` list the pairs of one person, which are not counted, by gallery row.
     """
@@ -104,9 +104,9 @@ def same_person_pairs(
 
 
 def rank_positives(space: Space, queries: Tensor, pairs: Pairs) -> PositiveRanks:
-    """Exact rank of every correct gallery picture.
+    """Exact rank of every correct gallery image.
 
-    Pictures rank by :meth:`Space.exact`, equal ones by gallery order. The result is the same for
+    Images rank by :meth:`Space.exact`, equal ones by gallery order. The result is the same for
     every block size, thread count and device.
 
     Args:
@@ -142,9 +142,9 @@ def rank_positives(space: Space, queries: Tensor, pairs: Pairs) -> PositiveRanks
 
 
 def _block_numbers(query: NDArray[np.int64], total: int, height: int) -> NDArray[np.int64]:
-    """(total,) number of the block of each query, from 0; -1 without a correct picture.
+    """(total,) number of the block of each query, from 0; -1 without a correct image.
 
-    Queries with about equally many correct pictures share a block, so that little is padding.
+    Queries with about equally many correct images share a block, so that little is padding.
     """
     count = np.bincount(query, minlength=total)
     order = np.argsort(-count, kind="stable")[: np.count_nonzero(count)]
@@ -174,7 +174,7 @@ def _block(
     members: NDArray[np.int64],
     shared: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> _Block:
-    """Put the correct pictures (place, row, gallery row) of the queries ``rows`` in one block."""
+    """Put the correct images (place, row, gallery row) of the queries ``rows`` in one block."""
     device = queries.device
     place, row, gallery, member, chosen = _to(device, *indices, members, rows)
     shape = (int(indices[0].max()) + 1, len(rows))
@@ -197,7 +197,7 @@ def _block(
 
 
 def _count(space: Space, queries: Tensor, norms: Tensor, blocks: list[_Block]) -> None:
-    """Add to ``closer`` of every block the wrong pictures of the whole gallery.
+    """Add to ``closer`` of every block the wrong images of the whole gallery.
 
     Each piece of work is one chunk of the gallery against all blocks: the chunk is made ready once.
     """
@@ -218,7 +218,7 @@ def _count(space: Space, queries: Tensor, norms: Tensor, blocks: list[_Block]) -
 def _count_chunk(
     space: Space, queries: Tensor, norms: Tensor, blocks: list[_Block], start: int, stop: int
 ) -> list[Tensor]:
-    """For each block, (P, B) wrong pictures among gallery rows [start, stop) that are closer."""
+    """For each block, (P, B) wrong images among gallery rows [start, stop) that are closer."""
     coarse = space.coarse(space.gallery[start:stop], space.norms[start:stop])
     square = coarse.square().sum(1)
     padding = -len(coarse) % SEGMENT

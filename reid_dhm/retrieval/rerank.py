@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017), blocked and sparse.
 
-Who is near whom comes from :mod:`.neighbours`. What two pictures share is a sparse matter: a
-picture belongs to some thirty others, so nothing here is as large as query × gallery unless that
+Who is near whom comes from :mod:`.neighbours`. What two images share is a sparse matter: a
+image belongs to some thirty others, so nothing here is as large as query × gallery unless that
 many rows are asked for at once.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reid_dhm.devices import full_float32, parse_device
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.neighbours import Neighbourhoods, Pictures, neighbourhoods
+from reid_dhm.retrieval.neighbours import Images, Neighbourhoods, neighbourhoods
 from reid_dhm.retrieval.parallel import parallel_map
 
 _ROWS = {"cpu": 128, "cuda": 1024}  # queries that one thread, or the GPU, answers at a time
@@ -28,7 +28,7 @@ class Reranking:
     """Settings, named as in the paper; the defaults are its own.
 
     Attributes:
-        k1: neighbours of a picture among which the reciprocal ones are sought.
+        k1: neighbours of an image among which the reciprocal ones are sought.
         k2: neighbours, itself among them, over which its membership is averaged (local query
             expansion); 1 leaves it out.
         weight: λ, the share of the original distance in the final one, between 0 and 1.
@@ -63,17 +63,17 @@ def rerank(
     settings: Reranking = PUBLISHED,
     device: str = "auto",
 ) -> RerankedDistances:
-    """Re-rank by how far the k-reciprocal neighbours of query and gallery picture are the same.
+    """Re-rank by how far the k-reciprocal neighbours of query and gallery image are the same.
 
     The distance that enters is the squared Euclidean one, between normalised rows (2 - 2 cos)
-    under ``cosine``, over the farthest from the same picture. Neighbours are those among query and
-    gallery together: the picture itself first, equally far ones in that order.
+    under ``cosine``, over the farthest from the same image. Neighbours are those among query and
+    gallery together: the image itself first, equally far ones in that order.
 
     Args:
         query: (Q, D) float32.
         gallery: (G, D) float32.
         metric: ``cosine`` or ``euclidean`` (embeddings as they are).
-        settings: a k above Q + G means all pictures.
+        settings: a k above Q + G means all images.
         device: of the matrix products: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; what is sparse is
             done on the CPU.
 
@@ -83,12 +83,12 @@ def rerank(
     """
     _check(query, gallery, metric)
     both = torch.from_numpy(np.concatenate([query, gallery])).to(parse_device(device))
-    pictures = Pictures.of(metric, both)
-    found = neighbourhoods(pictures, max(settings.k1 + 1, settings.k2))
-    memberships = _memberships(pictures, found, settings)
+    images = Images.of(metric, both)
+    found = neighbourhoods(images, max(settings.k1 + 1, settings.k2))
+    memberships = _memberships(images, found, settings)
     return RerankedDistances(
         shape=(len(query), len(gallery)),
-        pictures=pictures,
+        images=images,
         farthest=found.farthest,
         query=memberships[: len(query)],
         gallery=memberships[len(query) :].tocsc(),
@@ -98,19 +98,19 @@ def rerank(
 
 @dataclass(frozen=True, eq=False)
 class RerankedDistances:
-    """Final distances of every query to every gallery picture, computed when they are asked for.
+    """Final distances of every query to every gallery image, computed when they are asked for.
 
     Attributes:
         shape: (Q, G).
-        pictures: query and gallery together.
+        images: query and gallery together.
         farthest: (Q + G,) float32 squared distances that the others are measured by.
         query: (Q, Q + G) membership of each query; a row sums to 1.
-        gallery: (G, Q + G) membership of each gallery picture.
+        gallery: (G, Q + G) membership of each gallery image.
         weight: λ.
     """
 
     shape: tuple[int, int]
-    pictures: Pictures
+    images: Images
     farthest: Tensor
     query: csr_array
     gallery: csc_array
@@ -124,14 +124,14 @@ class RerankedDistances:
         """
         if not 0 <= start <= stop <= self.shape[0]:
             raise IndexError(f"rows {start} to {stop} of {self.shape[0]}")
-        device = self.pictures.rows.device
+        device = self.images.rows.device
         distances = torch.empty(stop - start, self.shape[1])
 
         def task(first: int) -> None:
             last = min(first + height, stop)
             out = distances[first - start : last - start]
             torch.add(self._original(first, last), self._jaccard(first, last), out=out)
-            out.clamp_(min=0)  # rounding leaves equal pictures at about nothing
+            out.clamp_(min=0)  # rounding leaves equal images at about nothing
 
         height = _ROWS[device.type]
         with full_float32(device):
@@ -141,7 +141,7 @@ class RerankedDistances:
     def _original(self, start: int, stop: int) -> Tensor:
         """λ times the original distance."""
         num_query = self.shape[0]
-        rows, half = self.pictures.rows, self.pictures.half
+        rows, half = self.images.rows, self.images.half
         values = torch.mm(rows[start:stop], rows[num_query:].T)
         values.sub_(half[num_query:]).sub_(half[start:stop, None])
         return values.mul_(-2 * self.weight / self.farthest[start:stop, None]).cpu()
@@ -163,12 +163,12 @@ def _check(query: NDArray[np.float32], gallery: NDArray[np.float32], metric: str
         if bad.any():
             raise InputError(
                 f"{side} embeddings row {np.argmax(bad)} holds a value that is not finite; embed "
-                "that picture again or leave it out"
+                "that image again or leave it out"
             )
         if metric == "cosine" and not rows.any(axis=1).all():
             raise InputError(
                 f"{side} embeddings row {np.argmin(rows.any(axis=1))} is zero and has no "
-                "direction; embed that picture again, leave it out, or use the metric euclidean"
+                "direction; embed that image again, leave it out, or use the metric euclidean"
             )
     if query.shape[1] != gallery.shape[1]:
         raise InputError(
@@ -177,8 +177,8 @@ def _check(query: NDArray[np.float32], gallery: NDArray[np.float32], metric: str
         )
 
 
-def _memberships(pictures: Pictures, found: Neighbourhoods, settings: Reranking) -> csr_array:
-    """(N, N) float32: how strongly each picture (row) belongs to others, summing to 1 a row."""
+def _memberships(images: Images, found: Neighbourhoods, settings: Reranking) -> csr_array:
+    """(N, N) float32: how strongly each image (row) belongs to others, summing to 1 a row."""
     nearest = found.nearest
     reciprocal = _reciprocal(nearest[:, : settings.k1 + 1])
     # Python and NumPy both round a half to the even neighbour, as the published code does.
@@ -190,12 +190,12 @@ def _memberships(pictures: Pictures, found: Neighbourhoods, settings: Reranking)
     brings.eliminate_zeros()
     members = (reciprocal + brings @ inner).tocsr()
 
-    of, member = (torch.from_numpy(ids).to(pictures.rows.device) for ids in members.nonzero())
-    distances = pictures.squared_distances(of, member) / found.farthest[of]
+    of, member = (torch.from_numpy(ids).to(images.rows.device) for ids in members.nonzero())
+    distances = images.squared_distances(of, member) / found.farthest[of]
     members.data = torch.exp(-distances).cpu().numpy()
     members.data /= np.repeat(members.sum(axis=1), np.diff(members.indptr))
     neighbours = _relation(nearest[:, : settings.k2])
-    neighbours.data /= min(settings.k2, len(pictures))
+    neighbours.data /= min(settings.k2, len(images))
     return neighbours @ members
 
 
@@ -207,7 +207,7 @@ def _relation(lists: NDArray[np.int64]) -> csr_array:
 
 
 def _reciprocal(lists: NDArray[np.int64]) -> csr_array:
-    """(N, N) float32, 1 between pictures that are in each other's list."""
+    """(N, N) float32, 1 between images that are in each other's list."""
     relation = _relation(lists)
     return relation.multiply(relation.T).tocsr()
 

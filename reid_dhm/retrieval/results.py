@@ -20,10 +20,10 @@ class Protocol:
 
     Attributes:
         metric: ``cosine`` (both sides normalised) or ``euclidean`` (embeddings as they are).
-        camera_rule: leave out gallery pictures of the query's own person from its own camera
+        camera_rule: leave out gallery images of the query's own person from its own camera
             (Market-1501 and its successors); False ranks them as correct answers.
         ap: ``standard`` or ``trapezoid``, see :func:`.metrics.average_precision`.
-        gallery: ``all`` ranks every picture; ``single-shot`` one drawn picture of each person, see
+        gallery: ``all`` ranks every image; ``single-shot`` one drawn image of each person, see
             :func:`.single_shot.evaluate_single_shot`.
         repeats, seed: of the draws under ``single-shot``; None under ``all``.
 
@@ -63,8 +63,8 @@ class RetrievalResult:
             NaN where not ``valid``.
         inverse_negative_penalty: (Q,) float64 likewise.
         first_rank: (Q,) int64, or (R, Q) for R draws of the gallery: 1-based rank of the first
-            correct picture; 0 where not ``valid``.
-        topk_indices: (Q, k) int64 rows of the whole gallery, best first, without the pictures that
+            correct image; 0 where not ``valid``.
+        topk_indices: (Q, k) int64 rows of the whole gallery, best first, without the images that
             the camera rule leaves out; -1 where fewer than k remain.
         topk_scores: (Q, k) float64, cosine similarity, or minus the Euclidean or any given distance
             (higher is closer); -inf where fewer than k remain.
@@ -101,7 +101,7 @@ class RetrievalResult:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """(Q,) queries that have a correct gallery picture; the others are not counted."""
+        """(Q,) queries that have a correct gallery image; the others are not counted."""
         return np.atleast_2d(self.first_rank)[0] > 0
 
     def hits(self, k: int) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
-"""CUHK03's classic protocol: one drawn gallery picture of each person, several times over.
+"""CUHK03's classic protocol: one drawn gallery image of each person, several times over.
 
-Where a query's own picture stands among the few that are drawn is counted here; the lists are those
+Where a query's own image stands among the few that are drawn is counted here; the lists are those
 of the whole gallery.
 """
 
@@ -25,7 +25,7 @@ from reid_dhm.retrieval.parallel import parallel_map
 from reid_dhm.retrieval.ranking import same_person_pairs
 from reid_dhm.retrieval.results import Protocol, RetrievalResult
 
-_TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}  # (queries, gallery pictures) at a time
+_TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}  # (queries, gallery images) at a time
 
 
 def evaluate_single_shot(
@@ -40,15 +40,15 @@ def evaluate_single_shot(
     top_k: int = 10,
     device: str = "auto",
 ) -> RetrievalResult:
-    """Rank one drawn gallery picture of each person, exactly, and average over the draws.
+    """Rank one drawn gallery image of each person, exactly, and average over the draws.
 
-    A draw shuffles the gallery; of each person it keeps the first picture, and of a query's own
+    A draw shuffles the gallery; of each person it keeps the first image, and of a query's own
     person the first that the camera rule leaves (Li et al. 2014). Queries share a
     draw, as they share a gallery in the protocol; torchreid's ``eval_cuhk03`` draws anew for each
     query, which has the same expectation. A distractor (pid 0, where no query has it) is nobody
-    else's picture, so all of them are kept; torchreid would keep one.
+    else's image, so all of them are kept; torchreid would keep one.
 
-    With one correct picture at rank r, both its average precision and its inverse negative penalty
+    With one correct image at rank r, both its average precision and its inverse negative penalty
     are 1 / r: mAP and mINP are the mean reciprocal rank. (torchreid's mAP of this protocol is the
     one of the whole gallery, :func:`.evaluate.evaluate`'s.)
 
@@ -59,7 +59,7 @@ def evaluate_single_shot(
         seed: of the draws, 0 or more; besides it they depend on the ids alone.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery picture.
+        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
     """
     protocol = Protocol(metric, camera_rule, gallery="single-shot", repeats=repeats, seed=seed)
     check_sets(query, gallery)
@@ -100,7 +100,7 @@ def evaluate_single_shot(
 def draw_gallery(
     rng: np.random.Generator, query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw one picture of each person.
+    """Draw one image of each person.
 
     Returns:
         own: (Q,) gallery row of the query's own person, -1 where the camera rule leaves none.

@@ -21,7 +21,7 @@ from reid_dhm.service.state import Service
 
 _SPARE_THREADS = 8  # for what is open to everybody and not counted
 
-_DESCRIPTION = """Who was where, when: search the people of a gallery by picture, by a box in a
+_DESCRIPTION = """Who was where, when: search the people of a gallery by image, by a box in a
 frame, or by a tracklet that is in it already; look at frames; forget people. Every search and every
 deletion is written to the gallery's audit log."""
 
@@ -43,7 +43,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # Every request that is taken on has a thread, so that none waits for another's pictures.
+        # Every request that is taken on has a thread, so that none waits for another's images.
         anyio.to_thread.current_default_thread_limiter().total_tokens = (
             limits.requests + _SPARE_THREADS
         )

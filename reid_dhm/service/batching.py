@@ -1,4 +1,4 @@
-"""One network for many callers: pictures that wait together are embedded together."""
+"""One network for many callers: images that wait together are embedded together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reid_dhm.service.errors import Busy
 
 @dataclass(frozen=True)
 class _Job:
-    pictures: Sequence[NDArray[np.uint8]]
+    images: Sequence[NDArray[np.uint8]]
     result: Future[NDArray[np.float32]] = field(default_factory=Future)
 
 
@@ -26,9 +26,9 @@ class Batcher:
     """Runs an embedder in a thread of its own, for as many callers at once as there are.
 
     Args:
-        embed: turns pictures into embeddings; called by one thread only.
-        waiting: pictures that may wait; more are refused at once.
-        batch: pictures that are embedded together.
+        embed: turns images into embeddings; called by one thread only.
+        waiting: images that may wait; more are refused at once.
+        batch: images that are embedded together.
         patience: seconds that a caller waits at most.
     """
 
@@ -48,30 +48,30 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait now."""
+        """Images waiting."""
         return self._waiting
 
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) embeddings of N pictures.
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(N, D) embeddings of N images.
 
         Raises:
-            Busy: too many pictures wait already, it took too long, or the service is stopping.
+            Busy: too many images wait already, it took too long, or the service is stopping.
         """
-        job = _Job(pictures)
+        job = _Job(images)
         with self._changed:
             if self._closed:
                 raise Busy("the service is stopping")
             # A job larger than all that may wait is served when nobody else waits.
-            if self._waiting and self._waiting + len(pictures) > self._most_waiting:
-                raise Busy(f"{self._waiting} pictures wait already to be looked at: try again")
+            if self._waiting and self._waiting + len(images) > self._most_waiting:
+                raise Busy(f"{self._waiting} images wait already to be looked at: try again")
             self._jobs.append(job)
-            self._waiting += len(pictures)
+            self._waiting += len(images)
             self._changed.notify()
         try:
             return job.result.result(self._patience)
         except (FutureTimeoutError, CancelledError):
             job.result.cancel()
-            raise Busy("looking at the pictures takes too long just now: try again") from None
+            raise Busy("looking at the images takes too long just now: try again") from None
 
     def close(self) -> None:
         """Embed what waits, refuse what comes, and end the thread."""
@@ -82,14 +82,14 @@ class Batcher:
 
     def _work(self) -> None:
         while jobs := self._next():
-            pictures = [picture for job in jobs for picture in job.pictures]
+            images = [image for job in jobs for image in job.images]
             try:
-                embeddings = self._embed(pictures)
+                embeddings = self._embed(images)
             except BaseException as error:  # the callers raise it
                 for job in jobs:
                     job.result.set_exception(error)
                 continue
-            ends = np.cumsum([len(job.pictures) for job in jobs])
+            ends = np.cumsum([len(job.images) for job in jobs])
             for job, rows in zip(jobs, np.split(embeddings, ends[:-1]), strict=True):
                 job.result.set_result(rows)
 
@@ -105,11 +105,11 @@ class Batcher:
     def _take(self) -> list[_Job]:
         taken: list[_Job] = []
         size = 0
-        while self._jobs and (not taken or size + len(self._jobs[0].pictures) <= self._batch):
+        while self._jobs and (not taken or size + len(self._jobs[0].images) <= self._batch):
             job = self._jobs.popleft()
-            self._waiting -= len(job.pictures)
+            self._waiting -= len(job.images)
             # Whoever gave up waiting cancelled; after this nobody can.
             if job.result.set_running_or_notify_cancel():
                 taken.append(job)
-                size += len(job.pictures)
+                size += len(job.images)
         return taken

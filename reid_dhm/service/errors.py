@@ -57,12 +57,12 @@ class Busy(Problem):
 
 
 _MEANINGS: dict[int | str, str] = {
-    400: "The request or a picture in it cannot be read",
+    400: "The request or an image in it cannot be read",
     401: "No token, or one that is not known",
     403: "Asked by the page of another site",
     404: "There is no such thing in the gallery",
     408: "The request took too long to arrive",
-    413: "The request, or a picture in it, is too large",
+    413: "The request, or an image in it, is too large",
     421: "The service does not answer to this host name",
     422: "A value that cannot be used",
     500: "The gallery is damaged or cannot be written: trying again does not help",

@@ -14,7 +14,7 @@ import numpy as np
 from fastapi import Depends, Request
 from numpy.typing import NDArray
 
-from reid_dhm.data.images import resize_picture
+from reid_dhm.data.images import resize_image
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.search.query_image import find_person
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 10.0
 
 
-class PictureEmbedder(Protocol):
+class ImageEmbedder(Protocol):
     """What the service needs of an :class:`~reid_dhm.inference.embedder.Embedder`."""
 
     card: ModelCard
@@ -54,8 +54,8 @@ class PictureEmbedder(Protocol):
         """Of the model."""
         ...
 
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) unit rows of N pictures, each (H, W, 3) uint8 RGB."""
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(N, D) unit rows of N images, each (H, W, 3) uint8 RGB."""
         ...
 
 
@@ -70,7 +70,7 @@ class Service:
         input_size: height and width of the network's input.
         tokens: that open the service.
         thresholds: for match probabilities; None without.
-        detector: finds people in pictures; None without.
+        detector: finds people in images; None without.
         sessions: of people who signed in.
         frames: of the gallery's videos.
         metrics: figures.
@@ -95,7 +95,7 @@ class Service:
     def open(
         cls,
         folder: Path,
-        embedder: PictureEmbedder,
+        embedder: ImageEmbedder,
         tokens: Tokens,
         thresholds: Thresholds | None = None,
         detector: Detector | None = None,
@@ -109,9 +109,9 @@ class Service:
             embedder: of the model that embedded what it holds.
             tokens: that open the service.
             thresholds: of that model.
-            detector: finds the person in pictures that come without a box.
+            detector: finds the person in images that come without a box.
             index: kind of index.
-            waiting: pictures that may wait for the network.
+            waiting: images that may wait for the network.
 
         Raises:
             InputError: no gallery, another model's, a detector that needs a whole video, or an
@@ -125,15 +125,15 @@ class Service:
         if detector is not None and detector.stateful:
             raise InputError(
                 f"--detector {detector.settings.get('detector')} finds people by what moves, and "
-                "query pictures stand still: give yolox:FILE or torchvision:NAME"
+                "query images stand still: give yolox:FILE or torchvision:NAME"
             )
         with connections.lend() as gallery:
             if gallery.state().tracklets:
                 live.opened(gallery)  # so that the first search need not wait for it
 
-        def embed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-            metrics.embedded.inc(len(pictures))
-            return embedder(pictures)
+        def embed(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            metrics.embedded.inc(len(images))
+            return embedder(images)
 
         batcher = Batcher(embed, waiting)
         metrics.watch("reid_pictures_waiting", "For the network", lambda: batcher.waiting)
@@ -166,8 +166,8 @@ class Service:
         with self.connections.lend() as gallery:
             yield Searcher(gallery, self.index, self.thresholds)
 
-    def locate(self, picture: NDArray[np.uint8], name: str) -> Box | None:
-        """Where the person is in a picture that came without a box; None for all of it.
+    def locate(self, image: NDArray[np.uint8], name: str) -> Box | None:
+        """Where the person is in an image that came without a box; None for all of it.
 
         Raises:
             InputError: the detector finds nobody.
@@ -175,17 +175,17 @@ class Service:
         if self.detector is None:
             return None
         with self._detecting:
-            return find_person(picture, self.detector, name)
+            return find_person(image, self.detector, name)
 
-    def shrunk(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A picture no larger than the network's input, so that it may wait in the queue.
+    def shrunk(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image no larger than the network's input, so that it may wait in the queue.
 
         The embedder does the same with whatever is not smaller than its input.
         """
         height, width = self.input_size
-        if picture.shape[0] <= height and picture.shape[1] <= width:
-            return picture
-        return resize_picture(picture, self.input_size)
+        if image.shape[0] <= height and image.shape[1] <= width:
+            return image
+        return resize_image(image, self.input_size)
 
     @contextmanager
     def writing(self) -> Iterator[Gallery]:

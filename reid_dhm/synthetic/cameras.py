@@ -1,6 +1,6 @@
 """Made-up cameras: where one hangs, what stands before it, and what its lens and sensor do.
 
-A camera's scene is one large still picture; people are pasted into it by whoever renders them,
+A camera's scene is one large still image; people are pasted into it by whoever renders them,
 and :func:`photograph` then gives the result the camera's look.
 """
 
@@ -17,7 +17,7 @@ from reid_dhm.synthetic.scenery import paint_scenery
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Everything about a camera that stays the same from picture to picture.
+    """Everything about a camera that stays the same from image to image.
 
     Attributes:
         tilt: angle in radians by which it looks down.
@@ -28,10 +28,10 @@ class Camera:
         white_balance: gains on red, green and blue.
         gamma: exponent on intensity; above 1 is darker in the mid-tones.
         saturation: 1 leaves colours as they are, 0 is grey.
-        haze: share of flat grey light over the picture, 0 … 1.
-        blur: standard deviation of the lens blur, as a fraction of the picture height.
+        haze: share of flat grey light over the image, 0 … 1.
+        blur: standard deviation of the lens blur, as a fraction of the image height.
         noise: standard deviation of the sensor noise, in grey levels of 255.
-        jpeg_quality: of the stored pictures, 0 … 100.
+        jpeg_quality: of the stored images, 0 … 100.
         scene_seed: fixes what stands before it.
     """
 
@@ -76,13 +76,13 @@ def render_scene(camera: Camera, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def photograph(
-    camera: Camera, picture: NDArray[np.uint8], rng: np.random.Generator
+    camera: Camera, image: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """What the camera records of a picture: light, colour cast, haze, blur and noise.
+    """What the camera records of an image: light, colour cast, haze, blur and noise.
 
     Args:
         camera: whose look.
-        picture: (H, W, 3) uint8 RGB as the eye would see it.
+        image: (H, W, 3) uint8 RGB as the eye would see it.
         rng: draws the noise and the small drift of exposure and white balance.
 
     Returns:
@@ -90,10 +90,10 @@ def photograph(
     """
     drift = np.exp(rng.normal(0, 0.05)) * np.exp(rng.normal(0, 0.015, 3))
     gains = np.float32(camera.exposure * np.array(camera.white_balance) * drift)
-    light = np.power(picture / np.float32(255), np.float32(camera.gamma)) * gains
+    light = np.power(image / np.float32(255), np.float32(camera.gamma)) * gains
     grey = light.mean(axis=2, keepdims=True)
     light = grey + camera.saturation * (light - grey)
     light = light * (1 - camera.haze) + 0.6 * camera.haze
-    light = cv2.GaussianBlur(light, (0, 0), max(camera.blur * len(picture), 0.1))
+    light = cv2.GaussianBlur(light, (0, 0), max(camera.blur * len(image), 0.1))
     noise = rng.standard_normal(light.shape, np.float32) * np.float32(camera.noise)
     return np.clip(np.rint(light * 255 + noise), 0, 255).astype(np.uint8)

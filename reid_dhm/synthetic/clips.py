@@ -19,11 +19,11 @@ from reid_dhm.synthetic.people import Person, Pose, draw_person
 from reid_dhm.synthetic.rendering import render_person
 
 _PERSON, _CAMERA, _WALK, _NOISE = 100, 101, 102, 103  # apart from the studio's generators
-_ROOM = 1.12  # height of the picture of one person, over the body's
+_ROOM = 1.12  # height of the image of one person, over the body's
 _BREADTH = 0.9  # its width over its height
 _PACE = 0.75  # body heights a second
 _CYCLE = 1.5  # body heights a walking cycle
-_SEEN = 0.6  # of a body that lies in the picture, for its box to count
+_SEEN = 0.6  # of a body that lies in the image, for its box to count
 _NOISE_LEVEL = 2.0  # grey levels, standard deviation
 _MEAN_HEIGHT = 1.71  # metres
 
@@ -37,7 +37,7 @@ class Walk:
         camid: camera, from 1.
         begin: seconds from the clip's start to the first step.
         rightwards: else leftwards.
-        feet: height in the picture where the way begins and where it ends, 0 (top) … 1.
+        feet: height in the image where the way begins and where it ends, 0 (top) … 1.
     """
 
     pid: int
@@ -156,8 +156,8 @@ def _film(
     if not video.isOpened():
         raise OSError(f"{partial} cannot be written as Motion JPEG")
     rows: list[tuple[int, int, NDArray[np.float64]]] = []
-    for number, (picture, boxes) in enumerate(_frames(camera, people, walks, fps, size, rng)):
-        video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    for number, (image, boxes) in enumerate(_frames(camera, people, walks, fps, size, rng)):
+        video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         rows += [(number, pid, box) for pid, box in boxes.items()]
     video.release()
     partial.replace(path)
@@ -182,16 +182,16 @@ def _frames(
     ends = [walk.begin + _seconds(walk, size) for walk in walks]
     for number in range(math.ceil((max(ends) + 0.5) * fps)):
         moment = number / fps
-        picture, boxes = scene.astype(np.float32), {}
+        image, boxes = scene.astype(np.float32), {}
         under_way = [w for w, end in zip(walks, ends, strict=True) if w.begin <= moment < end]
         for walk in sorted(under_way, key=lambda walk: _place(walk, moment, size)[1]):
-            box = _draw(picture, people[walk.pid], camera, walk, moment)
+            box = _draw(image, people[walk.pid], camera, walk, moment)
             if box is not None:
                 boxes[walk.pid] = box
         # One drift of light for the whole clip, and the sensor's noise anew in every frame.
         recorded = photograph(
             replace(camera, noise=0.0),
-            np.rint(picture).astype(np.uint8),
+            np.rint(image).astype(np.uint8),
             np.random.default_rng(look),
         )
         noise = rng.standard_normal(recorded.shape, np.float32) * np.float32(_NOISE_LEVEL)
@@ -219,10 +219,10 @@ def _place(walk: Walk, moment: float, size: tuple[int, int]) -> tuple[float, flo
 
 
 def _draw(
-    picture: NDArray[np.float32], person: Person, camera: Camera, walk: Walk, moment: float
+    image: NDArray[np.float32], person: Person, camera: Camera, walk: Walk, moment: float
 ) -> NDArray[np.float64] | None:
-    """Draw a person into the picture, in place; the box of what lies in it, if it is enough."""
-    height, width = picture.shape[:2]
+    """Draw a person into the image, in place; the box of what lies in it, if it is enough."""
+    height, width = image.shape[:2]
     column, feet = _place(walk, moment, (height, width))
     tall = _tall(feet / height, (height, width)) * person.height / _MEAN_HEIGHT
     room = round(tall * _ROOM), round(tall * _ROOM * _BREADTH)
@@ -238,7 +238,7 @@ def _draw(
     rows, own_rows = _overlap(top, room[0], height)
     columns, own_columns = _overlap(left, room[1], width)
     own = own_rows, own_columns
-    under = picture[rows, columns]
+    under = image[rows, columns]
     cover = mask[own][..., None]
     under += cover * (figure[own] - under)
     inside, whole = mask[own] > 0.5, mask > 0.5

@@ -1,6 +1,6 @@
 """Made-up pedestrians: what a person looks like and how one stands, drawn from a seed.
 
-:mod:`reid_dhm.synthetic.rendering` turns them into pictures.
+:mod:`reid_dhm.synthetic.rendering` turns them into images.
 """
 
 from __future__ import annotations
@@ -148,16 +148,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a person stands before the camera at one moment, and where in the picture.
+    """How a person stands before the camera at one moment, and where in the image.
 
     Attributes:
-        yaw: heading in radians; 0 faces the camera, π/2 walks to the right of the picture, π
+        yaw: heading in radians; 0 faces the camera, π/2 walks to the right of the image, π
             walks away.
         phase: moment of the walking cycle in radians; one cycle (two steps) is 2π.
         stride: swing of the thighs in radians; 0 stands still, 0.5 strides out.
-        scale: body height over picture height.
-        shift: position of the body's middle relative to the picture's, rightwards and
-            downwards, as a fraction of the picture height.
+        scale: body height over image height.
+        shift: position of the body's middle relative to the image's, rightwards and
+            downwards, as a fraction of the image height.
     """
 
     yaw: float = 0.0

@@ -1,6 +1,6 @@
-"""Puts made-up people before made-up cameras: one call makes one picture as a detector cuts it.
+"""Puts made-up people before made-up cameras: one call makes one image as a detector cuts it.
 
-Every picture has a random generator of its own, keyed by what it shows, so that none depends on
+Every image has a random generator of its own, keyed by what it shows, so that none depends on
 which others are made. File names and splits are left to ``synthetic``.
 """
 
@@ -17,7 +17,7 @@ from reid_dhm.synthetic.people import Person, Pose, draw_person
 from reid_dhm.synthetic.rendering import render_person
 
 SIZE = (128, 64)
-"""Height and width of every picture, Market-1501's own."""
+"""Height and width of every image, Market-1501's own."""
 
 _SCENE_SIZE = (288, 768)
 
@@ -27,16 +27,16 @@ _PERSON, _CAMERA, _VISIT, _PORTRAIT, _STRANGER, _JUNK = range(6)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture with what its file needs to be told.
+    """One image with what its file needs to be told.
 
     Attributes:
-        picture: (128, 64, 3) uint8 RGB.
+        image: (128, 64, 3) uint8 RGB.
         camid: camera, from 1.
         frame: frame number in the camera's video.
         jpeg_quality: 0 … 100.
     """
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     camid: int
     frame: int
     jpeg_quality: int
@@ -57,7 +57,7 @@ class Studio:
         return draw_person(self._rng(_PERSON, pid))
 
     def portrait(self, pid: int, camid: int, index: int) -> Shot:
-        """Picture ``index`` of a person's one passage before a camera."""
+        """Image ``index`` of a person's one passage before a camera."""
         visit = self._rng(_VISIT, pid, camid)
         heading = self.cameras[camid - 1].heading + np.pi * visit.integers(2)
         frame = int(visit.integers(1, 90_000)) + 25 * index
@@ -91,18 +91,18 @@ class Studio:
         self, rng: np.random.Generator, camid: int, frame: int, person: Person | None, pose: Pose
     ) -> Shot:
         camera = self.cameras[camid - 1]
-        picture = _stand(self._scenes[camid - 1], rng)
+        image = _stand(self._scenes[camid - 1], rng)
         if person is not None:
             beside = _beside(rng, pose) if rng.random() < 0.25 else None
             in_front = rng.random() < 0.3
             if beside and not in_front:
-                _paste(picture, draw_person(rng), camera, beside)
-            _paste(picture, person, camera, pose)
+                _paste(image, draw_person(rng), camera, beside)
+            _paste(image, person, camera, pose)
             if beside and in_front:
-                _paste(picture, draw_person(rng), camera, beside)
+                _paste(image, draw_person(rng), camera, beside)
             if rng.random() < 0.2:
-                _obstruct(picture, rng)
-        recorded = photograph(camera, np.rint(picture).astype(np.uint8), rng)
+                _obstruct(image, rng)
+        recorded = photograph(camera, np.rint(image).astype(np.uint8), rng)
         return Shot(recorded, camid, frame, camera.jpeg_quality)
 
 
@@ -129,7 +129,7 @@ def _beside(rng: np.random.Generator, pose: Pose) -> Pose:
 
 
 def _stand(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A box somewhere in the scene, as large as a person there, at the size of the pictures."""
+    """A box somewhere in the scene, as large as a person there, at the size of the images."""
     tall = int(len(scene) * rng.uniform(0.5, 0.75))
     wide = tall * SIZE[1] // SIZE[0]
     top = int(rng.uniform(0.7, 1) * (len(scene) - tall))
@@ -138,19 +138,19 @@ def _stand(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.flo
     return cv2.resize(box, SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
-def _paste(picture: NDArray[np.float32], person: Person, camera: Camera, pose: Pose) -> None:
-    """Stand a person in the picture, with a shadow at the feet, in place."""
+def _paste(image: NDArray[np.float32], person: Person, camera: Camera, pose: Pose) -> None:
+    """Stand a person in the image, with a shadow at the feet, in place."""
     height, width = SIZE
     feet = height * (0.5 + pose.scale / 2 + pose.shift[1])
     middle = width / 2 + height * (pose.shift[0] - 0.08 * camera.light)
     down = (np.arange(height, dtype=np.float32)[:, None] - feet) / (0.035 * height)
     across = (np.arange(width, dtype=np.float32)[None, :] - middle) / (0.14 * height)
-    picture *= 1 - 0.45 * np.exp(-(down**2 + across**2))[..., None]
+    image *= 1 - 0.45 * np.exp(-(down**2 + across**2))[..., None]
     figure, mask = render_person(person, camera, pose, SIZE)
-    picture += mask[..., None] * (figure - picture)
+    image += mask[..., None] * (figure - image)
 
 
-def _obstruct(picture: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _obstruct(image: NDArray[np.float32], rng: np.random.Generator) -> None:
     """Put a post, a box or a bush before the person, in place."""
     height, width = SIZE
     colour = rng.uniform(40, 190) + rng.normal(0, 15, 3)
@@ -158,12 +158,12 @@ def _obstruct(picture: NDArray[np.float32], rng: np.random.Generator) -> None:
         case 0:
             left = int(rng.uniform(0.1, 0.8) * width)
             thick = int(rng.uniform(0.05, 0.16) * width)
-            picture[:, left : left + thick] = colour
-            picture[:, left : left + max(1, thick // 3)] *= 0.8
+            image[:, left : left + thick] = colour
+            image[:, left : left + max(1, thick // 3)] *= 0.8
         case 1:
             top = int(rng.uniform(0.55, 0.85) * height)
             left, right = sorted(rng.uniform(-0.2, 1.2, 2))
-            box = picture[top:, max(0, int(left * width)) : max(0, int(right * width))]
+            box = image[top:, max(0, int(left * width)) : max(0, int(right * width))]
             box[:] = colour
             box[:4] *= 1.15
         case _:
@@ -175,4 +175,4 @@ def _obstruct(picture: NDArray[np.float32], rng: np.random.Generator) -> None:
                     leaves, spot.tolist(), int(rng.integers(4, 10)), float(rng.uniform(0.6, 1)), -1
                 )
             bush = np.array([62, 92, 46], np.float32) * leaves[..., None]
-            np.copyto(picture, bush, where=leaves[..., None] > 0)
+            np.copyto(image, bush, where=leaves[..., None] > 0)

@@ -3,7 +3,7 @@
 A body is a list of parts, each a solid of revolution about an axis between two joints, with a
 surface that gives a colour for every angle and height: so logos stay in front, backpacks behind
 and stripes go round. Parts are painted far to near with analytic anti-aliasing, so the cost
-follows the size of the picture and nothing is drawn twice.
+follows the size of the image and nothing is drawn twice.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ def render_person(
 ) -> tuple[NDArray[np.uint8], Floats]:
     """Render a person alone, as this camera's viewpoint and light show one.
 
-    The camera's optics and sensor act on a whole picture: see ``cameras.photograph``.
+    The camera's optics and sensor act on a whole image: see ``cameras.photograph``.
 
     Args:
         person: who.
         camera: gives tilt, shear and the side the light comes from.
-        pose: heading, walking phase, and the place in the picture.
-        size: height and width of the picture in pixels; the body is not stretched to it.
+        pose: heading, walking phase, and the place in the image.
+        size: height and width of the image in pixels; the body is not stretched to it.
 
     Returns:
-        The picture, (H, W, 3) uint8 RGB, and how much of each pixel the person covers, (H, W)
-        float32 in 0 … 1. Paste with ``background * (1 - mask) + picture * mask``.
+        The image, (H, W, 3) uint8 RGB, and how much of each pixel the person covers, (H, W)
+        float32 in 0 … 1. Paste with ``background * (1 - mask) + image * mask``.
     """
     view = _View(camera, pose, size)
     paint = np.zeros((*size, 4), np.float32)  # colour times coverage, and coverage
     for part in sorted(body(person, pose), key=view.nearness):
         _paint(paint, part, view)
     mask = paint[..., 3]
-    picture = paint[..., :3] / np.maximum(mask, 1e-6)[..., None]
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8), mask.copy()
+    image = paint[..., :3] / np.maximum(mask, 1e-6)[..., None]
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8), mask.copy()
 
 
 class _View:
-    """Orthographic projection of body coordinates onto the picture."""
+    """Orthographic projection of body coordinates onto the image."""
 
     def __init__(self, camera: Camera, pose: Pose, size: tuple[int, int]) -> None:
         height, width = size

@@ -1,6 +1,6 @@
 """What the parts of a person are made of: plain colours, patterned cloth, a face with hair.
 
-A surface knows nothing of the picture: it gives a colour for an angle and a height on the part.
+A surface knows nothing of the image: it gives a colour for an angle and a height on the part.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from reid_dhm.synthetic.renderer import Shot, Studio
 RECORD = "synthetic.json"
 """File inside the set that records what it was made from."""
 
-_RENDERER = 1  # raise it when the same parameters give other pictures
+_RENDERER = 1  # raise it when the same parameters give other images
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def write_synthetic(
     """Write the set, or keep the one that is there if it was made from the same parameters.
 
     Every person passes every camera. Training people have odd pids and test people even ones; of
-    a test person's pictures, the first of each camera is a query and the others are gallery. The
+    a test person's images, the first of each camera is a query and the others are gallery. The
     gallery also holds distractors (pid 0: strangers, and boxes with nobody in them) and junk
     (pid -1: test people in bad boxes). The folder appears at once when it is complete.
 
@@ -62,9 +62,9 @@ def write_synthetic(
         num_train: people to train on.
         num_test: people to search for.
         num_cameras: 2 … 9.
-        pictures_per_camera: pictures of each person by each camera, 2 or more.
-        num_distractors: pictures with pid 0.
-        num_junk: pictures with pid -1.
+        pictures_per_camera: images of each person by each camera, 2 or more.
+        num_distractors: images with pid 0.
+        num_junk: images with pid -1.
         seed: fixes every byte, with one release of NumPy and OpenCV.
         overwrite: replace a synthetic set made from other parameters.
 
@@ -128,7 +128,7 @@ def _is_there(root: Path, wanted: _Parameters, overwrite: bool) -> bool:
 
 
 def _shots(wanted: _Parameters) -> Iterator[tuple[str, int, Shot]]:
-    """Every picture of the set with its folder and pid."""
+    """Every image of the set with its folder and pid."""
     studio = Studio(wanted.seed, wanted.num_cameras)
     # Odd pids train and even ones test, so that changing either number renames nobody.
     train = [2 * number + 1 for number in range(wanted.num_train)]
@@ -148,11 +148,11 @@ def _shots(wanted: _Parameters) -> Iterator[tuple[str, int, Shot]]:
 
 
 def _write_jpeg(folder: Path, pid: int, shot: Shot) -> None:
-    """Write a picture under Market-1501's name for it: pid, camera and sequence, frame, box."""
+    """Write an image under Market-1501's name for it: pid, camera and sequence, frame, box."""
     number = "-1" if pid < 0 else f"{pid:04d}"
     folder.mkdir(exist_ok=True)
     path = folder / f"{number}_c{shot.camid}s1_{shot.frame:06d}_00.jpg"
-    bgr = cv2.cvtColor(shot.picture, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(shot.image, cv2.COLOR_RGB2BGR)
     encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, shot.jpeg_quality])
     if not encoded:
         raise RuntimeError(f"OpenCV could not encode {path}.")

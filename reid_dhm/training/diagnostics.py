@@ -28,7 +28,7 @@ def gradient_agreement(
     Args:
         model: in the mode it is trained in, frozen batch normalisation included.
         criterion: the objective.
-        batches: (pictures (B, 3, H, W) float, labels (B,)) pairs, at least two.
+        batches: (images (B, 3, H, W) float, labels (B,)) pairs, at least two.
 
     Returns:
         ``gradient/cosine/STAGE/BRANCH`` (mean over batches of the cosine, -1 … 1),
@@ -43,8 +43,8 @@ def gradient_agreement(
     sums: dict[str, Tensor] = {}
     squares: dict[str, float] = defaultdict(float)
     count = 0
-    for pictures, labels in batches:
-        outputs = model(pictures)
+    for images, labels in batches:
+        outputs = model(images)
         parts = [criterion.part(outputs, labels, head) for head in range(len(outputs))]
         losses = [torch.stack(list(part.values())).sum() for part in parts]
         main = {name: _gradient(losses[0], model, name) for name in model.backbone.stages}

@@ -47,7 +47,7 @@ class Trainer:
 
     Args:
         model: trained in place.
-        loader, sampler, samples: the training pictures; samples name files in error messages.
+        loader, sampler, samples: the training images; samples name files in error messages.
         augment: (B, 3, h, w) uint8 → (B, 3, H, W) float32.
         objective: what is minimised.
         settings: the schedule.
@@ -190,7 +190,7 @@ class Trainer:
         sums: dict[str, Tensor] = defaultdict(
             lambda: torch.zeros((), device=self.accelerator.device)
         )
-        pictures, waited, start = 0, 0.0, time.perf_counter()
+        images, waited, start = 0, 0.0, time.perf_counter()
         # whole optimiser steps alone: half-accumulated gradients would not survive a resume
         steps = len(self.sampler) // self.settings.accumulate * self.settings.accumulate
         batches = self.inputs(self.sampler.epoch(self.epoch))
@@ -202,7 +202,7 @@ class Trainer:
             terms = self.step(batch, inputs, step)
             for name, value in terms.items():
                 sums[name] += value
-            pictures += len(batch.labels)
+            images += len(batch.labels)
             if progress is not None:
                 progress(self.epoch, step + 1, steps, {"loss": self.loss, "lr": lr})
         if not self._weights_are_finite():
@@ -214,16 +214,16 @@ class Trainer:
             **{f"train/{name}": value for name, value in zip(sums, means.tolist(), strict=True)},
             "train/lr": lr,
             "train/seconds": seconds,
-            "train/pictures_per_second": pictures * self.accelerator.num_processes / seconds,
+            "train/pictures_per_second": images * self.accelerator.num_processes / seconds,
             "train/input_share": waited / seconds,
         }
 
     def inputs(self, index_batches: list[Tensor]) -> Iterator[tuple[Batch, Tensor]]:
-        """Batches with their augmented (B, 3, H, W) float32 pictures."""
+        """Batches with their augmented (B, 3, H, W) float32 images."""
         rank = self.accelerator.process_index
         for step, batch in enumerate(self.loader.batches(index_batches)):
             draws = randomness.generator(self.seed, randomness.AUGMENTATION, self.epoch, step, rank)
-            yield batch, self.augment(batch.pictures, draws)
+            yield batch, self.augment(batch.images, draws)
 
     def step(self, batch: Batch, inputs: Tensor, step: int) -> dict[str, Tensor]:
         """One forward, backward and (unless accumulating) update; returns the objective's terms."""
@@ -261,7 +261,7 @@ class Trainer:
         kept = find_state(self.folder / "last")
         raise NonFiniteLossError(
             f"{what} epoch {self.epoch}, step {step}: lower train.lr, use "
-            f"train.precision=no, or look at the batch's pictures; the last good checkpoint is "
+            f"train.precision=no, or look at the batch's images; the last good checkpoint is "
             f"{kept or 'none yet'}; the batch: {files}"
         )
 

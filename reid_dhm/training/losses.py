@@ -32,14 +32,14 @@ def id_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.1) -> Tensor:
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
     """Batch-hard triplet loss (Hermans et al. 2017, equation 5), Euclidean, averaged over anchors.
 
-    Under several processes every anchor is compared with the pictures of all of them, and the
-    mean over processes is the loss of the whole global batch. Anchors without another picture of
+    Under several processes every anchor is compared with the images of all of them, and the
+    mean over processes is the loss of the whole global batch. Anchors without another image of
     their person, or without another person, are left out; a batch of only such anchors costs 0.
 
     Args:
         features: (B, D), before the neck and not normalised.
         labels: (B,) int64.
-        margin: by how much the nearest stranger must be farther than the farthest own picture.
+        margin: by how much the nearest stranger must be farther than the farthest own image.
     """
     anchors = features.float()
     everyone, all_labels, first = _gather(anchors, labels)
@@ -56,7 +56,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
 
 
 def mimicking_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """T² · KL(teacher ‖ student): DHM's mimicking term, summed over classes, a mean over pictures.
+    """T² · KL(teacher ‖ student): DHM's mimicking term, summed over classes, a mean over images.
 
     Args:
         student: (B, C) logits that receive the gradient.

@@ -32,7 +32,7 @@ class Loader(Protocol):
 
 
 class Sampler(Protocol):
-    """Which pictures make a batch (:mod:`reid_dhm.data.samplers`)."""
+    """Which images make a batch (:mod:`reid_dhm.data.samplers`)."""
 
     def __len__(self) -> int: ...
 

@@ -85,7 +85,7 @@ def _flatten_optimizer(optimizer: optim.Optimizer) -> tuple[dict[str, Tensor], d
     for index, entry in state["state"].items():
         for name, value in entry.items():
             if isinstance(value, Tensor):
-                # a picture-like memory format would be lost on disk and change the arithmetic
+                # an image-like memory format would be lost on disk and change the arithmetic
                 tensors[f"{index}.{name}"] = value.detach().cpu().contiguous()
             elif value is not None:
                 numbers[f"{index}.{name}"] = value

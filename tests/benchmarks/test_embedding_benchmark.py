@@ -21,7 +21,7 @@ from reid_dhm.benchmarks.embedding import (
     memory_over,
 )
 from reid_dhm.benchmarks.embedding_runners import make_network, torchreid_extractor
-from reid_dhm.benchmarks.pipeline import write_pictures
+from reid_dhm.benchmarks.pipeline import write_images
 from reid_dhm.cli.benchmark import benchmark
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.agreement import cosines
@@ -34,10 +34,10 @@ CARD = ModelCard("osnet_x0_25", 1, SIZE, neck="none", last_stride=2)
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("pictures")
-    return [str(sample.path) for sample in write_pictures(folder, 4, 16)]
+    return [str(sample.path) for sample in write_images(folder, 4, 16)]
 
 
-def test_every_side_embeds_the_same_pictures_to_the_same(paths: list[str]) -> None:
+def test_every_side_embeds_the_same_images_to_the_same(paths: list[str]) -> None:
     rates = compare_embedding("osnet_x0_25", paths, (128, 64), "cpu", rounds=2, seconds=0.05)
     assert len(rates.torchreid) == 2
     assert min(*rates.torchreid, rates.torchreid_alone) > 0
@@ -51,14 +51,14 @@ def test_every_side_embeds_the_same_pictures_to_the_same(paths: list[str]) -> No
 
 def test_the_peer_reads_and_embeds_as_it_always_does(paths: list[str]) -> None:
     torch.manual_seed(0)
-    card = replace(CARD, size=(256, 128))  # enlarged, pictures are the same pixels on both sides
+    card = replace(CARD, size=(256, 128))  # enlarged, images are the same pixels on both sides
     model = card.build().eval()
     peer = torchreid_extractor(model, card, torch.device("cpu"))
     ours = Embedder((model, card), "torch", "cpu", normalize=False, precision="float32")
     np.testing.assert_allclose(peer(paths[:9], 4), ours(paths[:9]), rtol=1e-3, atol=1e-4)
 
 
-def test_the_networks_tell_pictures_apart(paths: list[str]) -> None:
+def test_the_networks_tell_images_apart(paths: list[str]) -> None:
     for backbone in ("osnet_x0_25", "mobilenet_v2"):
         network = make_network(backbone, SIZE, paths)
         found = Embedder(network, "torch", "cpu", precision="float32")(paths[:32])
@@ -71,9 +71,9 @@ def test_the_engine_alone_runs_whole_ready_batches() -> None:
     class Counting:
         batch_size, streams = 4, 2
 
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
-            sizes.append(len(pictures))
-            return pictures
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            sizes.append(len(images))
+            return images
 
     embedding._run_bare(Counting(), np.zeros((10, 2, 2, 3), np.uint8), 24)
     assert sizes == [4] * 6
@@ -100,7 +100,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(embedding, "compare_embedding", compare)
     command = importlib.import_module("reid_dhm.cli.benchmark.embed")
-    monkeypatch.setattr(command, "_pictures", lambda *_: [])
+    monkeypatch.setattr(command, "_images", lambda *_: [])
     return asked
 
 

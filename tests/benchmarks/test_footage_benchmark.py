@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.benchmarks.footage import index_clips, judge_search, judge_tracking, known_embeddings
-from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -22,7 +22,7 @@ def test_tracking_is_judged_against_the_truth(footage):
     gallery, clips = footage
     for clip in clips:
         figures = judge_tracking(gallery, clip)
-        camera = Where(cameras=[f"camera {clip.camid}"])
+        camera = TrackletFilter(cameras=[f"camera {clip.camid}"])
         assert figures.tracklets == gallery.count(camera) >= 3
         assert 0.6 < figures.idf1 <= 1
         assert 0.6 < figures.recall <= 1

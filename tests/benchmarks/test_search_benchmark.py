@@ -9,7 +9,7 @@ from reid_dhm.gallery.store.gallery import Gallery
 class TestMadeUpPeople:
     def test_embeddings_lie_as_a_model_s_do(self):
         people = MadeUpPeople(100)
-        rows, pids = people.pictures(1500)
+        rows, pids = people.images(1500)
         assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(1500), abs=1e-6)
         cosine = rows @ rows.T
         same = pids[:, None] == pids
@@ -21,10 +21,10 @@ class TestMadeUpPeople:
         assert cosine[different].mean() == pytest.approx(0.0, abs=0.01)
         assert cosine[different].std() == pytest.approx(0.13, abs=0.01)
 
-    def test_a_tracklet_s_mean_strays_less_than_a_picture(self):
+    def test_a_tracklet_s_mean_strays_less_than_a_image(self):
         people = MadeUpPeople(50)
         means, whose = people.tracklets(500)
-        pictures, pids = people.pictures(500)
+        images, pids = people.images(500)
 
         def spread(rows: np.ndarray, names: np.ndarray) -> float:
             wide = rows.astype(np.float64)
@@ -32,7 +32,7 @@ class TestMadeUpPeople:
             return float(cosine[same].mean())
 
         assert means.dtype == np.float16
-        assert spread(means, whose) > spread(pictures, pids) + 0.1
+        assert spread(means, whose) > spread(images, pids) + 0.1
 
 
 def test_latencies_are_quantiles():

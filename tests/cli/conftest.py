@@ -48,12 +48,12 @@ def market(tmp_path_factory) -> Path:
         (root / split).mkdir(parents=True)
         for pid in people:
             for camera in (1, 2, 3):
-                picture = cv2.resize(patterns[pid], (32, 64), interpolation=cv2.INTER_NEAREST)
-                picture += random.integers(0, 20, picture.shape, np.uint8)
+                image = cv2.resize(patterns[pid], (32, 64), interpolation=cv2.INTER_NEAREST)
+                image += random.integers(0, 20, image.shape, np.uint8)
                 name = f"{pid:04}_c{camera}s1_{camera:06}_01.png"
-                cv2.imwrite(str(root / split / name), picture)
+                cv2.imwrite(str(root / split / name), image)
     for jpeg in sorted(root.rglob("*.png")):
-        jpeg.rename(jpeg.with_suffix(".jpg"))  # content decides how a picture is decoded
+        jpeg.rename(jpeg.with_suffix(".jpg"))  # content decides how an image is decoded
     return root
 
 

@@ -86,4 +86,4 @@ def test_models_on_other_queries_are_refused(run, models, tmp_path):
     np.savez(tmp_path / "turned.npz", **arrays)
     outcome = run("compare", models[0], tmp_path / "turned.npz")
     assert outcome.code == 1
-    assert "turned and poor have different query pictures" in outcome.err
+    assert "turned and poor have different query images" in outcome.err

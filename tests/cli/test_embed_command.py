@@ -21,7 +21,7 @@ def crops(tmp_path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         size = (*random.integers(20, 90, 2), 3)
         cv2.imwrite(str(folder / name), random.integers(0, 256, size, np.uint8))
-    (folder / "a" / "notes.txt").write_text("no picture")
+    (folder / "a" / "notes.txt").write_text("no image")
     return folder
 
 
@@ -37,7 +37,7 @@ def test_tool_embeds_a_folder_in_sorted_path_order(crops, trained_run, tmp_path)
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "4 pictures" in done.stdout
+    assert "4 images" in done.stdout
     embeddings, paths = read_embeddings(output)
     assert list(paths) == [str(crops / name) for name in ORDER]
     np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
@@ -63,8 +63,8 @@ def test_flip_and_figures(run, crops, trained_run, tmp_path):
     }
 
 
-def test_corrupt_picture_stops_and_leaves_no_file(run, crops, trained_run, tmp_path):
-    (crops / "a" / "bad.jpg").write_bytes(b"no picture")
+def test_corrupt_image_stops_and_leaves_no_file(run, crops, trained_run, tmp_path):
+    (crops / "a" / "bad.jpg").write_bytes(b"no image")
     output = tmp_path / "crops.npz"
     outcome = run("embed", "--checkpoint", trained_run, "--images", crops, "--output", output)
     assert outcome.code == 1
@@ -74,8 +74,8 @@ def test_corrupt_picture_stops_and_leaves_no_file(run, crops, trained_run, tmp_p
     assert not output.exists()
 
 
-def test_corrupt_pictures_can_be_skipped_by_name(run, crops, trained_run, tmp_path):
-    (crops / "a" / "bad.jpg").write_bytes(b"no picture")
+def test_corrupt_images_can_be_skipped_by_name(run, crops, trained_run, tmp_path):
+    (crops / "a" / "bad.jpg").write_bytes(b"no image")
     (crops / "worse.png").touch()
     output, figures = tmp_path / "crops.npz", tmp_path / "crops.json"
     outcome = run(
@@ -83,7 +83,7 @@ def test_corrupt_pictures_can_be_skipped_by_name(run, crops, trained_run, tmp_pa
         *("--on-error", "skip", "--json", figures),
     )
     assert outcome.code == 0
-    assert "4 pictures, 2 skipped" in outcome.out
+    assert "4 images, 2 skipped" in outcome.out
     skipped = json.loads(figures.read_text())["skipped"]
     assert [entry["path"] for entry in skipped] == [
         str(crops / "a" / "bad.jpg"),
@@ -96,14 +96,14 @@ def test_corrupt_pictures_can_be_skipped_by_name(run, crops, trained_run, tmp_pa
     np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
 
 
-def test_folder_without_a_readable_picture_is_refused(run, trained_run, tmp_path):
+def test_folder_without_a_readable_image_is_refused(run, trained_run, tmp_path):
     (tmp_path / "crops").mkdir()
     options = ("--checkpoint", trained_run, "--output", tmp_path / "x.npz", "--on-error", "skip")
     outcome = run("embed", *options, "--images", tmp_path / "crops")
-    assert (outcome.code, "holds no pictures" in outcome.err) == (1, True)
+    assert (outcome.code, "holds no images" in outcome.err) == (1, True)
     (tmp_path / "crops" / "bad.jpg").touch()
     outcome = run("embed", *options, "--images", tmp_path / "crops")
-    assert (outcome.code, "none of the 1 pictures" in outcome.err) == (1, True)
+    assert (outcome.code, "none of the 1 images" in outcome.err) == (1, True)
     outcome = run("embed", *options, "--images", tmp_path / "gone")
     assert (outcome.code, "gone is no folder" in outcome.err) == (1, True)
 

@@ -47,7 +47,7 @@ def test_tool_evaluates_a_file_of_embeddings(npz, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(figures.read_text())
     seconds, index = found.pop("seconds"), found.pop("index")
-    # Without the same camera's picture: pid 0 first, then both correct ones, at ranks 2 and 3.
+    # Without the same camera's image: pid 0 first, then both correct ones, at ranks 2 and 3.
     assert found == {
         "mAP": pytest.approx((1 / 2 + 2 / 3) / 2),
         "mINP": pytest.approx(2 / 3),
@@ -68,7 +68,7 @@ def test_tool_evaluates_a_file_of_embeddings(npz, tmp_path):
 
 def test_camera_rule_can_be_lifted(run, npz, tmp_path):
     found = evaluate(run, tmp_path, "--embeddings", npz, "--no-camera-rule")
-    assert found["cmc"]["1"] == 1  # the same camera's picture counts, and is first
+    assert found["cmc"]["1"] == 1  # the same camera's image counts, and is first
     assert found["mAP"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
@@ -157,7 +157,7 @@ def test_expansion_pooling_and_single_shot_reach_the_ranking(run, crowd, tmp_pat
     augmented = evaluate(run, tmp_path, "--embeddings", crowd, "--database-augmentation", "3")
     assert len({plain["mAP"], expanded["mAP"], augmented["mAP"]}) == 3
     single = evaluate(run, tmp_path, "--embeddings", crowd, "--single-shot")
-    assert single["mAP"] == pytest.approx(single["mINP"])  # one correct picture: both are 1 / rank
+    assert single["mAP"] == pytest.approx(single["mINP"])  # one correct image: both are 1 / rank
     pooled = evaluate(run, tmp_path, "--embeddings", crowd, "--multi-query", "mean")
     assert pooled["num_queries"] == plain["num_queries"]  # a person has one query a camera here
 
@@ -183,7 +183,7 @@ def test_an_unknown_person_of_a_map_is_refused_with_nothing_written(run, crowd, 
     options = ("--report", tmp_path / "r", "--thresholds", tmp_path / "t.json", "--map", "1,999")
     outcome = run("eval", "--embeddings", crowd, *options)
     assert outcome.code == 1
-    assert "person 999 has no query picture" in outcome.err
+    assert "person 999 has no query image" in outcome.err
     assert not list(tmp_path.iterdir())
 
 
@@ -199,7 +199,7 @@ def test_a_run_keeps_the_thresholds_of_more_pairs(run, market, trained_run, tmp_
     assert json.loads(file.read_text()) == content
     file.unlink()
     evaluate(run, tmp_path, *options, "--flip")
-    assert not file.exists()  # a search does not average with the mirrored picture
+    assert not file.exists()  # a search does not average with the mirrored image
 
 
 def test_run_folders_get_thresholds_and_files_where_they_are_asked_for(

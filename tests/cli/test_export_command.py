@@ -19,20 +19,20 @@ onnx = pytest.mark.skipif(
 
 @onnx
 def test_tool_writes_a_file_that_embeds_as_the_run_does(market, trained_run, tmp_path):
-    output, pictures = tmp_path / "new" / "model.onnx", market / "query"
+    output, images = tmp_path / "new" / "model.onnx", market / "query"
     done = subprocess.run(
         [
             *(sys.executable, TOOL, "--checkpoint", trained_run, "--format", "onnx"),
-            *("--output", output, "--images", pictures),
+            *("--output", output, "--images", images),
         ],
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "onnx, float32" in done.stdout
-    assert "on 16 random pictures: lowest 1.0" in done.stdout or "lowest 0.9999" in done.stdout
-    assert "on 6 real pictures" in done.stdout
-    paths = sorted(pictures.glob("*.jpg"))
+    assert "on 16 random images: lowest 1.0" in done.stdout or "lowest 0.9999" in done.stdout
+    assert "on 6 real images" in done.stdout
+    paths = sorted(images.glob("*.jpg"))
     expected = Embedder(trained_run, engine="torch", device="cpu", precision="float32")(paths)
     found = Embedder(output, precision="float32")(paths)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
@@ -63,7 +63,7 @@ def test_int8_is_calibrated_with_a_folder(run, market, trained_run, tmp_path):
         *("--int8", "--calibration", market, "--json", figures),
     )
     assert outcome.code == 0, outcome.err
-    assert "openvino, int8 of 17 pictures" in outcome.out
+    assert "openvino, int8 of 17 images" in outcome.out
     found = json.loads(figures.read_text())
     assert found["precision"] == "int8"
     assert found["cosine"]["real"]["mean"] >= 0.99
@@ -73,7 +73,7 @@ def test_int8_is_calibrated_with_a_folder(run, market, trained_run, tmp_path):
 
 
 @pytest.mark.parametrize("options", [("--int8",), ("--calibration", ".")])
-def test_int8_and_its_pictures_go_together(run, trained_run, tmp_path, options):
+def test_int8_and_its_images_go_together(run, trained_run, tmp_path, options):
     given = ("--checkpoint", trained_run, "--format", "onnx", "--output", tmp_path / "a.onnx")
     outcome = run("export", *given, *options)
     assert outcome.code == 2
@@ -104,7 +104,7 @@ def test_a_name_that_does_not_fit_the_format_is_one_line(run, trained_run, tmp_p
     assert outcome.err.count("\n") == 1
 
 
-def test_that_no_real_picture_was_compared_is_said(run, trained_run, tmp_path):
+def test_that_no_real_image_was_compared_is_said(run, trained_run, tmp_path):
     options = ("--format", "torchscript", "--output", tmp_path / "model.pt")
     outcome = run("export", "--checkpoint", trained_run, *options)
-    assert "no real picture was compared: give --images DIR" in outcome.err
+    assert "no real image was compared: give --images DIR" in outcome.err

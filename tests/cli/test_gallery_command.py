@@ -14,7 +14,7 @@ from reid_dhm.gallery.records import (
     Crop,
     NewTracklet,
     NewVideo,
-    Where,
+    TrackletFilter,
     wall_clock,
 )
 from reid_dhm.gallery.store import audit
@@ -109,28 +109,28 @@ def test_an_empty_list_is_said(run, folder):
     assert "has no people" in run("gallery", "list", "people", "--gallery", folder).out
 
 
-def test_show_tells_all_and_writes_the_pictures(run, folder, tmp_path):
-    pictures, figures = tmp_path / "pictures", tmp_path / "facts.json"
+def test_show_tells_all_and_writes_the_images(run, folder, tmp_path):
+    images, figures = tmp_path / "pictures", tmp_path / "facts.json"
     outcome = run(
         *("gallery", "show", f"{GATE}-2", "--gallery", folder),
-        *("--crops", pictures, "--json", figures),
+        *("--crops", images, "--json", figures),
     )
     assert outcome.code == 0
     assert "2026-03-01T08:00:20+00:00" in outcome.out
     facts = json.loads(figures.read_text())
     assert (facts["tracklet"], facts["start"], facts["end"]) == (f"{GATE}-2", 20, 21)
     assert facts["crops"][0]["box"] == [1, 2, 3.5, 4]
-    assert cv2.imread(str(pictures / f"{GATE}-2_0.jpg")).shape == (8, 4, 3)
+    assert cv2.imread(str(images / f"{GATE}-2_0.jpg")).shape == (8, 4, 3)
 
 
 def test_merge_names_people_and_takes_names_away(run, folder):
     run("gallery", "merge", f"{GATE}-1", f"{GATE}-2", "--gallery", folder, "--person", "Anna")
     with Gallery(folder) as gallery:
-        assert gallery.count(Where(person="Anna")) == 2
+        assert gallery.count(TrackletFilter(person="Anna")) == 2
     taken = run("gallery", "merge", f"{GATE}-1", "--gallery", folder, "--unname")
     assert taken.out == "1 of 1 tracklets changed, all are nobody's now\n"
     with Gallery(folder) as gallery:
-        assert gallery.count(Where(person="Anna")) == 1
+        assert gallery.count(TrackletFilter(person="Anna")) == 1
         assert [entry.action for entry in audit.entries(gallery)] == ["merge", "merge"]
 
 
@@ -142,7 +142,7 @@ def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
     assert "1 of 1 tracklets changed, all are person 2's now" in merge(f"{GATE}-2")
     assert "1 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-3", f"{DOOR}-1")
     with Gallery(folder) as gallery:
-        assert gallery.count(Where(person="person 1")) == 3
+        assert gallery.count(TrackletFilter(person="person 1")) == 3
     both = ("--unname", "--person", "Anna")
     assert run("gallery", "merge", "--gallery", folder, f"{GATE}-1", *both).code == 2
 

@@ -65,9 +65,9 @@ def test_our_warnings_are_lines_and_printed_once(run, monkeypatch):
     def warning(path):
         import logging
 
-        logging.getLogger("reid_dhm.data").warning("few pictures")
+        logging.getLogger("reid_dhm.data").warning("few images")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(embeddings, "read_evaluation_npz", warning)
     for _ in range(2):  # a second command in one process adds no second line
-        assert run("eval", "--embeddings", "a.npz").err == "warning: few pictures\n"
+        assert run("eval", "--embeddings", "a.npz").err == "warning: few images\n"

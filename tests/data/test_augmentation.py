@@ -12,7 +12,7 @@ MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
 
-def pictures(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+def images(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
     """(B, 3, h, w) uint8 noise, smooth enough that resizing means something."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
@@ -21,14 +21,14 @@ def pictures(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor
 
 
 def one_by_one(batch: torch.Tensor, draw: AugmentationDraw, pad: int) -> np.ndarray:
-    """The definition, a picture at a time, in NumPy."""
+    """The definition, an image at a time, in NumPy."""
     results = []
-    for index, picture in enumerate(batch.permute(0, 2, 3, 1).numpy()):
-        height, width, _ = picture.shape
+    for index, image in enumerate(batch.permute(0, 2, 3, 1).numpy()):
+        height, width, _ = image.shape
         if draw.flip[index]:
-            picture = picture[:, ::-1]
+            image = image[:, ::-1]
         padded = np.zeros((height + 2 * pad, width + 2 * pad, 3), np.uint8)
-        padded[pad : pad + height, pad : pad + width] = picture
+        padded[pad : pad + height, pad : pad + width] = image
         top, left = draw.crop[index].tolist()
         crop = padded[top : top + height, left : left + width] / 255.0
         normalised = (crop - MEAN) / STD
@@ -40,8 +40,8 @@ def one_by_one(batch: torch.Tensor, draw: AugmentationDraw, pad: int) -> np.ndar
 
 @pytest.mark.parametrize("pad", [0, 3])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_a_batch_equals_its_pictures_done_one_by_one(pad: int, channels_last: bool) -> None:
-    batch = pictures(40, 24, 14)
+def test_a_batch_equals_its_images_done_one_by_one(pad: int, channels_last: bool) -> None:
+    batch = images(40, 24, 14)
     if not channels_last:
         batch = batch.contiguous()
     augment = TrainAugmentation((24, 14), pad=pad)
@@ -56,15 +56,15 @@ def test_a_batch_equals_its_pictures_done_one_by_one(pad: int, channels_last: bo
     assert torch.equal(batch, before)
 
 
-def test_smaller_pictures_are_resized_before_anything_else() -> None:
-    batch = pictures(8, 16, 8)
+def test_smaller_images_are_resized_before_anything_else() -> None:
+    batch = images(8, 16, 8)
     augment = TrainAugmentation((32, 16), pad=2)
     draw = augment.draw(8, torch.Generator().manual_seed(0))
     assert torch.equal(augment.apply(batch, draw), augment.apply(resize(batch, (32, 16)), draw))
 
 
 def test_nothing_random_left_is_the_test_transform() -> None:
-    batch = pictures(5, 16, 8)
+    batch = images(5, 16, 8)
     augment = TrainAugmentation((32, 16), flip=0, pad=0, erasing=0)
     plain = TestTransform((32, 16))(batch)
     assert torch.equal(augment(batch, torch.Generator()), plain)
@@ -72,7 +72,7 @@ def test_nothing_random_left_is_the_test_transform() -> None:
 
 
 def test_test_transform_normalises_with_the_given_statistics() -> None:
-    batch = pictures(3, 10, 6)
+    batch = images(3, 10, 6)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     centred = batch.double() / 255 - torch.tensor(mean).view(3, 1, 1)
     expected = centred / torch.tensor(std).view(3, 1, 1)
@@ -82,11 +82,11 @@ def test_test_transform_normalises_with_the_given_statistics() -> None:
 
 @pytest.mark.parametrize("size", [(40, 28), (64, 32), (24, 14)])
 def test_enlarging_is_opencv_s_bilinear(size: tuple[int, int]) -> None:
-    batch = pictures(4, 24, 14)
+    batch = images(4, 24, 14)
     height, width = size
     result = resize(batch, size).permute(0, 2, 3, 1).numpy().astype(int)
-    for ours, picture in zip(result, batch.permute(0, 2, 3, 1).numpy(), strict=True):
-        theirs = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    for ours, image in zip(result, batch.permute(0, 2, 3, 1).numpy(), strict=True):
+        theirs = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         assert np.abs(ours - theirs).max() <= 1
 
 
@@ -136,7 +136,7 @@ def test_erased_areas_are_uniform_where_every_box_fits() -> None:
 
 
 def test_the_generator_decides_everything() -> None:
-    batch = pictures(16, 24, 14)
+    batch = images(16, 24, 14)
     augment = TrainAugmentation((24, 14), pad=2)
     first = augment(batch, torch.Generator().manual_seed(9))
     torch.manual_seed(123)
@@ -146,15 +146,15 @@ def test_the_generator_decides_everything() -> None:
 
 def test_the_generator_advances_by_the_batch_size_alone() -> None:
     one, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    TrainAugmentation((24, 14), flip=0, erasing=0)(pictures(4, 24, 14, seed=1), one)
-    TrainAugmentation((24, 14))(pictures(4, 24, 14, seed=2), other)
+    TrainAugmentation((24, 14), flip=0, erasing=0)(images(4, 24, 14, seed=1), one)
+    TrainAugmentation((24, 14))(images(4, 24, 14, seed=2), other)
     assert torch.equal(one.get_state(), other.get_state())
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_augments_as_the_cpu_does() -> None:
-    batch = pictures(16, 24, 14)
+    batch = images(16, 24, 14)
     augment = TrainAugmentation((48, 28), pad=2)
     here = augment(batch, torch.Generator().manual_seed(0))
     there = augment(batch.cuda(), torch.Generator().manual_seed(0)).cpu()
@@ -181,7 +181,7 @@ def test_settings_out_of_bounds_are_refused_by_name(setting: dict) -> None:
 
 def test_training_goes_on_after_inference_mode() -> None:
     """What is kept between calls must not make later batches unfit for autograd."""
-    batch, size = pictures(2, 11, 7), (11, 7)  # a size no other test has
+    batch, size = images(2, 11, 7), (11, 7)  # a size no other test has
     with torch.inference_mode():
         TestTransform(size)(batch)
     convolution = torch.nn.Conv2d(3, 4, 3)

@@ -86,11 +86,11 @@ def test_folder_with_a_missing_or_empty_split_is_refused(tmp_path):
         load_dataset("folder", tmp_path)
     assert load_dataset("folder", tmp_path, ["train", "query"]).gallery == ()
     (tmp_path / "gallery/empty person").mkdir(parents=True)
-    with pytest.raises(InputError, match="has no gallery pictures"):
+    with pytest.raises(InputError, match="has no gallery images"):
         load_dataset("folder", tmp_path)
 
 
-def test_picture_outside_a_persons_folder_is_refused(tmp_path):
+def test_image_outside_a_persons_folder_is_refused(tmp_path):
     write(tmp_path, [*SHOP, "train/c1_0009.jpg"])
     with pytest.raises(InputError, match=r"train/c1_0009\.jpg is in no person's folder"):
         load_dataset("folder", tmp_path)
@@ -170,7 +170,7 @@ def test_csv_without_a_column_or_any_line_is_refused(tmp_path):
 
 def test_csv_with_an_empty_split_is_refused_only_where_required(tmp_path):
     file = write_csv(tmp_path, "path,pid,camid,split\na.jpg,5,1,train\n")
-    with pytest.raises(InputError, match=r"people\.csv has no query pictures"):
+    with pytest.raises(InputError, match=r"people\.csv has no query images"):
         load_dataset("csv", file)
     assert len(load_dataset("csv", file, ["train"]).train) == 1
 

@@ -148,7 +148,7 @@ def test_msmt17_list_line_that_cannot_be_used_is_named(tmp_path, line, message):
         load_dataset("msmt17", tmp_path)
 
 
-def test_msmt17_without_a_list_or_its_pictures_is_refused(tmp_path):
+def test_msmt17_without_a_list_or_its_images_is_refused(tmp_path):
     home = write_msmt17(tmp_path / "MSMT17_V1")
     (home / "list_query.txt").unlink()
     with pytest.raises(InputError, match=r"list_query\.txt does not exist; unpack"):
@@ -159,7 +159,7 @@ def test_msmt17_without_a_list_or_its_pictures_is_refused(tmp_path):
         load_dataset("msmt17", tmp_path)
 
 
-def test_what_is_no_picture_is_skipped(tmp_path):
+def test_what_is_no_image_is_skipped(tmp_path):
     own = write(tmp_path / "set", MARKET)
     for name in ["Thumbs.db", "._0002_c1s1_000451_03.jpg", ".DS_Store", "readme.txt"]:
         (own / "bounding_box_train" / name).touch()
@@ -224,7 +224,7 @@ def test_missing_and_empty_splits_are_refused_only_where_required(tmp_path):
     assert load_dataset("market1501", missing, ["train"]).query == ()
 
     empty = write(tmp_path / "b", {**MARKET, "bounding_box_train": []})
-    with pytest.raises(InputError, match=r"market1501 in .*b has no train pictures"):
+    with pytest.raises(InputError, match=r"market1501 in .*b has no train images"):
         load_dataset("market1501", empty)
     tested = load_dataset("market1501", empty, ["query", "gallery"])
     assert (len(tested.train), len(tested.query)) == (0, 1)
@@ -232,8 +232,8 @@ def test_missing_and_empty_splits_are_refused_only_where_required(tmp_path):
 
 def test_counts_other_than_published_are_warned_of(tmp_path, caplog):
     load_dataset("market1501", write(tmp_path / "set", MARKET))
-    assert "train has 2 pictures of 2 people, published are 12936 of 751" in caplog.text
-    assert "gallery has 2 pictures of 2 people, published are 15913 of 751" in caplog.text
+    assert "train has 2 images of 2 people, published are 12936 of 751" in caplog.text
+    assert "gallery has 2 images of 2 people, published are 15913 of 751" in caplog.text
     caplog.clear()
     load_dataset("synthetic", tmp_path / "set")
     assert not caplog.records

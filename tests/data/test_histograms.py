@@ -8,12 +8,12 @@ from reid_dhm.demo.histograms import colour_histogram
 
 
 def test_agrees_with_numpy_histogramdd() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 3), np.uint8)
     expected = [
-        np.histogramdd(picture.reshape(-1, 3), bins=8, range=[(0, 256)] * 3)[0].ravel() / (16 * 8)
-        for picture in pictures
+        np.histogramdd(image.reshape(-1, 3), bins=8, range=[(0, 256)] * 3)[0].ravel() / (16 * 8)
+        for image in images
     ]
-    rows = colour_histogram(pictures)
+    rows = colour_histogram(images)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, np.sqrt(expected), atol=1e-6)
 
@@ -27,5 +27,5 @@ def test_inner_product_is_the_bhattacharyya_coefficient() -> None:
     )
 
 
-def test_no_pictures_give_no_rows() -> None:
+def test_no_images_give_no_rows() -> None:
     assert colour_histogram(np.empty((0, 128, 64, 3), np.uint8), bins=4).shape == (0, 64)

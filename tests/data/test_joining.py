@@ -74,7 +74,7 @@ def test_join_of_one_changes_nothing_and_of_none_is_refused():
         join_datasets([])
 
 
-def test_joining_the_same_pictures_twice_is_refused():
+def test_joining_the_same_images_twice_is_refused():
     single = dataset_of("a", train=[(2, 1)])
     with pytest.raises(InputError, match=r"a/train/00\.jpg is in two of the joined datasets"):
         join_datasets([single, single])

@@ -18,13 +18,13 @@ ROWS = [torch.tensor([3, 0, 3]), torch.tensor([1]), torch.tensor([4, 2])]
 
 
 def write(folder: Path, sizes: list[tuple[int, int]], suffix: str = ".png") -> list[Sample]:
-    """One picture of each (height, width), lossless unless ``suffix`` says otherwise."""
+    """One image of each (height, width), lossless unless ``suffix`` says otherwise."""
     rng = np.random.default_rng(0)
     samples = []
     for number, size in enumerate(sizes):
-        picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         path = folder / f"{number}{suffix}"
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
         samples.append(Sample(path, pid=number, camid=1))
     return samples
 
@@ -33,7 +33,7 @@ def pixels(sample: Sample) -> np.ndarray:
     return np.asarray(Image.open(sample.path).convert("RGB"))
 
 
-def test_pictures_of_one_small_size_are_kept_as_they_are(tmp_path: Path) -> None:
+def test_images_of_one_small_size_are_kept_as_they_are(tmp_path: Path) -> None:
     samples = write(tmp_path, [(8, 4)] * 5)
     labels = [10, 11, 12, 13, 14]
     assert estimate_bytes(samples, (16, 8)) == (5 * 8 * 4 * 3, (8, 4))
@@ -41,10 +41,10 @@ def test_pictures_of_one_small_size_are_kept_as_they_are(tmp_path: Path) -> None
     assert [batch.indices.tolist() for batch in batches] == [rows.tolist() for rows in ROWS]
     for batch in batches:
         assert batch.labels.tolist() == [labels[row] for row in batch.indices]
-        assert batch.pictures.dtype == torch.uint8
-        assert batch.pictures.is_contiguous(memory_format=torch.channels_last)
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
         expected = np.stack([pixels(samples[row]) for row in batch.indices])
-        np.testing.assert_array_equal(batch.pictures.permute(0, 2, 3, 1), expected)
+        np.testing.assert_array_equal(batch.images.permute(0, 2, 3, 1), expected)
 
 
 @pytest.mark.parametrize(
@@ -55,24 +55,24 @@ def test_pictures_of_one_small_size_are_kept_as_they_are(tmp_path: Path) -> None
         pytest.param([(8, 24)] * 5, id="wider"),
     ],
 )
-def test_other_pictures_are_kept_at_the_input_size(
+def test_other_images_are_kept_at_the_input_size(
     tmp_path: Path, sizes: list[tuple[int, int]]
 ) -> None:
     samples = write(tmp_path, sizes)
     assert estimate_bytes(samples, (16, 8)) == (5 * 16 * 8 * 3, None)
     (batch,) = MemoryLoader(samples, range(5), (16, 8), CPU).batches([torch.arange(5)])
-    for sample, result in zip(samples, batch.pictures.permute(0, 2, 3, 1).numpy(), strict=True):
-        picture = pixels(sample)
-        shrinks = picture.shape[0] >= 16 and picture.shape[1] >= 8
+    for sample, result in zip(samples, batch.images.permute(0, 2, 3, 1).numpy(), strict=True):
+        image = pixels(sample)
+        shrinks = image.shape[0] >= 16 and image.shape[1] >= 8
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        np.testing.assert_array_equal(result, cv2.resize(picture, (8, 16), interpolation=way))
+        np.testing.assert_array_equal(result, cv2.resize(image, (8, 16), interpolation=way))
 
 
 def test_shrinking_averages_blocks(tmp_path: Path) -> None:
     samples = write(tmp_path, [(16, 8)])
     (batch,) = MemoryLoader(samples, [0], (8, 4), CPU).batches([torch.tensor([0])])
     means = pixels(samples[0]).reshape(8, 2, 4, 2, 3).mean((1, 3))
-    assert np.abs(batch.pictures[0].permute(1, 2, 0).numpy() - means).max() <= 0.5
+    assert np.abs(batch.images[0].permute(1, 2, 0).numpy() - means).max() <= 0.5
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -84,10 +84,10 @@ def test_workers_give_the_batches_of_memory(tmp_path: Path, num_workers: int) ->
     for _ in range(2):  # a loader serves more than one epoch
         pairs = zip(memory.batches(ROWS), workers.batches(iter(ROWS)), strict=True)
         for expected, batch in pairs:
-            assert torch.equal(batch.pictures, expected.pictures)
+            assert torch.equal(batch.images, expected.images)
             assert torch.equal(batch.labels, expected.labels)
             assert torch.equal(batch.indices, expected.indices)
-            assert batch.pictures.is_contiguous(memory_format=torch.channels_last)
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_loading_leaves_the_global_generator_alone(tmp_path: Path) -> None:
@@ -101,19 +101,19 @@ def test_loading_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_headers_are_read_as_the_pictures_are_turned(tmp_path: Path) -> None:
+def test_headers_are_read_as_the_images_are_turned(tmp_path: Path) -> None:
     """A JPEG stored 8x4 with EXIF orientation 6 is shown 4x8, and kept so."""
-    picture = Image.fromarray(np.zeros((8, 4, 3), np.uint8))
+    image = Image.fromarray(np.zeros((8, 4, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(tmp_path / "turned.jpg", exif=exif)
+    image.save(tmp_path / "turned.jpg", exif=exif)
     samples = [Sample(tmp_path / "turned.jpg", 0, 1)]
     assert estimate_bytes(samples, (8, 8)) == (8 * 4 * 3, (4, 8))
     (batch,) = MemoryLoader(samples, [0], (8, 8), CPU).batches([torch.tensor([0])])
-    assert batch.pictures.shape == (1, 3, 4, 8)
+    assert batch.images.shape == (1, 3, 4, 8)
 
 
-def test_progress_ends_at_the_number_of_pictures(tmp_path: Path) -> None:
+def test_progress_ends_at_the_number_of_images(tmp_path: Path) -> None:
     samples = write(tmp_path, [(4, 2)]) * 150
     calls: list[tuple[int, int]] = []
     MemoryLoader(samples, [0] * 150, (4, 2), CPU, lambda *call: calls.append(call))
@@ -139,14 +139,14 @@ def test_the_limit_chooses_the_loader_and_the_log_says_why(
     assert isinstance(kept, MemoryLoader)
     assert isinstance(decoded, WorkerLoader)
     for_memory, for_workers = caplog.messages
-    assert "5 pictures at 8x4" in for_memory
+    assert "5 images at 8x4" in for_memory
     assert "within the cache limit" in for_memory
     assert "above the cache limit" in for_workers
 
 
 @pytest.mark.parametrize("cache_limit", [0, 1 << 30])
 @pytest.mark.parametrize("kept_bytes", [0, 100, -200])
-def test_a_corrupt_picture_is_named_before_training(
+def test_a_corrupt_image_is_named_before_training(
     tmp_path: Path, cache_limit: int, kept_bytes: int
 ) -> None:
     samples = write(tmp_path, [(64, 32)] * 4, suffix=".jpg")
@@ -158,7 +158,7 @@ def test_a_corrupt_picture_is_named_before_training(
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_picture_damaged_during_training_is_named(tmp_path: Path, num_workers: int) -> None:
+def test_a_image_damaged_during_training_is_named(tmp_path: Path, num_workers: int) -> None:
     samples = write(tmp_path, [(8, 4)] * 5)
     loader = WorkerLoader(samples, range(5), (8, 4), CPU, num_workers)
     samples[2].path.unlink()

@@ -58,7 +58,7 @@ def test_a_person_and_camera_without_a_hand_drawn_box_is_warned_of(home, caplog)
     (home / "gt_bbox/0005_c3s1_000401_00.jpg").unlink()
     with caplog.at_level(logging.WARNING):
         assert len(load_dataset("market1501", home, queries="gt_bbox").query) == 3
-    assert "no picture of 1 persons and cameras of query" in caplog.text
+    assert "no image of 1 persons and cameras of query" in caplog.text
     assert "person 5 in camera 3" in caplog.text
 
 

@@ -53,9 +53,9 @@ def person() -> Person:
     )
 
 
-def reddish(picture: np.ndarray, mask: np.ndarray) -> int:
+def reddish(image: np.ndarray, mask: np.ndarray) -> int:
     """Number of pixels of the person that are clearly red."""
-    red, green, blue = picture.astype(int).transpose(2, 0, 1)
+    red, green, blue = image.astype(int).transpose(2, 0, 1)
     return int(((red > 2 * green) & (red > 2 * blue) & (mask > 0.9)).sum())
 
 
@@ -72,9 +72,9 @@ def test_people_share_colours_that_they_wear_differently() -> None:
 
 
 def test_mask_covers_the_body_from_head_to_foot(person: Person, camera: Camera) -> None:
-    picture, mask = render_person(person, camera, Pose(stride=0.0, scale=0.75), SIZE)
-    assert picture.shape == (*SIZE, 3)
-    assert picture.dtype == np.uint8
+    image, mask = render_person(person, camera, Pose(stride=0.0, scale=0.75), SIZE)
+    assert image.shape == (*SIZE, 3)
+    assert image.dtype == np.uint8
     assert mask.shape == SIZE
     assert mask.min() == 0
     assert mask.max() == pytest.approx(1)
@@ -82,17 +82,17 @@ def test_mask_covers_the_body_from_head_to_foot(person: Person, camera: Camera) 
     assert len(rows) / SIZE[0] == pytest.approx(0.75, abs=0.02)
     assert rows.mean() == pytest.approx(SIZE[0] / 2, abs=5)
     assert (mask[mask.shape[0] // 2 - 30, 90:102] > 0.99).all()  # the trunk is solid
-    assert not picture[mask == 0].any()
+    assert not image[mask == 0].any()
 
 
-def test_the_picture_scales_with_its_size(person: Person, camera: Camera) -> None:
+def test_the_image_scales_with_its_size(person: Person, camera: Camera) -> None:
     _, small = render_person(person, camera, Pose(), (128, 64))
     _, large = render_person(person, camera, Pose(), (512, 256))
     halves = large.reshape(128, 4, 64, 4).mean(axis=(1, 3))
     assert np.abs(small - halves).mean() < 0.01
 
 
-def test_a_body_off_the_picture_leaves_it_empty(person: Person, camera: Camera) -> None:
+def test_a_body_off_the_image_leaves_it_empty(person: Person, camera: Camera) -> None:
     _, mask = render_person(person, camera, Pose(shift=(3.0, 0.0)), SIZE)
     assert not mask.any()
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.images import check_pictures, list_pictures, read_picture, resize_picture
+from reid_dhm.data.images import check_images, list_images, read_image, resize_image
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
@@ -33,9 +33,9 @@ def with_exif(jpeg: bytes, payload: bytes) -> bytes:
 def decode(data: bytes) -> np.ndarray:
     """What a file of these bytes is read as."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "picture"
+        path = Path(folder) / "image"
         path.write_bytes(data)
-        return read_picture(path)
+        return read_image(path)
 
 
 def samples_at(*paths: Path) -> list[Sample]:
@@ -43,21 +43,21 @@ def samples_at(*paths: Path) -> list[Sample]:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
-def test_lossless_pictures_are_read_exactly_as_rgb(tmp_path, suffix):
+def test_lossless_images_are_read_exactly_as_rgb(tmp_path, suffix):
     path = tmp_path / f"Füße 人{suffix}"
     path.write_bytes(encode(noise(), suffix))
-    np.testing.assert_array_equal(read_picture(path), noise())
+    np.testing.assert_array_equal(read_image(path), noise())
 
 
 def test_jpeg_is_read_as_contiguous_rgb_uint8(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encode(RED_LEFT_BLUE_RIGHT, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100))
-    picture = read_picture(str(path))
-    assert picture.shape == (16, 8, 3)
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
-    assert picture[8, 0, 0] > 200 > 60 > picture[8, 0, 2]
-    assert picture[8, -1, 2] > 200 > 60 > picture[8, -1, 0]
+    image = read_image(str(path))
+    assert image.shape == (16, 8, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert image[8, 0, 0] > 200 > 60 > image[8, 0, 2]
+    assert image[8, -1, 2] > 200 > 60 > image[8, -1, 0]
 
 
 def test_grey_alpha_and_sixteen_bits_become_rgb_uint8():
@@ -72,7 +72,7 @@ def test_grey_alpha_and_sixteen_bits_become_rgb_uint8():
     np.testing.assert_array_equal(decode(encode(deep, ".png")), noise(8, 6))
 
 
-def test_exif_orientation_turns_the_picture_upright():
+def test_exif_orientation_turns_the_image_upright():
     orientation = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"  # tag 0x0112 = 6: turn right
     exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01" + orientation + bytes(4)
     stored = encode(RED_LEFT_BLUE_RIGHT, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100)
@@ -91,13 +91,13 @@ def test_exif_orientation_turns_the_picture_upright():
         (".webp", ()),
     ],
 )
-def test_truncated_picture_is_refused(tmp_path, suffix, params, keep):
+def test_truncated_image_is_refused(tmp_path, suffix, params, keep):
     whole = encode(noise(), suffix, *params)
     assert decode(whole).shape == (64, 32, 3)
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(InputError, match=r"cut\.\w+ is .*truncated.*; copy what is damaged again"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_jpeg_whose_tail_was_lost_to_zeros_is_refused():
@@ -134,71 +134,71 @@ def test_corrupt_png_is_refused():
 
 def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
-        read_picture(tmp_path / "gone.jpg")
+        read_image(tmp_path / "gone.jpg")
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(InputError, match=r"empty\.jpg is empty"):
-        read_picture(tmp_path / "empty.jpg")
-    (tmp_path / "text.jpg").write_text("not a picture")
-    with pytest.raises(InputError, match=r"text\.jpg is .*not a picture"):
-        read_picture(tmp_path / "text.jpg")
+        read_image(tmp_path / "empty.jpg")
+    (tmp_path / "text.jpg").write_text("not an image")
+    with pytest.raises(InputError, match=r"text\.jpg is .*not an image"):
+        read_image(tmp_path / "text.jpg")
     (tmp_path / "folder.jpg").mkdir()
     with pytest.raises(InputError, match=r"folder\.jpg cannot be opened"):
-        read_picture(tmp_path / "folder.jpg")
+        read_image(tmp_path / "folder.jpg")
 
 
 def test_resizing_averages_areas_and_interpolates_when_a_side_grows():
     blocks = np.kron(noise(4, 3), np.ones((2, 2, 1), np.uint8))
-    np.testing.assert_array_equal(resize_picture(blocks, (4, 3)), noise(4, 3))
+    np.testing.assert_array_equal(resize_image(blocks, (4, 3)), noise(4, 3))
     ramp = np.broadcast_to(np.uint8([[[0], [100]]]), (4, 2, 3)).copy()
     # Four pixel centres lie at -0.25, 0.25, 0.75 and 1.25 of two; beyond the ends these repeat.
-    grown = resize_picture(ramp, (2, 4))
+    grown = resize_image(ramp, (2, 4))
     np.testing.assert_array_equal(grown, np.broadcast_to(np.c_[0, 25, 75, 100].T, (2, 4, 3)))
-    assert resize_picture(ramp, (4, 2)) is ramp
+    assert resize_image(ramp, (4, 2)) is ramp
 
 
-def test_list_pictures_skips_what_is_no_picture_and_sorts(tmp_path):
+def test_list_images_skips_what_is_no_image_and_sorts(tmp_path):
     for name in ["b.jpg.jpg", "a.PNG", "c.webp", "Thumbs.db", "._a.png", ".hidden.jpg", "x.txt"]:
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
-    assert [path.name for path in list_pictures(tmp_path)] == ["a.PNG", "b.jpg.jpg", "c.webp"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.jpg.jpg", "c.webp"]
 
 
-def test_check_pictures_accepts_good_ones(tmp_path):
+def test_check_images_accepts_good_ones(tmp_path):
     path = tmp_path / "good.jpg"
     path.write_bytes(encode(noise(), ".jpg"))
-    check_pictures(samples_at(path, path))
-    check_pictures([])
+    check_images(samples_at(path, path))
+    check_images([])
 
 
-def test_check_pictures_tells_how_far_it_is(tmp_path):
+def test_check_images_tells_how_far_it_is(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(150)]
     for path in paths:
         path.write_bytes(encode(noise(2, 2), ".png"))
     calls: list[tuple[int, int]] = []
-    check_pictures(samples_at(*paths, *paths), progress=lambda *call: calls.append(call))
+    check_images(samples_at(*paths, *paths), progress=lambda *call: calls.append(call))
     assert calls == sorted(calls)
     assert len(calls) > 1
     assert calls[-1] == (150, 150)
 
 
-def test_check_pictures_names_the_one_bad_file(tmp_path):
+def test_check_images_names_the_one_bad_file(tmp_path):
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     good.write_bytes(encode(noise(), ".jpg"))
     bad.write_bytes(good.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"^1 of 2 pictures .*bad\.jpg is a truncated JPEG; copy"):
-        check_pictures(samples_at(good, bad, bad), workers=1)
+    with pytest.raises(InputError, match=r"^1 of 2 images .*bad\.jpg is a truncated JPEG; copy"):
+        check_images(samples_at(good, bad, bad), workers=1)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_check_pictures_names_the_first_bad_files_in_order_and_their_number(tmp_path, workers):
+def test_check_images_names_the_first_bad_files_in_order_and_their_number(tmp_path, workers):
     good = encode(noise(), ".jpg")
     paths = [tmp_path / f"{number:03}.jpg" for number in range(150)]
     for number, path in enumerate(paths):
         path.write_bytes(good if number % 20 else b"")  # 000, 020 … 140: eight empty files
     with pytest.raises(InputError) as caught:
-        check_pictures(samples_at(*paths), workers=workers)
+        check_images(samples_at(*paths), workers=workers)
     message = str(caught.value)
-    assert message.startswith("8 of 150 pictures cannot be read: ")
+    assert message.startswith("8 of 150 images cannot be read: ")
     positions = [message.index(f"{number:03}.jpg") for number in (0, 20, 40, 60, 80)]
     assert positions == sorted(positions)
     assert "100.jpg" not in message

@@ -13,7 +13,7 @@ from reid_dhm.errors import InputError
 
 @st.composite
 def identity_sets(draw: st.DrawFn) -> tuple[list[int], int, int]:
-    """Labels in any order with 1 to 30 pictures each, P ≤ identities, K."""
+    """Labels in any order with 1 to 30 images each, P ≤ identities, K."""
     counts = draw(st.lists(st.integers(1, 30), min_size=2, max_size=12))
     labels = [7 * identity for identity, count in enumerate(counts) for _ in range(count)]
     labels = draw(st.permutations(labels))
@@ -22,7 +22,7 @@ def identity_sets(draw: st.DrawFn) -> tuple[list[int], int, int]:
 
 @given(identity_sets(), st.integers(0, 3))
 @settings(max_examples=80, deadline=None)
-def test_batches_hold_p_identities_with_k_pictures_each(
+def test_batches_hold_p_identities_with_k_images_each(
     case: tuple[list[int], int, int], epoch: int
 ) -> None:
     labels, p, k = case
@@ -30,7 +30,7 @@ def test_batches_hold_p_identities_with_k_pictures_each(
     sizes = Counter(labels)
     batches = sampler.epoch(epoch)
 
-    # An epoch is as many batches as give each group of K pictures a place.
+    # An epoch is as many batches as give each group of K images a place.
     groups = sum(max(1, size // k) for size in sizes.values())
     assert len(batches) == len(sampler) == (groups + p - 1) // p
     for batch in batches:
@@ -59,19 +59,19 @@ def test_ranks_concatenate_to_the_batch_of_one_process(
         assert torch.equal(torch.cat(parts), batch)
 
 
-def test_every_picture_is_drawn_once_when_groups_fill_the_batches() -> None:
+def test_every_image_is_drawn_once_when_groups_fill_the_batches() -> None:
     labels = [0] * 4 + [1] * 8 + [2] * 4 + [3] * 8
     drawn = torch.cat(IdentitySampler(labels, 2, 4, seed=0).epoch(0))
     assert sorted(drawn.tolist()) == list(range(len(labels)))
 
 
-def test_pictures_left_over_in_one_epoch_come_in_another() -> None:
+def test_images_left_over_in_one_epoch_come_in_another() -> None:
     sampler = IdentitySampler([0] * 7 + [1] * 7, 2, 4, seed=0)
     seen = {row for epoch in range(20) for batch in sampler.epoch(epoch) for row in batch.tolist()}
     assert seen == set(range(14))
 
 
-def test_an_identity_with_most_pictures_is_once_in_every_batch() -> None:
+def test_an_identity_with_most_images_is_once_in_every_batch() -> None:
     labels = [0] * 400 + [identity for identity in range(1, 8) for _ in range(4)]
     sampler = IdentitySampler(labels, 4, 4, seed=0)
     assert len(sampler) == (100 + 7 + 3) // 4
@@ -110,7 +110,7 @@ def test_draws_follow_from_seed_and_epoch_alone(make) -> None:
 
 @given(st.integers(1, 50), st.integers(1, 10), st.integers(1, 4))
 @settings(deadline=None)
-def test_shuffle_draws_each_picture_at_most_once(count: int, share: int, world_size: int) -> None:
+def test_shuffle_draws_each_image_at_most_once(count: int, share: int, world_size: int) -> None:
     labels = [0] * max(count, world_size)
     batch_size = share * world_size
     whole = ShuffleSampler(labels, batch_size, seed=0).epoch(1)
@@ -138,7 +138,7 @@ def test_shuffle_draws_each_picture_at_most_once(count: int, share: int, world_s
         (lambda: IdentitySampler([0, 1, 2], 3, 2, 0, 0, 2), "num_identities=3 .* 2 processes"),
         (lambda: IdentitySampler([0, 1], 2, 0, 0), "num_instances=0"),
         (lambda: ShuffleSampler([0] * 9, 9, 0, 0, 2), "batch_size=9 .* 2 processes"),
-        (lambda: ShuffleSampler([0], 2, 0, 0, 2), "1 pictures for 2 processes"),
+        (lambda: ShuffleSampler([0], 2, 0, 0, 2), "1 images for 2 processes"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(make, words: str) -> None:

@@ -67,12 +67,12 @@ def test_the_loader_reads_it_without_the_junk(small: Path) -> None:
     assert {sample.pid for sample in dataset.gallery} == {0, 2, 4}
 
 
-def test_pictures_are_market_sized_colour_jpegs(small: Path) -> None:
+def test_images_are_market_sized_colour_jpegs(small: Path) -> None:
     for path in small.rglob("*.jpg"):
         assert path.read_bytes().startswith(b"\xff\xd8\xff")
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        assert picture.shape == (128, 64, 3)
-        assert picture.std() > 5
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (128, 64, 3)
+        assert image.std() > 5
 
 
 def test_a_seed_fixes_every_byte(small: Path, tmp_path: Path) -> None:
@@ -80,12 +80,12 @@ def test_a_seed_fixes_every_byte(small: Path, tmp_path: Path) -> None:
     assert digests(write_synthetic(tmp_path / "again", **SMALL)) == digests(small)
 
 
-def test_another_seed_gives_other_pictures(small: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(small: Path, tmp_path: Path) -> None:
     other = digests(write_synthetic(tmp_path / "other", **SMALL, seed=1))
     assert not set(other.values()) & set(digests(small).values())
 
 
-def test_a_larger_set_keeps_the_pictures_of_the_smaller(small: Path, tmp_path: Path) -> None:
+def test_a_larger_set_keeps_the_images_of_the_smaller(small: Path, tmp_path: Path) -> None:
     more = {name: count + 1 for name, count in SMALL.items()}
     kept = {
         name: digest

@@ -16,7 +16,7 @@ from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.gallery.track.crops import cut, decode, encode
 
 MODEL = "c0ffee" * 10
-_PICTURE = encode(np.full((40, 16, 3), 128, np.uint8))
+_IMAGE = encode(np.full((40, 16, 3), 128, np.uint8))
 
 Keep = Callable[..., None]
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -55,7 +55,7 @@ def keep() -> Keep:
             boxes["frame"] = boxes["time"] * 10
             boxes["box"] = (10, 10, 20, 40)
             crop = Crop(int(boxes["frame"][0]), float(boxes["time"][0]), (10, 10, 20, 40), 1.0,
-                        _PICTURE, mean)  # fmt: skip
+                        _IMAGE, mean)  # fmt: skip
             tracklets.append(NewTracklet(row + 1, boxes, [crop], mean))
         writer.add(tracklets)
         writer.finish()
@@ -115,9 +115,9 @@ def film(tmp_path_factory) -> Film:
     return Film(path, boxes)
 
 
-def mean_colour(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, 3) unit rows: the mean RGB of each picture, less grey."""
-    rows = np.array([picture.mean((0, 1)) - 100 for picture in pictures])
+def mean_colour(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, 3) unit rows: the mean RGB of each image, less grey."""
+    rows = np.array([image.mean((0, 1)) - 100 for image in images])
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""``reid-dhm gallery delete`` of whoever looks like a picture or a tracklet."""
+"""``reid-dhm gallery delete`` of whoever looks like an image or a tracklet."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_whoever_looks_like_a_tracklet_goes_with_it(delete, folder):
     assert (done.detail["like"], done.detail["deleted"]) == ([red], 2)
 
 
-def test_a_picture_says_who_goes_and_conditions_where(delete, folder, model, film, tmp_path):
+def test_a_image_says_who_goes_and_conditions_where(delete, folder, model, film, tmp_path):
     red, blue, _, blue_again = ids(folder)
     capture = cv2.VideoCapture(str(film.path))
     image = [capture.read()[1] for _ in range(21)][-1]

@@ -130,13 +130,13 @@ class TestFramesOf:
         with pytest.raises(InputError, match="160x120 pixels instead of 320x120"):
             next(frames_of(replace(video, width=320)))
 
-    def test_refuses_pictures_that_are_others_now(self, tmp_path, video):
+    def test_refuses_images_that_are_others_now(self, tmp_path, video):
         for number in range(3):
-            picture = np.full((120, 160, 3), number, np.uint8)
-            cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
-        pictures = replace(video, source=str(tmp_path))
-        with pytest.raises(InputError, match="holds other pictures than were indexed"):
-            next(frames_of(pictures))
+            image = np.full((120, 160, 3), number, np.uint8)
+            cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        images = replace(video, source=str(tmp_path))
+        with pytest.raises(InputError, match="holds other images than were indexed"):
+            next(frames_of(images))
 
 
 class TestCheckReachable:

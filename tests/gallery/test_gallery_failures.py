@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where
+from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.store import database, editing
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.gallery.store.integrity import problems
@@ -89,7 +89,7 @@ def test_a_gallery_of_an_older_release_is_brought_up_to_date(folder):
         db.execute("PRAGMA user_version = 1")
     for count in (1, 0):
         with Gallery(folder) as gallery:
-            assert editing.delete(gallery, Where(after=0.0, before=9.0)) == count
+            assert editing.delete(gallery, TrackletFilter(after=0.0, before=9.0)) == count
 
 
 def test_a_damaged_file_is_one_sentence(folder):

@@ -9,7 +9,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex
-from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store import editing
 from reid_dhm.gallery.store.gallery import Gallery
@@ -66,10 +66,10 @@ class TestSearch:
         )
         assert all(hit.probability is None for hit in hits)
 
-    def test_several_pictures_count_as_the_mean_of_their_unit_vectors(self, shared):
-        pictures = vectors(3, 5) * [[1], [10], [100]]
-        mean = (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).mean(0)
-        assert ids(Searcher(shared).search(pictures, 5)) == best(similarities(shared, mean), 5)
+    def test_several_images_count_as_the_mean_of_their_unit_vectors(self, shared):
+        images = vectors(3, 5) * [[1], [10], [100]]
+        mean = (images / np.linalg.norm(images, axis=1, keepdims=True)).mean(0)
+        assert ids(Searcher(shared).search(images, 5)) == best(similarities(shared, mean), 5)
 
     def test_a_similarity_never_exceeds_one(self, empty, keep):
         rows = vectors(50, 3)
@@ -97,7 +97,7 @@ class TestSearch:
                 None if bound is None else START + timedelta(seconds=bound)
                 for bound in (after, before)
             )
-        where = Where(cameras=cameras, after=after, before=before)
+        where = TrackletFilter(cameras=cameras, after=after, before=before)
         exclude = [t.id for t in shared.tracklets_by_key(excluded)]
         wanted = {str(t.id) for t in shared.tracklets(where)} - {str(id) for id in exclude}
         query = vectors(1, 6)
@@ -109,10 +109,10 @@ class TestSearch:
         some = [tracklet.id for tracklet in site.tracklets(limit=5)]
         editing.label(site, some[:3], "anna")
         video = site.videos()[1].hash
-        assert {hit.tracklet.id.video for hit in searcher.search(query, 60, Where(videos=[video]))
-                } == {video}  # fmt: skip
-        assert len(searcher.search(query, 60, Where(person="anna"))) == 3
-        found = searcher.search(query, 60, Where(tracklets=some, person="anna"))
+        found = searcher.search(query, 60, TrackletFilter(videos=[video]))
+        assert {hit.tracklet.id.video for hit in found} == {video}
+        assert len(searcher.search(query, 60, TrackletFilter(person="anna"))) == 3
+        found = searcher.search(query, 60, TrackletFilter(tracklets=some, person="anna"))
         assert {hit.tracklet.id for hit in found} == set(some[:3])
 
     def test_less_similar_ones_can_be_left_out(self, shared):
@@ -142,7 +142,7 @@ class TestSearch:
         searcher, query = Searcher(site), vectors(1, 9)
         first, second = searcher.search(query, 2)
         with Gallery(site.folder) as other:
-            editing.delete(other, Where(tracklets=[first.tracklet.id]))
+            editing.delete(other, TrackletFilter(tracklets=[first.tracklet.id]))
             assert ids(searcher.search(query, 1)) == [str(second.tracklet.id)]
             keep(other, query, "roof")
         assert searcher.search(query, 1)[0].tracklet.camera == "roof"
@@ -221,14 +221,19 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("query", "top_k", "where", "message"),
         [
-            (vectors(1)[:, :5], 3, Where(), "holds embeddings of 12 dimensions"),
-            (vectors(1)[0], 3, Where(), "array of shape \\(12,\\)"),
-            (vectors(0), 3, Where(), "array of shape \\(0, 12\\)"),
-            (vectors(1) * 0, 3, Where(), "zero or not finite"),
-            (vectors(1) * np.nan, 3, Where(), "zero or not finite"),
-            (vectors(1), 0, Where(), "top_k is 0: ask for 1 hit or more"),
-            (vectors(1), 3, Where(cameras=["lawn"]), "has no camera 'lawn': it has gate, yard"),
-            (vectors(1), 3, Where(videos=["beef"]), "has no video 'beef'"),
+            (vectors(1)[:, :5], 3, TrackletFilter(), "holds embeddings of 12 dimensions"),
+            (vectors(1)[0], 3, TrackletFilter(), "array of shape \\(12,\\)"),
+            (vectors(0), 3, TrackletFilter(), "array of shape \\(0, 12\\)"),
+            (vectors(1) * 0, 3, TrackletFilter(), "zero or not finite"),
+            (vectors(1) * np.nan, 3, TrackletFilter(), "zero or not finite"),
+            (vectors(1), 0, TrackletFilter(), "top_k is 0: ask for 1 hit or more"),
+            (
+                vectors(1),
+                3,
+                TrackletFilter(cameras=["lawn"]),
+                "has no camera 'lawn': it has gate, yard",
+            ),
+            (vectors(1), 3, TrackletFilter(videos=["beef"]), "has no video 'beef'"),
         ],
     )
     def test_is_refused_in_a_sentence(self, shared, query, top_k, where, message):

@@ -8,7 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Where, wall_clock
+from reid_dhm.gallery.records import (
+    DETECTION,
+    Crop,
+    NewTracklet,
+    NewVideo,
+    TrackletFilter,
+    wall_clock,
+)
 from reid_dhm.gallery.records import TrackletId as Id
 from reid_dhm.gallery.store import audit, editing
 from reid_dhm.gallery.store.gallery import Gallery
@@ -65,7 +72,7 @@ def three(gallery):
 GATE1, GATE2, DOOR1 = Id(f"{1:016x}", 1), Id(f"{1:016x}", 2), Id(f"{2:016x}", 1)
 
 
-def ids(gallery: Gallery, where: Where | None = None) -> list[Id]:
+def ids(gallery: Gallery, where: TrackletFilter | None = None) -> list[Id]:
     return [tracklet.id for tracklet in gallery.tracklets(where)]
 
 
@@ -133,17 +140,17 @@ def test_an_empty_gallery_has_no_pages(gallery):
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        (Where(), [GATE1, GATE2, DOOR1]),
-        (Where(tracklets=[GATE2, DOOR1]), [GATE2, DOOR1]),
-        (Where(cameras=["door"]), [DOOR1]),
-        (Where(cameras=["door", "gate"]), [GATE1, GATE2, DOOR1]),
-        (Where(videos=[f"{1:016x}"]), [GATE1, GATE2]),
-        (Where(after=5.5), [GATE2, DOOR1]),
-        (Where(before=3.0), [GATE1]),
-        (Where(after=4.5, before=4.8), [GATE1, GATE2]),
-        (Where(after=NOON + timedelta(seconds=6)), [GATE2]),
-        (Where(before=NOON + timedelta(seconds=4)), [GATE1, GATE2]),
-        (Where(cameras=["gate"], tracklets=[DOOR1]), []),
+        (TrackletFilter(), [GATE1, GATE2, DOOR1]),
+        (TrackletFilter(tracklets=[GATE2, DOOR1]), [GATE2, DOOR1]),
+        (TrackletFilter(cameras=["door"]), [DOOR1]),
+        (TrackletFilter(cameras=["door", "gate"]), [GATE1, GATE2, DOOR1]),
+        (TrackletFilter(videos=[f"{1:016x}"]), [GATE1, GATE2]),
+        (TrackletFilter(after=5.5), [GATE2, DOOR1]),
+        (TrackletFilter(before=3.0), [GATE1]),
+        (TrackletFilter(after=4.5, before=4.8), [GATE1, GATE2]),
+        (TrackletFilter(after=NOON + timedelta(seconds=6)), [GATE2]),
+        (TrackletFilter(before=NOON + timedelta(seconds=4)), [GATE1, GATE2]),
+        (TrackletFilter(cameras=["gate"], tracklets=[DOOR1]), []),
     ],
 )
 def test_conditions_hold_together(three, where, expected):
@@ -174,14 +181,16 @@ def test_a_span_of_time_matches_what_overlaps_it(tmp_path_factory, spans, after,
             for number, (start, length) in enumerate(spans, 1)
             if (after is None or start + length >= after) and (before is None or start <= before)
         ]
-        assert [id.track for id in ids(gallery, Where(after=after, before=before))] == overlapping
+        assert [
+            id.track for id in ids(gallery, TrackletFilter(after=after, before=before))
+        ] == overlapping
 
 
 def test_unknown_cameras_and_videos_are_named(three):
     with pytest.raises(InputError, match=r"has no camera 'roof': it has door, gate"):
-        three.tracklets(Where(cameras=["gate", "roof"]))
+        three.tracklets(TrackletFilter(cameras=["gate", "roof"]))
     with pytest.raises(InputError, match="has no video 'ffff'"):
-        three.keys(Where(videos=["ffff"]))
+        three.keys(TrackletFilter(videos=["ffff"]))
 
 
 def test_tracklets_by_key_keep_the_order_asked_for(three):
@@ -215,14 +224,14 @@ def test_what_is_deleted_is_gone_from_the_disk(three):
     editing.label(three, [GATE2], "Anna Secret")
     three.empty_log()
     assert all(secret in bytes_of(three) for secret in [*secrets, b"Anna Secret"])
-    assert editing.delete(three, Where(tracklets=[GATE2])) == 1
+    assert editing.delete(three, TrackletFilter(tracklets=[GATE2])) == 1
     for secret in [*secrets, b"Anna Secret"]:
         assert secret not in bytes_of(three)
     assert ids(three) == [GATE1, DOOR1]
     assert unit(1).tobytes() in bytes_of(three)
 
 
-def test_large_pictures_are_gone_from_the_disk_too(gallery):
+def test_large_images_are_gone_from_the_disk_too(gallery):
     noise = np.random.default_rng(0).bytes(300_000)
     tracklet = new_tracklet(1)
     crop = Crop(5, 0.5, (0, 0, 1, 1), 0.5, noise, unit(0))
@@ -230,14 +239,14 @@ def test_large_pictures_are_gone_from_the_disk_too(gallery):
     gallery.empty_log()
     middles = [noise[start : start + 64] for start in range(0, len(noise), 10_000)]
     assert all(part in bytes_of(gallery) for part in middles[:1])
-    editing.delete(gallery, Where(before=100.0))
+    editing.delete(gallery, TrackletFilter(before=100.0))
     assert not any(part in bytes_of(gallery) for part in middles)
 
 
 def test_deleting_leaves_nothing_derived_behind(three):
     three.cache.mkdir()
     (three.cache / "index").write_bytes(b"embeddings")
-    editing.delete(three, Where(cameras=["door"]))
+    editing.delete(three, TrackletFilter(cameras=["door"]))
     assert not three.cache.exists()
 
 
@@ -261,9 +270,9 @@ def test_a_deleted_video_can_be_indexed_anew_and_gets_new_keys(three):
 
 
 def test_only_what_was_shown_is_deleted(three):
-    shown = three.keys(Where(cameras=["gate"]))
+    shown = three.keys(TrackletFilter(cameras=["gate"]))
     add_video(three, 3).add([new_tracklet(1)])
-    assert editing.delete(three, Where(cameras=["gate"]), shown) == 2
+    assert editing.delete(three, TrackletFilter(cameras=["gate"]), shown) == 2
     assert ids(three) == [DOOR1, Id(f"{3:016x}", 1)]
 
 
@@ -297,7 +306,7 @@ def test_a_cache_that_stays_stops_a_deletion_and_the_log_is_cut_all_the_same(thr
 
     monkeypatch.setattr(three, "empty_cache", empty_cache)
     with pytest.raises(InputError, match="cannot be deleted"):
-        editing.delete(three, Where(tracklets=[GATE2]))
+        editing.delete(three, TrackletFilter(tracklets=[GATE2]))
     assert unit(2).tobytes() not in bytes_of(three)
 
 
@@ -318,7 +327,7 @@ def test_cameras_have_names_that_can_be_printed(gallery, name):
 
 def test_deleting_needs_a_condition(three):
     with pytest.raises(InputError, match="nothing says what to delete"):
-        editing.delete(three, Where())
+        editing.delete(three, TrackletFilter())
     assert three.count() == 3
 
 
@@ -329,7 +338,7 @@ def test_the_state_tells_what_an_index_lacks(gallery):
     states.append(gallery.state())
     writer.add([new_tracklet(2), new_tracklet(3)])
     states.append(gallery.state())
-    editing.delete(gallery, Where(tracklets=[Id(f"{1:016x}", 3)]))
+    editing.delete(gallery, TrackletFilter(tracklets=[Id(f"{1:016x}", 3)]))
     states.append(gallery.state())
     generations = [state.generation for state in states]
     assert generations == sorted(set(generations))
@@ -360,7 +369,7 @@ def test_people_are_labelled_and_joined(three):
     assert editing.label(three, [GATE1], "Anna") == 0
     assert editing.label(three, [GATE2], "Bert") == 1
     assert editing.people(three) == {"Anna": 2, "Bert": 1}
-    assert ids(three, Where(person="Anna")) == [GATE1, DOOR1]
+    assert ids(three, TrackletFilter(person="Anna")) == [GATE1, DOOR1]
     assert editing.label(three, [GATE2], "Anna") == 1
     assert editing.people(three) == {"Anna": 3}
     assert editing.label(three, [GATE1], None) == 1
@@ -475,7 +484,7 @@ def test_traces_that_a_reader_keeps_are_owned_up_to(three, caplog):
     with Gallery(three.folder) as reader, reader.reading() as db:
         cursor = db.execute("SELECT key FROM tracklets")
         cursor.fetchone()  # a read that is under way holds the log
-        editing.delete(three, Where(tracklets=[GATE2]))
+        editing.delete(three, TrackletFilter(tracklets=[GATE2]))
         assert "until reid-dhm gallery compact is run" in caplog.text
         cursor.fetchall()
         cursor.close()

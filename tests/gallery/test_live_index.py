@@ -12,7 +12,7 @@ from reid_dhm.gallery.index import index_cache
 from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.index.vectors import Filter
-from reid_dhm.gallery.records import State, Where
+from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store import editing
 from reid_dhm.gallery.store.gallery import Gallery
 
@@ -77,7 +77,7 @@ class TestFollowing:
                     ids = [t.id for t in other.tracklets()]
                     some = [ids[i] for i in rng.integers(0, len(ids), min(len(ids), 5))]
                     if step == "delete":
-                        editing.delete(other, Where(tracklets=some))
+                        editing.delete(other, TrackletFilter(tracklets=some))
                     else:
                         editing.label(other, some, "somebody")
                 if not other.state().tracklets:
@@ -116,7 +116,7 @@ class TestFollowing:
                 for turn in range(4):
                     keep(own, vectors(20, turn + 5))
                     ids = [t.id for t in own.tracklets(after=max(protected), limit=15)]
-                    editing.delete(own, Where(tracklets=ids))
+                    editing.delete(own, TrackletFilter(tracklets=ids))
 
         with ThreadPoolExecutor(4) as pool:
             for work in [pool.submit(change), *(pool.submit(search, n) for n in range(3))]:
@@ -210,7 +210,7 @@ class TestCache:
             def save(self, file):
                 super().save(file)
                 with Gallery(empty.folder) as other:
-                    editing.delete(other, Where(tracklets=[other.tracklets()[0].id]))
+                    editing.delete(other, TrackletFilter(tracklets=[other.tracklets()[0].id]))
 
         LiveIndex("Flat", Overtaken).search(empty, unit_queries(1), 1)
         assert not empty.cache.exists() or not list(empty.cache.iterdir())
@@ -229,7 +229,7 @@ class TestCache:
                 # All of a deletion comes between the last look and the file's taking its place.
                 partial = next(empty.cache.glob("*.partial"))
                 content = partial.read_bytes()
-                editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
+                editing.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
                 empty.cache.mkdir()
                 partial.write_bytes(content)
             return looked[-1]
@@ -261,7 +261,7 @@ class TestCache:
         keep(empty, vectors(200))
         live = LiveIndex("IVF4,SQfp16")
         live.search(empty, unit_queries(1), 1)
-        editing.delete(empty, Where(tracklets=[empty.tracklets()[0].id]))
+        editing.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
         live.search(empty, unit_queries(1), 1)
         assert_as_brute_force(LiveIndex("IVF4,SQfp16", NeverFilled), empty)
 
@@ -273,7 +273,7 @@ class TestCache:
         for found in empty.tracklets()[:11]:
             live.search(empty, unit_queries(1), 1)
             written.append(path.exists())
-            editing.delete(empty, Where(tracklets=[found.id]))
+            editing.delete(empty, TrackletFilter(tracklets=[found.id]))
         assert written == [True] + 9 * [False] + [True]  # when a twentieth is gone
         assert_as_brute_force(live, empty)
 

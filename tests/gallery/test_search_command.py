@@ -62,7 +62,7 @@ def folder(model, keep_film, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def picture(film, tmp_path) -> Path:
+def image(film, tmp_path) -> Path:
     """Frame 20 of the film."""
     capture = cv2.VideoCapture(str(film.path))
     image = [capture.read()[1] for _ in range(21)][-1]
@@ -87,12 +87,12 @@ def box_of(film, colour: str) -> str:
 
 class TestFinding:
     @pytest.mark.parametrize("colour", ["red", "blue"])
-    def test_a_box_in_a_picture_finds_the_person(
-        self, run, folder, model, picture, film, ids, tmp_path, colour
+    def test_a_box_in_a_image_finds_the_person(
+        self, run, folder, model, image, film, ids, tmp_path, colour
     ):
         found = tmp_path / "found.json"
         outcome = run(
-            *("--gallery", folder, "--checkpoint", model, "--query", picture),
+            *("--gallery", folder, "--checkpoint", model, "--query", image),
             *("--box", box_of(film, colour), "--json", found),
         )
         assert outcome.code == 0, outcome.err
@@ -164,17 +164,17 @@ class TestFinding:
 
 
 class TestFiles:
-    def test_the_best_pictures_are_written(self, run, folder, ids, tmp_path):
+    def test_the_best_images_are_written(self, run, folder, ids, tmp_path):
         found = tmp_path / "found.json"
         run(
             *("--gallery", folder, "--tracklet", ids["red"], "--crops", tmp_path / "crops"),
             *("--json", found),
         )
         (hit,) = json.loads(found.read_text())
-        picture = cv2.imread(hit["crop"])
+        image = cv2.imread(hit["crop"])
         assert Path(hit["crop"]).parent == tmp_path / "crops"
-        assert picture.shape == (60, 20, 3)
-        assert picture.mean((0, 1)).argmax() == 0  # blue, in BGR
+        assert image.shape == (60, 20, 3)
+        assert image.mean((0, 1)).argmax() == 0  # blue, in BGR
 
     def test_the_video_is_written_with_everybody_in_it(self, run, folder, ids, tmp_path):
         outcome = run(
@@ -192,7 +192,7 @@ class TestFiles:
         assert outcome.err == f"nobody was found, so {path} was not written\n"
         assert not path.exists()
 
-    def test_the_report_s_pictures_are_named(self, run, folder, ids, tmp_path):
+    def test_the_report_s_images_are_named(self, run, folder, ids, tmp_path):
         found = tmp_path / "found.json"
         outcome = run(
             *("--gallery", folder, "--tracklet", ids["red"], "--report", tmp_path / "report"),
@@ -212,11 +212,11 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("boxes", "message"),
-        [(["1,2,3,4", "1,2,3,4"], "there are 2 boxes and 1 pictures"), (["1,2,x,4"], "is no box")],
+        [(["1,2,3,4", "1,2,3,4"], "there are 2 boxes and 1 images"), (["1,2,x,4"], "is no box")],
     )
-    def test_boxes_that_make_no_sense(self, run, folder, picture, boxes, message):
+    def test_boxes_that_make_no_sense(self, run, folder, image, boxes, message):
         words = [word for box in boxes for word in ("--box", box)]
-        outcome = run("--gallery", folder, "--query", picture, *words)
+        outcome = run("--gallery", folder, "--query", image, *words)
         assert outcome.code == 2
         assert message in " ".join(outcome.err.replace("│", " ").split())
 
@@ -237,7 +237,7 @@ class TestRefusals:
         assert message in outcome.err
         assert outcome.err.count("\n") == 1
 
-    def test_a_picture_that_shows_nobody(self, run, folder, model, tmp_path):
+    def test_a_image_that_shows_nobody(self, run, folder, model, tmp_path):
         asked = ("--gallery", folder, "--checkpoint", model, "--query", tmp_path / "query.png")
         assert "query.png does not exist" in run(*asked).err
         cv2.imwrite(str(tmp_path / "query.png"), np.zeros((10, 30, 3), np.uint8))
@@ -247,25 +247,25 @@ class TestRefusals:
         assert "lies outside of" in outcome.err
 
     def test_a_whole_frame_is_questioned_and_a_detector_that_cannot_help_refused(
-        self, run, folder, model, picture
+        self, run, folder, model, image
     ):
-        asked = ("--gallery", folder, "--checkpoint", model, "--query", picture)
+        asked = ("--gallery", folder, "--checkpoint", model, "--query", image)
         outcome = run(*asked)
         assert outcome.code == 0
         assert "is wider than high and taken as a whole" in outcome.err
         outcome = run(*asked, "--detector", "motion")
         assert outcome.code == 1
-        assert "motion finds people by what moves in a video, not in a picture" in outcome.err
+        assert "motion finds people by what moves in a video, not in an image" in outcome.err
 
-    def test_a_gallery_of_another_model(self, run, folder, picture):
-        outcome = run("--gallery", folder, "--query", picture)  # the package's own
+    def test_a_gallery_of_another_model(self, run, folder, image):
+        outcome = run("--gallery", folder, "--query", image)  # the package's own
         assert outcome.code == 1
         assert "holds embeddings of another model" in outcome.err
 
-    def test_a_gallery_of_nobody(self, run, tmp_path, model, picture):
-        assert "holds no gallery" in run("--gallery", tmp_path, "--query", picture).err
+    def test_a_gallery_of_nobody(self, run, tmp_path, model, image):
+        assert "holds no gallery" in run("--gallery", tmp_path, "--query", image).err
         Gallery(tmp_path, create=True).close()
-        outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", picture)
+        outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", image)
         assert outcome.code == 1
         assert "holds nobody yet: index a video into it first" in outcome.err
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.records import Where
+from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.search.search_report import Asked, write_search_report
 from reid_dhm.gallery.store.gallery import Gallery
@@ -33,8 +33,8 @@ def gallery(keep, keep_film, tmp_path_factory):
 def report(gallery, film, tmp_path_factory) -> Path:
     """Of a search for red."""
     folder = tmp_path_factory.mktemp("report") / "found"
-    picture = np.full((60, 20, 3), (220, 30, 30), np.uint8)
-    asked = Asked(Where(after=0.0), pictures=[picture], names=["/home/anna/<red> & co.png"])
+    image = np.full((60, 20, 3), (220, 30, 30), np.uint8)
+    asked = Asked(TrackletFilter(after=0.0), images=[image], names=["/home/anna/<red> & co.png"])
     searcher = Searcher(gallery)
     hits = searcher.search(np.array([[1, -0.5, -0.5]]), 5)
     files = write_search_report(folder, searcher, hits, asked)
@@ -71,7 +71,7 @@ class TestReport:
             numbers.append(film.number(image))
         assert numbers == list(range(40))  # four seconds before and after, and not only the boxes
         poster = cv2.imread(str(report / "clips/001.jpg"))
-        assert film.number(poster) == 18  # the best picture's
+        assert film.number(poster) == 18  # the best image's
 
     def test_an_older_report_is_replaced(self, report, gallery, tmp_path):
         folder = tmp_path / "found"

@@ -1,4 +1,4 @@
-"""What the tests of engines and exports share: networks whose embeddings differ, and pictures."""
+"""What the tests of engines and exports share: networks whose embeddings differ, and images."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NETWORKS = {
 
 
 class Case(NamedTuple):
-    """A network, pictures, and their embeddings by the definition, not normalised."""
+    """A network, images, and their embeddings by the definition, not normalised."""
 
     model: ReIDModel
     card: ModelCard
-    pictures: np.ndarray
+    images: np.ndarray
     expected: np.ndarray
 
     def cosines(self, found: np.ndarray) -> np.ndarray:
@@ -57,15 +57,15 @@ def make_case(name: str) -> Case:
     model.eval()
     patches = np.random.default_rng(0).integers(0, 256, (12, 8, 4, 3), np.uint8)
     size = (SIZE[1], SIZE[0])
-    pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for p in patches])
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    images = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for p in patches])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     x = (x - torch.tensor(card.mean)[:, None, None]) / torch.tensor(card.std)[:, None, None]
     with torch.inference_mode():
         if card.embedding == "ensemble":
             heads = torch.cat([F.normalize(out.embeddings) for out in model(x)], dim=1)
         else:
             heads = model.embed(x)
-    return Case(model, card, pictures, heads.numpy())
+    return Case(model, card, images, heads.numpy())
 
 
 @pytest.fixture(scope="session", params=NETWORKS)

@@ -19,20 +19,20 @@ def opened():
     return card.build().eval(), card
 
 
-def write(path, picture):
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def write(path, image):
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return path
 
 
 def test_a_map_is_the_energy_of_the_feature_map_from_zero_to_one(opened, tmp_path):
     model, card = opened
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, (64, 32, 3), np.uint8) for _ in range(3)]
-    paths = [write(tmp_path / f"{i}.png", picture) for i, picture in enumerate(pictures)]
+    images = [random.integers(0, 256, (64, 32, 3), np.uint8) for _ in range(3)]
+    paths = [write(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
     found = activation_maps(model, card, paths, device="cpu")
     assert found.shape == (3, 4, 2)
-    for picture, shown in zip(pictures, found, strict=True):
-        scaled = (picture / 255 - np.array(card.mean)) / np.array(card.std)
+    for image, shown in zip(images, found, strict=True):
+        scaled = (image / 255 - np.array(card.mean)) / np.array(card.std)
         batch = torch.tensor(scaled, dtype=torch.float32).permute(2, 0, 1)[None]
         with torch.no_grad():
             feature = model.backbone(batch)[0][0].numpy()
@@ -41,8 +41,8 @@ def test_a_map_is_the_energy_of_the_feature_map_from_zero_to_one(opened, tmp_pat
         np.testing.assert_allclose(shown, expected, atol=1e-4)
 
 
-def test_no_pictures_give_no_maps_and_a_damaged_one_is_named(opened, tmp_path):
+def test_no_images_give_no_maps_and_a_damaged_one_is_named(opened, tmp_path):
     assert len(activation_maps(*opened, [], device="cpu")) == 0
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.jpg"):
         activation_maps(*opened, [tmp_path / "broken.jpg"], device="cpu")

@@ -33,7 +33,7 @@ def torchreid_model(name: str) -> nn.Module:
     return with_random_statistics(torchreid_module("models").build_model(name, 7, pretrained=False))
 
 
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(2))
 
 
@@ -51,7 +51,7 @@ def test_run_folder_and_its_weights_file_open_as_the_best_model(tmp_path):
         assert not opened.training
         with torch.inference_mode():
             torch.testing.assert_close(
-                opened.embed(pictures()), model.embed(pictures()), rtol=0, atol=0
+                opened.embed(images()), model.embed(images()), rtol=0, atol=0
             )
 
 
@@ -72,7 +72,7 @@ def test_torchreid_zoo_file_gives_torchreids_own_feature(tmp_path, name):
     ours, card = open_checkpoint(tmp_path / "zoo.pth", name, SIZE, "none")
     assert (card.size, card.neck) == (SIZE, "none")
     with torch.inference_mode():
-        torch.testing.assert_close(ours.embed(pictures()), theirs(pictures()))
+        torch.testing.assert_close(ours.embed(images()), theirs(images()))
 
 
 def test_bare_torchvision_weights_give_the_pooled_feature_map(tmp_path):
@@ -80,9 +80,7 @@ def test_bare_torchvision_weights_give_the_pooled_feature_map(tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "bare.pth")
     ours, _ = open_checkpoint(tmp_path / "bare.pth", "mobilenet_v2", SIZE)
     with torch.inference_mode():
-        torch.testing.assert_close(
-            ours.embed(pictures()), theirs.features(pictures()).mean(dim=(2, 3))
-        )
+        torch.testing.assert_close(ours.embed(images()), theirs.features(images()).mean(dim=(2, 3)))
 
 
 def test_figures_beside_others_weights_are_not_taken_for_a_card(tmp_path):

@@ -33,8 +33,8 @@ def test_the_model_that_ships_embeds_in_float32_by_the_ordinary_way():
     model, card = open_checkpoint(DEFAULT_CHECKPOINT)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert (card.branches, card.num_classes) == ((), 1)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 64, 3), np.uint8)
-    rows = Embedder((model, card), engine="torch", device="cpu")(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (4, 128, 64, 3), np.uint8)
+    rows = Embedder((model, card), engine="torch", device="cpu")(images)
     assert rows.shape == (4, 1280)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert (rows @ rows.T)[np.triu_indices(4, 1)].max() < 0.999
@@ -57,8 +57,8 @@ def checkpoint(tmp_path_factory):
 def test_a_slim_model_embeds_as_the_checkpoint_but_for_rounding(checkpoint, tmp_path):
     slim = tmp_path / "slim.safetensors"
     write_slim(checkpoint, slim)
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 32, 3), np.uint8)
-    rows = [Embedder(path, engine="torch", device="cpu")(pictures) for path in (checkpoint, slim)]
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 32, 3), np.uint8)
+    rows = [Embedder(path, engine="torch", device="cpu")(images) for path in (checkpoint, slim)]
     cosines = (rows[0] * rows[1]).sum(axis=1)
     assert (cosines > 0.9995).all()
     assert not np.array_equal(*rows)  # it was rounded

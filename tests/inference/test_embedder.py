@@ -50,14 +50,14 @@ def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
     return cv2.resize(noise(8, 4, seed=seed), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def write(path, picture: np.ndarray):
-    cv2.imwrite(str(path), picture[:, :, ::-1])
+def write(path, image: np.ndarray):
+    cv2.imwrite(str(path), image[:, :, ::-1])
     return path
 
 
-def reference(model, pictures: np.ndarray) -> np.ndarray:
+def reference(model, images: np.ndarray) -> np.ndarray:
     """Raw embeddings by the definition: scale to 0 … 1, normalise, run the main path."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     x = (x - torch.tensor(CARD.mean)[:, None, None]) / torch.tensor(CARD.std)[:, None, None]
     with torch.inference_mode():
         return model.embed(x).numpy()
@@ -68,9 +68,9 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_embeddings_are_the_models_own_as_unit_rows(model, embedder):
-    pictures = noise(10, *SIZE)
-    raw = reference(model, pictures)
-    found = embedder(pictures)
+    images = noise(10, *SIZE)
+    raw = reference(model, images)
+    found = embedder(images)
     assert found.shape == (10, embedder.dim) == raw.shape
     assert found.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
@@ -81,9 +81,9 @@ def test_embeddings_are_the_models_own_as_unit_rows(model, embedder):
 
 
 def test_raw_embeddings_keep_their_length(model):
-    pictures = noise(3, *SIZE)
-    raw = Embedder.from_model(model, CARD, "torch", "cpu", normalize=False)(pictures)
-    np.testing.assert_allclose(raw, reference(model, pictures), rtol=1e-4, atol=1e-3)
+    images = noise(3, *SIZE)
+    raw = Embedder.from_model(model, CARD, "torch", "cpu", normalize=False)(images)
+    np.testing.assert_allclose(raw, reference(model, images), rtol=1e-4, atol=1e-3)
 
 
 def test_files_and_arrays_of_any_size_come_back_in_input_order(tmp_path, embedder):
@@ -109,19 +109,19 @@ def test_a_file_embeds_as_the_same_pixels_do_in_training(tmp_path, model, embedd
     loader = MemoryLoader(samples, [0] * 4, SIZE, torch.device("cpu"))
     (batch,) = loader.batches([torch.arange(4)])
     with torch.inference_mode():
-        trained = model.embed(TestTransform(SIZE)(batch.pictures))
+        trained = model.embed(TestTransform(SIZE)(batch.images))
     np.testing.assert_allclose(embedder(paths), F.normalize(trained).numpy(), rtol=0, atol=1e-4)
 
 
-def test_flip_averages_with_the_mirrored_picture_before_normalising(model):
-    pictures = noise(3, *SIZE)
-    mirrored = pictures[:, :, ::-1].copy()
-    mean = (reference(model, pictures) + reference(model, mirrored)) / 2
+def test_flip_averages_with_the_mirrored_image_before_normalising(model):
+    images = noise(3, *SIZE)
+    mirrored = images[:, :, ::-1].copy()
+    mean = (reference(model, images) + reference(model, mirrored)) / 2
     embedder = Embedder.from_model(model, CARD, "torch", "cpu", flip=True)
     np.testing.assert_allclose(
-        embedder(pictures), mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
+        embedder(images), mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
     )
-    np.testing.assert_allclose(embedder(pictures), embedder(mirrored), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(embedder(images), embedder(mirrored), rtol=0, atol=1e-5)
 
 
 def test_ensemble_puts_the_heads_side_by_side(model):
@@ -162,17 +162,17 @@ def test_checkpoint_on_disk_embeds_as_the_model_in_memory(tmp_path, model, embed
     assert (opened.engine, opened.precision, opened.device) == ("torch", "float32", "cpu")
 
 
-def test_unreadable_picture_stops_with_its_name(tmp_path, embedder):
+def test_unreadable_image_stops_with_its_name(tmp_path, embedder):
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"bad\.jpg is truncated, corrupt or not a picture"):
+    bad.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"bad\.jpg is truncated, corrupt or not an image"):
         embedder([noise(8, 8), bad])
 
 
 def test_unreadable_pictures_are_reported_and_nothing_else_is_lost(tmp_path, embedder):
     good = [write(tmp_path / f"{n}.png", noise(*SIZE, seed=n)) for n in range(9)]
     bad = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    bad[0].write_bytes(b"no picture")
+    bad[0].write_bytes(b"no image")
     found: list[tuple[int, str]] = []
     paths = [bad[0], *good[:6], bad[1], *good[6:]]
     kept = embedder(paths, on_error=lambda row, error: found.append((row, str(error))))
@@ -187,25 +187,25 @@ def test_unreadable_pictures_are_reported_and_nothing_else_is_lost(tmp_path, emb
     [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)],
     ids=["grey", "float", "empty"],
 )
-def test_array_that_is_no_rgb_picture_is_refused_by_number(embedder, array):
-    with pytest.raises(InputError, match="picture 5 is an array of shape"):
+def test_array_that_is_no_rgb_image_is_refused_by_number(embedder, array):
+    with pytest.raises(InputError, match="image 5 is an array of shape"):
         embedder([*noise(5, 8, 8), array])
 
 
-def test_no_pictures_give_no_rows(embedder):
+def test_no_images_give_no_rows(embedder):
     assert embedder([]).shape == (0, embedder.dim)
 
 
 def test_one_path_instead_of_a_list_is_refused(embedder):
-    for picture in ("a.jpg", Path("a.jpg")):
+    for image in ("a.jpg", Path("a.jpg")):
         with pytest.raises(InputError, match="give a list"):
-            embedder(picture)
+            embedder(image)
         with pytest.raises(InputError, match="give a list"):
-            next(embedder.stream(picture))
+            next(embedder.stream(image))
 
 
 class _Watched:
-    """Pictures without end that remember how many were asked for."""
+    """Images without end that remember how many were asked for."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -217,9 +217,9 @@ class _Watched:
 
 
 def test_a_stream_takes_what_it_needs_and_no_more(embedder):
-    pictures = _Watched()
-    stream = embedder.stream(pictures)
-    ahead = [pictures.asked - next(stream).end for _ in range(50)]
+    images = _Watched()
+    stream = embedder.stream(images)
+    ahead = [images.asked - next(stream).end for _ in range(50)]
     stream.close()
     assert max(ahead) <= 4 * (READERS + 1 + 2) + CHECKED  # read, and handed to the engine
     assert not helpers()
@@ -240,10 +240,10 @@ def test_no_thread_outlives_a_stream_that_an_error_stopped(tmp_path, embedder):
     assert excinfo.traceback  # whose frames are still held
 
 
-def test_a_large_picture_is_made_smaller_as_soon_as_it_is_read(monkeypatch):
+def test_a_large_image_is_made_smaller_as_soon_as_it_is_read(monkeypatch):
     happened: list[tuple[int, ...]] = []
     monkeypatch.setattr(
-        reading, "resize_picture", lambda pixels, size: happened.append((0,)) or pixels[:64, :32]
+        reading, "resize_image", lambda pixels, size: happened.append((0,)) or pixels[:64, :32]
     )
     checked = reading._checked
     monkeypatch.setattr(
@@ -253,8 +253,8 @@ def test_a_large_picture_is_made_smaller_as_soon_as_it_is_read(monkeypatch):
     assert happened == [(1,), (0,)] * 3
 
 
-def test_what_is_no_picture_is_refused_by_number(embedder):
-    with pytest.raises(InputError, match="picture 1 is a Tensor: give files"):
+def test_what_is_no_image_is_refused_by_number(embedder):
+    with pytest.raises(InputError, match="image 1 is a Tensor: give files"):
         embedder([*noise(1, 8, 8), torch.zeros(8, 8, 3)])
 
 
@@ -265,8 +265,8 @@ def test_an_embedding_that_is_not_finite_is_refused_by_file(tmp_path, model):
     class Overflowing:
         decided, streams, batch_size, dim, precision = True, 1, 4, engine.dim, "float32"
 
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
-            found = engine(pictures)
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            found = engine(images)
             found[1] = np.inf
             return found
 
@@ -287,17 +287,17 @@ def test_a_stream_runs_as_suits_the_engine_that_was_decided_on(model, monkeypatc
 
 
 def test_a_stream_gives_the_rows_of_a_call(embedder):
-    pictures = noise(10, *SIZE)
-    batches = list(embedder.stream(iter(pictures)))
+    images = noise(10, *SIZE)
+    batches = list(embedder.stream(iter(images)))
     assert [batch.end for batch in batches] == [4, 8, 10]
     np.testing.assert_array_equal(np.concatenate([batch.rows for batch in batches]), range(10))
     together = np.concatenate([batch.embeddings for batch in batches])
-    np.testing.assert_array_equal(together, embedder(pictures))
+    np.testing.assert_array_equal(together, embedder(images))
 
 
-def test_a_stream_hands_out_everything_before_the_picture_that_stops_it(tmp_path, embedder):
+def test_a_stream_hands_out_everything_before_the_image_that_stops_it(tmp_path, embedder):
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     stream = embedder.stream([*noise(6, 8, 8), bad, *noise(3, 8, 8)])
     handed_out = [next(stream).rows.tolist() for _ in range(2)]
     assert handed_out == [[0, 1, 2, 3], [4, 5]]
@@ -309,12 +309,12 @@ def test_a_stream_reports_what_it_skips_in_its_place(tmp_path, embedder):
     bad = tmp_path / "bad.jpg"
     bad.touch()
     happened: list[object] = []
-    pictures = [*noise(5, 8, 8), bad, *noise(1, 8, 8), bad, *noise(2, 8, 8)]
+    images = [*noise(5, 8, 8), bad, *noise(1, 8, 8), bad, *noise(2, 8, 8)]
 
     def skipped(row: int, error: InputError) -> None:
         happened.append(-row)
 
-    for batch in embedder.stream(pictures, skipped):
+    for batch in embedder.stream(images, skipped):
         happened.extend(batch.rows.tolist())
     assert happened == [0, 1, 2, 3, 4, -5, 6, -7, 8, 9]
 
@@ -349,9 +349,9 @@ def test_float32_is_not_rounded_to_tf32_and_what_was_asked_for_elsewhere_stays()
         return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
 
     class Spy(torch.nn.Module):
-        def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+        def embed(self, images: torch.Tensor) -> torch.Tensor:
             self.seen = asked_for()
-            return pictures.mean((2, 3))
+            return images.mean((2, 3))
 
     before, spy = asked_for(), Spy()
     engine = TorchEngine(spy, CARD, "cpu", "float32", plain=True)
@@ -381,13 +381,13 @@ def test_only_gpus_that_compute_in_bfloat16_are_given_it(monkeypatch, capability
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_float32_on_the_gpu_is_the_cpus_but_for_rounding(model, embedder):
     on_gpu = Embedder.from_model(model, CARD, device="cuda", precision="float32")
-    pictures = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
-    np.testing.assert_allclose(on_gpu(pictures), embedder(pictures), rtol=0, atol=1e-5)
+    images = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
+    np.testing.assert_allclose(on_gpu(images), embedder(images), rtol=0, atol=1e-5)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_half_precision_on_the_gpu_agrees_with_float32(model, embedder):
     on_gpu = Embedder.from_model(model, CARD, device="cuda")
-    pictures = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
-    assert (cosines(on_gpu(pictures), embedder(pictures)) >= 0.999).all()
+    images = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
+    assert (cosines(on_gpu(images), embedder(images)) >= 0.999).all()

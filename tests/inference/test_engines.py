@@ -46,7 +46,7 @@ def test_every_engine_in_float32_gives_eager_pytorchs_embeddings(case, engine):
     made = build_engine(engine, case.model, case.card, "cpu", "float32")
     assert (made.name, made.precision, made.device) == (engine, "float32", "cpu")
     assert made.dim == case.expected.shape[1]
-    found = np.concatenate([made(case.pictures[:1]), made(case.pictures[1:])])  # of any number
+    found = np.concatenate([made(case.images[:1]), made(case.images[1:])])  # of any number
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, case.expected, rtol=1e-3, atol=1e-3 * case.expected.std())
     spread = cosines(case.expected[:-1], case.expected[1:])
@@ -69,7 +69,7 @@ def test_every_engine_in_float32_gives_eager_pytorchs_embeddings(case, engine):
 )
 def test_bf16_is_near_float32_and_not_the_same(resnet, engine):
     made = build_engine(engine, resnet.model, resnet.card, "cpu", "bf16")
-    found = made(resnet.pictures)
+    found = made(resnet.images)
     assert made.precision == "bf16"
     assert resnet.cosines(found).min() >= 0.995
     assert np.abs(found - resnet.expected).max() > 1e-4 * resnet.expected.std()
@@ -77,7 +77,7 @@ def test_bf16_is_near_float32_and_not_the_same(resnet, engine):
 
 def test_auto_agrees_whatever_it_takes(case):
     made = build_engine("auto", case.model, case.card, "cpu")
-    assert case.cosines(made(case.pictures)).min() >= 0.999
+    assert case.cosines(made(case.images)).min() >= 0.999
 
 
 @openvino
@@ -142,15 +142,15 @@ def test_an_engine_that_is_missing_is_named(resnet, uninstall, engine):
 @openvino
 def test_many_threads_get_their_own_results(resnet):
     made = build_engine("openvino", resnet.model, resnet.card, "cpu", "float32")
-    made(resnet.pictures)
-    before = resnet.pictures.copy()
+    made(resnet.images)
+    before = resnet.images.copy()
     rows = [i % 12 for i in range(60)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda row: made(resnet.pictures[row : row + 1]), rows))
+        found = list(pool.map(lambda row: made(resnet.images[row : row + 1]), rows))
     np.testing.assert_allclose(
         np.concatenate(found), resnet.expected[rows], rtol=1e-3, atol=1e-3 * resnet.expected.std()
     )
-    np.testing.assert_array_equal(resnet.pictures, before)  # requests copy what they are given
+    np.testing.assert_array_equal(resnet.images, before)  # requests copy what they are given
 
 
 def test_folding_leaves_no_normalisation_behind_a_convolution(case):
@@ -162,12 +162,12 @@ def test_folding_leaves_no_normalisation_behind_a_convolution(case):
 
 def test_a_network_that_cannot_be_traced_runs_as_it_is(resnet):
     class Moody(torch.nn.Module):
-        def embed(self, pictures: torch.Tensor) -> torch.Tensor:
-            pooled = pictures.mean((2, 3))
+        def embed(self, images: torch.Tensor) -> torch.Tensor:
+            pooled = images.mean((2, 3))
             return pooled if pooled.sum() > 0 else -pooled
 
     engine = TorchEngine(Moody(), resnet.card, "cpu")
-    found = engine(resnet.pictures)
+    found = engine(resnet.images)
     assert found.shape == (12, 3)
     assert np.isfinite(found).all()
 
@@ -183,9 +183,9 @@ class Fake:
     def __init__(self, name: str, precision: str, error: float) -> None:
         self.name, self.precision, self.error, self.calls = name, precision, error, 0
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         self.calls += 1
-        found = np.ones((len(pictures), 3), np.float32)
+        found = np.ones((len(images), 3), np.float32)
         found[-1, 0] += self.error
         return found
 
@@ -220,14 +220,14 @@ def test_one_that_differs_gives_way_with_one_warning(caplog):
     engine(BATCH)
     assert [record.getMessage() for record in caplog.records] == [
         # (2 + 1 + 1) / (√6 √3)
-        "fast in bf16 differs from torch in float32 on the first pictures (cosine 0.9428, 0.999 is "
+        "fast in bf16 differs from torch in float32 on the first images (cosine 0.9428, 0.999 is "
         "asked for): using slow in float32"
     ]
 
 
 def test_one_that_fails_while_it_runs_gives_way_with_one_warning(caplog):
     class Failing(Fake):
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, images: np.ndarray) -> np.ndarray:
             raise RuntimeError("out of memory\nat line 3")
 
     fast = Choice("fast", "float32", lambda: Failing("fast", "float32", 0))
@@ -310,13 +310,13 @@ def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, 
     from reid_dhm.inference.engines import openvino_engine
 
     class Wrong(openvino_engine.OpenVINOEngine):
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
-            return super().__call__(pictures)[::-1]
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            return super().__call__(images)[::-1]
 
     monkeypatch.setattr(openvino_engine, "OpenVINOEngine", Wrong)
     embedder = Embedder((resnet.model, resnet.card), device="cpu", normalize=False)
     with caplog.at_level(logging.WARNING):
-        found = embedder(resnet.pictures)
+        found = embedder(resnet.images)
     assert embedder.engine != "openvino"
     assert resnet.cosines(found).min() >= 0.999
     left = [thread.name for thread in threading.enumerate()]
@@ -328,16 +328,16 @@ def test_the_embedder_says_what_runs_after_the_first_batch(resnet, monkeypatch, 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 def test_torch_on_a_gpu_agrees_at_every_precision(case, precision):
     engine = TorchEngine(case.model.deploy(), case.card, "cuda", precision)
-    assert case.cosines(engine(case.pictures)).min() >= (0.99 if precision == "bf16" else 0.999)
+    assert case.cosines(engine(case.images)).min() >= (0.99 if precision == "bf16" else 0.999)
 
 
 @gpu
 @needs_gpu
 def test_a_cuda_graph_takes_batches_of_any_size(resnet):
     engine = TorchEngine(resnet.model.deploy(), resnet.card, "cuda", compiled=True)
-    many = np.tile(resnet.pictures, (30, 1, 1, 1))  # more than the graph's batch
+    many = np.tile(resnet.images, (30, 1, 1, 1))  # more than the graph's batch
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(engine, [many, resnet.pictures, resnet.pictures[:5], many]))
+        found = list(pool.map(engine, [many, resnet.images, resnet.images[:5], many]))
     assert [len(one) for one in found] == [360, 12, 5, 360]
     for one in found:
         expected = np.resize(resnet.expected, one.shape)
@@ -353,4 +353,4 @@ def test_onnx_runtime_on_a_gpu_agrees(resnet):
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("needs onnxruntime-gpu")
     made = build_engine("onnxruntime", resnet.model, resnet.card, "cuda", "float32")
-    assert resnet.cosines(made(resnet.pictures)).min() >= 0.999
+    assert resnet.cosines(made(resnet.images)).min() >= 0.999

@@ -16,11 +16,11 @@ from reid_dhm import __version__
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.engines.exported import ExportedModel, read_metadata
 from reid_dhm.inference.engines.network import INPUT, OUTPUTS, installed, onnx_graph
 from reid_dhm.inference.export import writer as export
 from reid_dhm.inference.export.check import Agreement, find_fault, verify
 from reid_dhm.inference.export.writer import export_model, spread
-from reid_dhm.inference.exported import ExportedModel, read_metadata
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 
@@ -54,8 +54,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_agrees_and_leaves_nothing_else(tmp_path, case, format):
     path = written(tmp_path, format)
-    found = export_model(case.model, case.card, format, path, list(case.pictures))
-    assert [(one.pictures, one.count) for one in found] == [("random", 16), ("real", 12)]
+    found = export_model(case.model, case.card, format, path, list(case.images))
+    assert [(one.images, one.count) for one in found] == [("random", 16), ("real", 12)]
     assert all(one.lowest >= 0.999 for one in found)
     beside = {"openvino": ["model.bin"], "safetensors": ["model.json"]}.get(format, [])
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, *beside])
@@ -66,10 +66,10 @@ def test_what_was_written_opens_again_as_the_model_itself(tmp_path, case, format
     path = written(tmp_path, format)
     export_model(case.model, case.card, format, path)
     embedder = Embedder(str(path), device="cpu", precision="float32")
-    np.testing.assert_allclose(embedder(case.pictures), unit(case.expected), atol=1e-4)
+    np.testing.assert_allclose(embedder(case.images), unit(case.expected), atol=1e-4)
     raw = Embedder(path, device="cpu", precision="float32", normalize=False)
     np.testing.assert_allclose(
-        raw(case.pictures), case.expected, rtol=1e-3, atol=1e-3 * case.expected.std()
+        raw(case.images), case.expected, rtol=1e-3, atol=1e-3 * case.expected.std()
     )
     assert embedder.dim == case.expected.shape[1]
     assert embedder.fingerprint == fingerprint(case.model, case.card)
@@ -87,7 +87,7 @@ def test_an_onnx_file_serves_programs_that_know_nothing_of_us(tmp_path, case):
     assert (taken.name, taken.type, taken.shape[1:]) == (INPUT, "tensor(uint8)", [64, 32, 3])
     assert [given.name for given in session.get_outputs()] == list(OUTPUTS)
     for count in (1, 5, 12):
-        embeddings, raw = session.run(None, {INPUT: case.pictures[:count]})
+        embeddings, raw = session.run(None, {INPUT: case.images[:count]})
         np.testing.assert_allclose(embeddings, unit(case.expected[:count]), atol=1e-4)
         np.testing.assert_allclose(unit(raw), embeddings, atol=1e-5)
 
@@ -99,7 +99,7 @@ def test_a_torchscript_file_runs_alone(tmp_path, case):
     facts = {"reid_dhm.json": ""}
     network = torch.jit.load(path, _extra_files=facts)
     for count in (1, 5, 12):
-        found = network(torch.from_numpy(case.pictures[:count])).numpy()
+        found = network(torch.from_numpy(case.images[:count])).numpy()
         np.testing.assert_allclose(found, unit(case.expected[:count]), atol=1e-4)
     assert json.loads(facts["reid_dhm.json"])["backbone"] == case.card.backbone
 
@@ -144,17 +144,17 @@ def test_side_branches_stay_behind(tmp_path, resnet):
 def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
     whole, eighth = written(tmp_path / "a", format), written(tmp_path / "b", format)
     export_model(resnet.model, resnet.card, format, whole)
-    calibration = list(resnet.pictures)
+    calibration = list(resnet.images)
     found = export_model(resnet.model, resnet.card, format, eighth, calibration=calibration)
     real = found[1]
-    assert (real.pictures, real.count) == ("calibration", 12)
+    assert (real.images, real.count) == ("calibration", 12)
     assert 0.99 <= real.mean < 0.99999
     weights = {"openvino": ".bin", "onnx": ".onnx"}[format]
     size = [path.with_suffix(weights).stat().st_size for path in (whole, eighth)]
     assert size[1] < 0.4 * size[0]
     embedder = Embedder(eighth, device="cpu", precision="float32")
     assert embedder.precision == "int8"
-    assert resnet.cosines(embedder(resnet.pictures)).mean() >= 0.99
+    assert resnet.cosines(embedder(resnet.images)).mean() >= 0.99
     assert embedder.fingerprint != Embedder(whole, device="cpu").fingerprint
 
 
@@ -181,11 +181,11 @@ def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
         asked.append(count(quantised))
         return [0.5, 0.9, 0.7][min(len(asked), 3) - 1]
 
-    best = quantise(graph, resnet.pictures, agreement, enough=0.9)
+    best = quantise(graph, resnet.images, agreement, enough=0.9)
     assert asked == [0, 6]
     assert count(best) == 6
     asked.clear()
-    assert count(quantise(graph, resnet.pictures, agreement, enough=0.99)) == 6
+    assert count(quantise(graph, resnet.images, agreement, enough=0.99)) == 6
     assert asked == [0, 6, 12]  # it has 20: 24 would leave nothing to quantise
 
 
@@ -212,23 +212,23 @@ def test_a_file_that_was_there_stays_when_the_new_one_fails(tmp_path, resnet, mo
 
 
 def test_all_that_a_file_gives_is_compared(resnet):
-    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        rows = unit(resnet.expected[: len(pictures)])
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        rows = unit(resnet.expected[: len(images)])
         wrong = rows.copy()
         wrong[:, 0] += 0.5
         return {"embeddings": unit(wrong), "raw": rows}
 
-    shown = {"real": resnet.pictures[:1]}
+    shown = {"real": resnet.images[:1]}
     (found,) = verify(run, resnet.model, resnet.card, shown)
     assert found.lowest < 0.95
 
 
 def test_embeddings_of_another_length_than_one_are_refused(resnet):
-    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return {"embeddings": 1.01 * unit(resnet.expected[: len(pictures)])}
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        return {"embeddings": 1.01 * unit(resnet.expected[: len(images)])}
 
-    with pytest.raises(InputError, match=r"real pictures are no unit rows \(lengths 1\.0100"):
-        verify(run, resnet.model, resnet.card, {"real": resnet.pictures[:1]})
+    with pytest.raises(InputError, match=r"real images are no unit rows \(lengths 1\.0100"):
+        verify(run, resnet.model, resnet.card, {"real": resnet.images[:1]})
 
 
 def test_rows_are_taken_evenly():
@@ -261,13 +261,11 @@ def test_safetensors_say_where_they_come_from(tmp_path, resnet):
 
 
 def test_arrays_in_one_array_are_as_good_as_a_list(tmp_path, resnet):
-    found = export_model(
-        resnet.model, resnet.card, "torchscript", tmp_path / "a.pt", resnet.pictures
-    )
+    found = export_model(resnet.model, resnet.card, "torchscript", tmp_path / "a.pt", resnet.images)
     assert [one.count for one in found] == [16, 12]
 
 
-def test_int8_is_judged_on_real_pictures_by_their_mean():
+def test_int8_is_judged_on_real_images_by_their_mean():
     agreements = [Agreement("random", 16, 0.9, 0.95), Agreement("real", 64, 0.97, 0.991)]
     assert find_fault(agreements, int8=True) is None
     agreements[1] = Agreement("real", 64, 0.97, 0.989)
@@ -283,7 +281,7 @@ def test_int8_is_judged_on_real_pictures_by_their_mean():
     ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path, resnet, format, name, int8, message):
-    calibration = list(resnet.pictures) if int8 else ()
+    calibration = list(resnet.images) if int8 else ()
     with pytest.raises(InputError, match=message):
         export_model(resnet.model, resnet.card, format, tmp_path / name, calibration=calibration)
 
@@ -295,7 +293,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, resnet, uninstall):
 
 
 @onnx
-def test_a_picture_that_cannot_be_read_stops_it_by_name(tmp_path, resnet):
+def test_a_image_that_cannot_be_read_stops_it_by_name(tmp_path, resnet):
     (tmp_path / "bad.jpg").touch()
     with pytest.raises(InputError, match=r"bad\.jpg is empty"):
         export_model(resnet.model, resnet.card, "onnx", tmp_path / "a.onnx", [tmp_path / "bad.jpg"])
@@ -357,7 +355,7 @@ def test_a_graph_of_another_size_than_its_cards_is_refused(tmp_path, resnet, mon
     facts = export._metadata(resnet.model, resnet.card, format, np.empty(0)) | {"card": other}
     monkeypatch.setattr(export, "_metadata", lambda *_: facts)
     export_model(resnet.model, resnet.card, format, path)
-    with pytest.raises(InputError, match=r"takes pictures of \(64, 32\).*card says \(64, 64\)"):
+    with pytest.raises(InputError, match=r"takes images of \(64, 32\).*card says \(64, 64\)"):
         open_checkpoint(path)
 
 
@@ -416,7 +414,7 @@ def test_onnx_runtime_runs_it_where_openvino_is_missing(tmp_path, resnet, uninst
     export_model(resnet.model, resnet.card, "onnx", path)
     uninstall("openvino")
     embedder = Embedder(path)
-    np.testing.assert_allclose(embedder(resnet.pictures), unit(resnet.expected), atol=1e-4)
+    np.testing.assert_allclose(embedder(resnet.images), unit(resnet.expected), atol=1e-4)
     assert embedder.engine == "onnxruntime"
     uninstall("onnxruntime")
     with pytest.raises(InputError, match=r"nothing installed runs .*model\.onnx"):

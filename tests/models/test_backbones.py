@@ -22,7 +22,7 @@ from reid_dhm.models.reid import ReIDModel
 class Case(NamedTuple):
     provider: nn.Module
     model: ReIDModel
-    pictures: Tensor
+    images: Tensor
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
@@ -44,18 +44,18 @@ def pathway(backbone: Backbone, after: str) -> list[PathBlock]:
     return (backbone.pathway or derived_pathway)(backbone, after)
 
 
-def feature_map(provider: nn.Module, pictures: Tensor) -> Tensor:
+def feature_map(provider: nn.Module, images: Tensor) -> Tensor:
     """The last feature map in eval mode, from the provider's own code."""
     provider.eval()
     if hasattr(provider, "featuremaps"):  # torchreid
-        return provider.featuremaps(pictures)
+        return provider.featuremaps(images)
     if hasattr(provider, "features"):  # DenseNet puts its last ReLU into forward
-        maps = provider.features(pictures)
+        maps = provider.features(images)
         return maps.relu() if type(provider).__name__ == "DenseNet" else maps
     provider.fc = nn.Identity()  # what it costs is not the feature map's
     seen = []
     handle = provider.avgpool.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    provider(pictures)
+    provider(images)
     handle.remove()
     return seen[0]
 
@@ -72,9 +72,9 @@ def flops(function: Callable[[Tensor], object], x: Tensor) -> int:
 
 @torch.no_grad()
 def test_stages_compute_what_the_provider_does(case):
-    expected = feature_map(case.provider, case.pictures)
+    expected = feature_map(case.provider, case.images)
     assert expected.isfinite().all()
-    assert torch.equal(case.model.eval().backbone(case.pictures)[0], expected)
+    assert torch.equal(case.model.eval().backbone(case.images)[0], expected)
 
 
 @torch.no_grad()
@@ -82,8 +82,8 @@ def test_a_tap_hands_out_the_map_as_it_was(case):
     """Every fork position has its stage's output shape, and later layers leave it untouched."""
     backbone = case.model.eval().backbone
     taps = [(i.name, position) for i in backbone.info for position in i.fork_positions]
-    _, tapped = backbone(case.pictures, taps)
-    x = case.pictures
+    _, tapped = backbone(case.images, taps)
+    x = case.images
     for info in backbone.info:
         for position, block in enumerate(backbone.blocks(info.name), start=1):
             x = block(x.clone())
@@ -100,7 +100,7 @@ def test_every_parameter_learns_from_the_heads(case):
     assert frozen == {"head.neck.bias"} | {
         f"branches.{i}.head.neck.bias" for i in range(len(model.branches))
     }
-    loss = sum(F.cross_entropy(out.logits, torch.arange(4)) for out in model(case.pictures))
+    loss = sum(F.cross_entropy(out.logits, torch.arange(4)) for out in model(case.images))
     model.zero_grad(set_to_none=True)
     loss.backward()
     dead = [
@@ -138,15 +138,15 @@ def test_deploy_is_the_backbone_never_branched(case):
     assert kinds(deployed) == kinds(plain)
     assert shapes(deployed) == shapes(plain)
     assert not storages(deployed) & storages(model)
-    trunk = flops(partial(feature_map, case.provider), case.pictures[:1])
+    trunk = flops(partial(feature_map, case.provider), case.images[:1])
     classifier = 2 * deployed.head.dim * 5  # a multiplication and an addition per weight
-    assert flops(deployed, case.pictures[:1]) == trunk + classifier
+    assert flops(deployed, case.images[:1]) == trunk + classifier
 
-    pictures = case.pictures[:2]
-    expected = model.eval()(pictures)[0].embeddings
-    assert torch.equal(deployed.embed(pictures), expected)
-    assert torch.equal(deployed(pictures)[0].embeddings, expected)
-    assert torch.equal(model.embed(pictures), expected)
+    images = case.images[:2]
+    expected = model.eval()(images)[0].embeddings
+    assert torch.equal(deployed.embed(images), expected)
+    assert torch.equal(deployed(images)[0].embeddings, expected)
+    assert torch.equal(model.embed(images), expected)
 
 
 def test_a_branch_has_blocks_for_every_remaining_stage(case):
@@ -164,7 +164,7 @@ def test_derived_branches_cost_less_than_the_rest_of_the_trunk(case):
     backbone = case.model.eval().backbone
     tabulated = RESNET_LAYOUT.get(backbone.name, {})
     assert bool(tabulated) == (backbone.pathway is resnet_pathway)
-    cost, inputs, x = {}, {}, case.pictures[:1]
+    cost, inputs, x = {}, {}, case.images[:1]
     for info in backbone.info:
         cost[info.name] = flops(backbone.blocks(info.name), x)
         x = inputs[info.name] = backbone.blocks(info.name)(x).detach()
@@ -184,7 +184,7 @@ def test_last_stride_one_changes_trunk_and_branches_together(case):
     assert two.info[-1].stride == (16 if two.name.startswith("osnet") else 32)
     assert one.info[:-1] == two.info[:-1]
     forks = one.info[-3:-1]
-    last, tapped = one(case.pictures[:1], [(info.name, info.fork_positions[-1]) for info in forks])
+    last, tapped = one(case.images[:1], [(info.name, info.fork_positions[-1]) for info in forks])
     for info, x in zip(forks, tapped.values(), strict=True):
         path = nn.Sequential(*(b.block for b in pathway(one, info.name))).eval()
         assert path(x).shape[2:] == last.shape[2:] == (4, 2)

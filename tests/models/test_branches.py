@@ -119,17 +119,17 @@ def test_fixed_forks_never_move(backbones):
 def test_a_fork_changes_what_its_branch_sees_and_nothing_else(backbones):
     branches = [BranchSpec("stage2"), BranchSpec("stage3")]
     model = ReIDModel(backbones["mobilenet_v2"], 5, branches, fork="random").eval()
-    pictures = torch.randn(2, 3, 64, 32)
+    images = torch.randn(2, 3, 64, 32)
     main, first, second = zip(
-        *[[out.logits for out in model(pictures, (3, fork))] for fork in (5, 6, 7)], strict=True
+        *[[out.logits for out in model(images, (3, fork))] for fork in (5, 6, 7)], strict=True
     )
     assert torch.equal(main[0], main[1])
     assert torch.equal(main[0], main[2])
     assert torch.equal(first[0], first[2])
     assert not torch.equal(second[0], second[1])
     assert not torch.equal(second[1], second[2])
-    assert torch.equal(second[2], model(pictures)[2].logits)
-    x = pictures
+    assert torch.equal(second[2], model(images)[2].logits)
+    x = images
     for name in ("stem", "stage1", "stage2"):
         x = model.backbone.blocks(name)(x)
     leaves_at = model.backbone.blocks("stage3")[:5](x)

@@ -40,8 +40,8 @@ def test_a_model_comes_back_bit_for_bit(tmp_path, unsettle, card):
     loaded, read = load_model(path)
     assert read == card
     assert not loaded.training
-    pictures = torch.randn(2, 3, 64, 32)
-    for left, right in zip(loaded(pictures), model(pictures), strict=True):
+    images = torch.randn(2, 3, 64, 32)
+    for left, right in zip(loaded(images), model(images), strict=True):
         assert all(map(torch.equal, left, right))
     assert sorted(p.name for p in path.parent.iterdir()) == ["best.json", "best.safetensors"]
 
@@ -52,9 +52,9 @@ def test_a_deployed_model_comes_back_without_branches(tmp_path):
     plain = ModelCard(backbone="mobilenet_v3_small", num_classes=5, pooling="gem")
     save_model(model.deploy(), plain, tmp_path / "m.safetensors")
     loaded, _ = load_model(tmp_path / "m.safetensors")
-    pictures = torch.randn(2, 3, 64, 32)
+    images = torch.randn(2, 3, 64, 32)
     assert len(loaded.branches) == 0
-    assert torch.equal(loaded.embed(pictures), model.embed(pictures))
+    assert torch.equal(loaded.embed(images), model.embed(images))
 
 
 def test_a_second_save_replaces_the_first(tmp_path):

@@ -63,7 +63,7 @@ def fastreid_state(neck: str | None = "heads.bottleneck.0", gem: bool = False) -
     return state
 
 
-def fastreid_features(state: dict[str, Tensor], pictures: Tensor, neck: str | None) -> Tensor:
+def fastreid_features(state: dict[str, Tensor], images: Tensor, neck: str | None) -> Tensor:
     """What fast-reid tests: last stride 1, a first pooling that rounds up and does not pad."""
 
     def conv(x: Tensor, name: str, stride: int = 1) -> Tensor:
@@ -75,7 +75,7 @@ def fastreid_features(state: dict[str, Tensor], pictures: Tensor, neck: str | No
         get = [state[f"{name}.{part}"] for part in ("running_mean", "running_var")]
         return F.batch_norm(x, *get, state[f"{name}.weight"], state[f"{name}.bias"])
 
-    x = F.max_pool2d(conv(pictures, "conv1", 2).relu(), 3, stride=2, ceil_mode=True)
+    x = F.max_pool2d(conv(images, "conv1", 2).relu(), 3, stride=2, ceil_mode=True)
     for stage, stride in enumerate((1, 2, 2, 1), start=1):
         for block in range(BLOCKS):
             start, step = f"layer{stage}.{block}", stride if block == 0 else 1
@@ -91,7 +91,7 @@ def fastreid_features(state: dict[str, Tensor], pictures: Tensor, neck: str | No
     return (norm(x, neck) if neck else x)[..., 0, 0]
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(3, 3, *SIZE, generator=torch.Generator().manual_seed(1))
 
 
@@ -109,9 +109,9 @@ def test_a_checkpoint_gives_the_feature_that_fastreid_tests(tmp_path, neck, gem,
     model, card = open_checkpoint(path, name, SIZE)
     assert (card.backbone, card.neck, card.last_stride) == ("fastreid_resnet18", "bnneck", 1)
     with torch.inference_mode():
-        expected = fastreid_features(state, pictures(), neck)
-        torch.testing.assert_close(model.embed(pictures()), expected, rtol=1e-4, atol=1e-4)
-        theirs = fastreid_features(state, pictures(), None)
+        expected = fastreid_features(state, images(), neck)
+        torch.testing.assert_close(model.embed(images()), expected, rtol=1e-4, atol=1e-4)
+        theirs = fastreid_features(state, images(), None)
     assert not torch.allclose(expected, theirs, atol=0.01)  # the neck does something
 
 
@@ -120,8 +120,8 @@ def test_the_feature_before_the_neck_can_be_asked_for(tmp_path):
     model, card = open_checkpoint(write(tmp_path / "a.pth", state), "resnet18", SIZE, "none")
     assert card.neck == "none"
     with torch.inference_mode():
-        expected = fastreid_features(state, pictures(), None)
-        torch.testing.assert_close(model.embed(pictures()), expected, rtol=1e-4, atol=1e-4)
+        expected = fastreid_features(state, images(), None)
+        torch.testing.assert_close(model.embed(images()), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_neck_there_is_none_to_ask_for(tmp_path):
@@ -147,7 +147,7 @@ def test_it_can_be_kept_with_a_card(tmp_path):
     again, same = load_model(tmp_path / "ours.safetensors")
     assert same == card
     with torch.inference_mode():
-        torch.testing.assert_close(again.embed(pictures()), model.embed(pictures()), rtol=0, atol=0)
+        torch.testing.assert_close(again.embed(images()), model.embed(images()), rtol=0, atol=0)
 
 
 def renamed(old: str, new: str) -> dict[str, Tensor]:

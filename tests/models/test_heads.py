@@ -114,9 +114,9 @@ def test_osnet_without_a_neck_embeds_as_torchreid_does(name, tmp_path, unsettle)
     torch.save(provider.state_dict(), tmp_path / "zoo.pth")
     backbone = build_backbone(name, weights=str(tmp_path / "zoo.pth"))
     model = ReIDModel(backbone, 5, neck="none").eval()
-    pictures = torch.randn(2, 3, 64, 32)
-    assert model.embed(pictures).shape == (2, 512)
-    assert torch.equal(model.embed(pictures), provider(pictures))
+    images = torch.randn(2, 3, 64, 32)
+    assert model.embed(images).shape == (2, 512)
+    assert torch.equal(model.embed(images), provider(images))
 
 
 @torch.no_grad()
@@ -138,11 +138,11 @@ def test_ensemble_puts_unit_embeddings_side_by_side():
     """The double-width branch of a ResNet is twice as wide: 512 + 512 + 1024."""
     backbone = build_backbone("resnet18")
     model = ReIDModel(backbone, 5, [BranchSpec("layer2"), BranchSpec("layer3")]).eval()
-    pictures = torch.randn(2, 3, 64, 32)
-    ensemble = model.embed_ensemble(pictures)
+    images = torch.randn(2, 3, 64, 32)
+    ensemble = model.embed_ensemble(images)
     assert ensemble.shape == (2, 2048)
     blocks = ensemble.split([512, 512, 1024], dim=1)
-    for block, out in zip(blocks, model(pictures), strict=True):
+    for block, out in zip(blocks, model(images), strict=True):
         torch.testing.assert_close(block.norm(dim=1), torch.ones(2))
         torch.testing.assert_close(
             F.cosine_similarity(block, out.embeddings), torch.ones(2), rtol=0, atol=1e-5
@@ -152,5 +152,5 @@ def test_ensemble_puts_unit_embeddings_side_by_side():
 @torch.no_grad()
 def test_classify_gives_the_main_logits():
     model = ReIDModel(build_backbone("mobilenet_v3_small"), 5, [BranchSpec("stage3")]).eval()
-    pictures = torch.randn(2, 3, 64, 32)
-    assert torch.equal(model.classify(pictures), model(pictures)[0].logits)
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.equal(model.classify(images), model(images)[0].logits)

@@ -62,12 +62,12 @@ def test_default_branches_are_the_reference(name):
 @resnets
 @last_strides
 def test_maps_along_both_branches(name, last_stride):
-    """256×128 pictures: layer3' comes out at stride 16, layer4' and the trunk at the last one."""
+    """256×128 images: layer3' comes out at stride 16, layer4' and the trunk at the last one."""
     model, wide = build(name, last_stride), EXPANSION[name]
     last = (16, 8) if last_stride == 1 else (8, 4)
-    pictures = torch.zeros(2, 3, 256, 128, device="meta")
+    images = torch.zeros(2, 3, 256, 128, device="meta")
     trunk, tapped = model.backbone(
-        pictures, [(b.after, b.positions[-1]) for b in model.side_branches]
+        images, [(b.after, b.positions[-1]) for b in model.side_branches]
     )
     assert trunk.shape == (2, 512 * wide, *last)
     shapes = []

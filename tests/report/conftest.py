@@ -1,4 +1,4 @@
-"""Small evaluations with drawn pictures, to make reports of."""
+"""Small evaluations with drawn images, to make reports of."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def evaluation_of(
 def draw(path: Path, pid: int, camid: int) -> str:
     """A coloured figure on the camera's ground, 64 × 32 pixels."""
     random = np.random.default_rng(pid)
-    picture = np.full((64, 32, 3), 60 + 50 * camid, np.uint8)
+    image = np.full((64, 32, 3), 60 + 50 * camid, np.uint8)
     for top, bottom in ((18, 38), (38, 60)):
         colour = random.integers(0, 256, 3).tolist()
-        cv2.rectangle(picture, (8, top), (24, bottom), colour, -1)
-    cv2.circle(picture, (16, 12), 6, (140, 170, 210), -1)
-    path.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+        cv2.rectangle(image, (8, top), (24, bottom), colour, -1)
+    cv2.circle(image, (16, 12), 6, (140, 170, 210), -1)
+    path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     return str(path)
 
 
 def noisy_sides(folder: Path | None, noise: float, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
-    """Nine people in three cameras, and distractors; pictures only where there is a folder."""
+    """Nine people in three cameras, and distractors; images only where there is a folder."""
     random = np.random.default_rng(seed)
     labels = [(pid, camid) for pid in range(1, PEOPLE + 1) for camid in range(1, CAMERAS + 1)]
     asked = [(pid, camid) for pid, camid in labels if camid < 3]
@@ -96,18 +96,16 @@ def assess() -> Callable[..., Evaluation]:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pictures")
 
 
 @pytest.fixture(scope="session")
-def make(pictures: Path) -> Callable[..., Evaluation]:
-    """Evaluations of drawn people: ``make(noise=…, seed=…, with_pictures=…, name=…, metric=…)``."""
+def make(images: Path) -> Callable[..., Evaluation]:
+    """Evaluations of drawn people: ``make(noise=…, seed=…, with_images=…, name=…, metric=…)``."""
 
-    def build(
-        noise: float = 1.1, seed: int = 0, with_pictures: bool = True, **kwargs
-    ) -> Evaluation:
-        sides = noisy_sides(pictures if with_pictures else None, noise, seed)
+    def build(noise: float = 1.1, seed: int = 0, with_images: bool = True, **kwargs) -> Evaluation:
+        sides = noisy_sides(images if with_images else None, noise, seed)
         return evaluation_of(*sides, **kwargs)
 
     return build
@@ -126,7 +124,7 @@ def known() -> Evaluation:
     """Three queries on a circle whose answers are known by their angles.
 
     Query 0 ranks rows 0, 3, 1, 2: right at once, AP 1. Query 1 ranks rows 2, 1, 3, 0: a distractor
-    first, AP 1/2. Query 2 ranks rows 1, 0, 2 and has no right picture: row 3 is of its own camera.
+    first, AP 1/2. Query 2 ranks rows 1, 0, 2 and has no right image: row 3 is of its own camera.
     """
     query = EmbeddingSet(angles([0, 90, 46]), np.array([1, 2, 3]), np.array([1, 1, 1]))
     gallery = EmbeddingSet(angles([10, 60, 80, 45]), np.array([1, 2, 0, 3]), np.array([2, 2, 2, 1]))

@@ -64,14 +64,14 @@ class Visit:
     def open(self, path: Path) -> None:
         self.page.goto(path.as_uri())
 
-    def load_pictures(self) -> int:
-        """Open what is folded, let every picture load, and count them."""
+    def load_images(self) -> int:
+        """Open what is folded, let every image load, and count them."""
         self.page.evaluate(
             """async () => {
                 document.querySelectorAll('details').forEach((each) => { each.open = true; });
-                const pictures = [...document.images];
-                pictures.forEach((each) => { each.loading = 'eager'; });
-                await Promise.all(pictures.map((each) => each.decode().catch(() => null)));
+                const images = [...document.images];
+                images.forEach((each) => { each.loading = 'eager'; });
+                await Promise.all(images.map((each) => each.decode().catch(() => null)));
             }"""
         )
         broken = self.page.evaluate(
@@ -101,10 +101,10 @@ def assert_fits(page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
-def test_the_overview_shows_every_picture_and_fits_its_window(visit, folder):
+def test_the_overview_shows_every_image_and_fits_its_window(visit, folder):
     visit.open(folder / "one" / "index.html")
     assert_fits(visit.page)
-    assert visit.load_pictures() > 300
+    assert visit.load_images() > 300
     assert_fits(visit.page)
     assert visit.page.locator(".drawing svg").count() == 5
 
@@ -168,7 +168,7 @@ def test_the_search_box_works_by_keyboard_alone(visit, folder):
     visit.page.keyboard.press("Enter")
     visit.page.wait_for_url("**/queries/0011.html")
     assert visit.page.get_by_role("heading", level=1).inner_text() == "Query 11"
-    assert visit.load_pictures() == 21 + visit.page.locator("img.activation").count()
+    assert visit.load_images() == 21 + visit.page.locator("img.activation").count()
     # From a query's page the box leads on to others.
     visit.page.get_by_role("searchbox").fill("3")
     visit.page.keyboard.press("Enter")
@@ -206,11 +206,11 @@ def test_activation_maps_are_switched_on_and_off(visit, folder):
     button.click()
     assert button.get_attribute("aria-pressed") == "true"
     assert overlay.is_visible()
-    visit.load_pictures()
-    shot, picture = overlay.bounding_box(), overlay.locator("xpath=../img[1]").bounding_box()
+    visit.load_images()
+    shot, image = overlay.bounding_box(), overlay.locator("xpath=../img[1]").bounding_box()
     border = 3
-    assert shot["width"] == pytest.approx(picture["width"] - 2 * border, abs=1)
-    assert shot["height"] == pytest.approx(picture["height"] - 2 * border, abs=1)
+    assert shot["width"] == pytest.approx(image["width"] - 2 * border, abs=1)
+    assert shot["height"] == pytest.approx(image["height"] - 2 * border, abs=1)
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     assert not overlay.is_visible()
@@ -250,10 +250,10 @@ def test_a_screen_reader_finds_its_way(visit, folder, name):
 def test_a_comparison_opens_and_its_queries_show_both_models(visit, folder):
     visit.open(folder / "two" / "index.html")
     assert_fits(visit.page)
-    assert visit.load_pictures() > 20
+    assert visit.load_images() > 20
     visit.page.get_by_role("searchbox").fill("5")
     visit.page.keyboard.press("Enter")
     visit.page.wait_for_url("**/queries/0005.html")
     titles = visit.page.locator(".standing strong").all_inner_texts()
     assert titles == ["dhm", "another"]
-    assert visit.load_pictures() == 21
+    assert visit.load_images() == 21

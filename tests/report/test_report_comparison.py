@@ -162,9 +162,9 @@ def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path):
         write_comparison(tmp_path / "report", [one], {})
     with pytest.raises(InputError, match="two models are called 'baseline'"):
         write_comparison(tmp_path / "report", [one, two, one], {})
-    with pytest.raises(InputError, match="known and baseline have different query pictures"):
+    with pytest.raises(InputError, match="known and baseline have different query images"):
         write_comparison(tmp_path / "report", [one, replace(known, name="known")], {})
     other = replace(two, gallery=replace(two.gallery, camids=two.gallery.camids + 1))
-    with pytest.raises(InputError, match="different gallery pictures"):
+    with pytest.raises(InputError, match="different gallery images"):
         write_comparison(tmp_path / "report", [one, other], {})
     assert list(tmp_path.iterdir()) == []

@@ -49,7 +49,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def written(make, tmp_path_factory):
-    """A report with pictures, and what it was made from."""
+    """A report with images, and what it was made from."""
     evaluation, folder = make(), tmp_path_factory.mktemp("reports") / "report"
     assert write_report(folder, evaluation, num_lists=8, map_people=3) == []
     results = json.loads((folder / "results.json").read_text())
@@ -106,7 +106,7 @@ def test_camera_tables_hold_every_pair(written):
 
 
 def test_camera_pairs_without_queries_are_shown_as_such(make, tmp_path):
-    evaluation = make(with_pictures=False)
+    evaluation = make(with_images=False)
     nothing = np.full((1, 1), np.nan)
     camera = np.array([4])
     cameras = CameraPairs(camera, camera, nothing, nothing, np.zeros((1, 1), np.int64))
@@ -157,7 +157,7 @@ def test_every_query_has_a_page_with_its_neighbours(written):
     assert [html.unescape(name) for name in files] == expected
 
 
-def test_every_link_and_picture_is_in_the_folder(written):
+def test_every_link_and_image_is_in_the_folder(written):
     _, folder, _, _ = written
     checked = set()
     for path in folder.rglob("*.html"):
@@ -172,15 +172,15 @@ def test_every_link_and_picture_is_in_the_folder(written):
     assert thumbnails <= {target for target in checked if target.suffix == ".jpg"}
 
 
-def test_a_picture_is_stored_once_and_says_its_size(written):
+def test_a_image_is_stored_once_and_says_its_size(written):
     evaluation, folder, page, _ = written
     listed = {evaluation.gallery.paths[i] for i in np.unique(evaluation.result.topk_indices)}
     assert len(list((folder / "thumbs").iterdir())) == len(evaluation.query) + len(listed)
-    pictures = re.findall(r"<img [^>]*>", page)
-    assert len(pictures) > 50
-    for picture in pictures:
-        assert 'width="32" height="64" loading="lazy"' in picture
-        assert re.search(r'alt="[^"]+"', picture)
+    images = re.findall(r"<img [^>]*>", page)
+    assert len(images) > 50
+    for image in images:
+        assert 'width="32" height="64" loading="lazy"' in image
+        assert re.search(r'alt="[^"]+"', image)
 
 
 def test_per_query_csv_holds_known_answers(known, tmp_path):
@@ -196,12 +196,12 @@ def test_per_query_csv_holds_known_answers(known, tmp_path):
     for row, angle in zip(rows, angles, strict=True):
         assert float(row["top1_similarity"]) == pytest.approx(np.cos(np.radians(angle)), abs=1e-6)
     page = (tmp_path / "report" / "queries" / "0002.html").read_text()
-    assert "not counted: no right picture in the gallery" in page
+    assert "not counted: no right image in the gallery" in page
     assert "(2 counted" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_distances_are_written_as_distances(make, tmp_path):
-    evaluation = make(metric="euclidean", with_pictures=False)
+    evaluation = make(metric="euclidean", with_images=False)
     write_report(tmp_path / "report", evaluation)
     for row, score in zip(
         rows_of(tmp_path / "report"), evaluation.result.topk_scores[:, 0], strict=True
@@ -211,8 +211,8 @@ def test_distances_are_written_as_distances(make, tmp_path):
     assert f"≤ {math.floor(-evaluation.points[0].threshold * 10**4) / 10**4:.4f}" in text_of(block)
 
 
-def test_without_pictures_rows_are_named_by_number(make, tmp_path):
-    evaluation = make(with_pictures=False)
+def test_without_images_rows_are_named_by_number(make, tmp_path):
+    evaluation = make(with_images=False)
     assert write_report(tmp_path / "report", evaluation) == []
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<img" not in page
@@ -230,8 +230,8 @@ def test_unreadable_pictures_are_told_once_and_shown_as_boxes(make, tmp_path):
     (fault,) = write_report(tmp_path / "report", evaluation)
     assert fault.startswith(f"{gone} does not exist")
     page = (tmp_path / "report" / "index.html").read_text()
-    assert text_of(page).count("1 picture could not be read") == 1
-    assert "picture cannot be read" in (tmp_path / "report" / "queries" / "0000.html").read_text()
+    assert text_of(page).count("1 image could not be read") == 1
+    assert "image cannot be read" in (tmp_path / "report" / "queries" / "0000.html").read_text()
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["unreadable_pictures"] == 1
 
@@ -261,7 +261,7 @@ def test_before_and_after_reranking_stand_side_by_side(reranked, tmp_path):
     assert float(row["reranked_top1_distance"]) == -after.topk_scores[3, 0]
 
 
-def test_activation_maps_are_asked_for_the_pictures_of_the_overview_only(make, tmp_path):
+def test_activation_maps_are_asked_for_the_images_of_the_overview_only(make, tmp_path):
     asked: list[str] = []
 
     def activation(paths):
@@ -315,7 +315,7 @@ def test_an_impossible_map_writes_nothing(make, tmp_path, people, fault):
 
 
 def test_no_thresholds_and_no_calibration_are_said_to_be_missing(make, tmp_path):
-    evaluation = replace(make(with_pictures=False), points=[], calibration=None)
+    evaluation = replace(make(with_images=False), points=[], calibration=None)
     write_report(tmp_path / "report", evaluation)
     block = section((tmp_path / "report" / "index.html").read_text(), "threshold")
     assert "too few pairs of two people" in text_of(block)
@@ -324,7 +324,7 @@ def test_no_thresholds_and_no_calibration_are_said_to_be_missing(make, tmp_path)
 
 def test_a_threshold_that_nothing_wrong_passes_lets_nothing_through(make, tmp_path):
     strict = OperatingPoint(1e-5, 0.9, 0.0, 0.25)
-    evaluation = replace(make(with_pictures=False), points=[strict])
+    evaluation = replace(make(with_images=False), points=[strict])
     write_report(tmp_path / "report", evaluation)
     block = section((tmp_path / "report" / "index.html").read_text(), "threshold")
     assert "1 in 100,000 ≥ 0.9000 25.0% 0" in text_of(block)
@@ -343,7 +343,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(name, file):
     assert html.unescape(re.search(r"<dd>(.*?)</dd>", shown, re.DOTALL)[1]) == name
 
 
-def test_the_model_and_its_pictures_may_be_called_anything(make, tmp_path):
+def test_the_model_and_its_images_may_be_called_anything(make, tmp_path):
     evil = "</title><script>alert(1)</script>"
     evaluation = replace(make(name=evil), facts={evil: {evil: evil}})
     write_report(tmp_path / "report", evaluation)
@@ -370,7 +370,7 @@ def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(make, tmp_path):
 
 
 def test_reports_know_nothing_of_models():
-    allowed = {"data.pictures", "errors", "report", "retrieval"}
+    allowed = {"data.images", "errors", "report", "retrieval"}
     for path in Path(reid_dhm.report.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("reid_dhm."):

@@ -100,10 +100,10 @@ def test_a_map_is_fixed_by_its_people_and_names_them(make):
 
 
 def test_a_map_of_nobody_is_refused(make):
-    with pytest.raises(InputError, match="person 404 has no query picture"):
+    with pytest.raises(InputError, match="person 404 has no query image"):
         draw_map(make(), [2, 404], 0)
 
 
-def test_a_map_of_a_few_pictures_is_refused(known):
-    with pytest.raises(InputError, match="2 pictures says nothing"):
+def test_a_map_of_a_few_images_is_refused(known):
+    with pytest.raises(InputError, match="2 images says nothing"):
         draw_map(known, [1], 0)

@@ -1,4 +1,4 @@
-"""Thumbnails are small, made once for each picture, and a bad picture is counted."""
+"""Thumbnails are small, made once for each image, and a bad image is counted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.images import read_picture
+from reid_dhm.data.images import read_image
 from reid_dhm.report.thumbnails import write_activation, write_thumbnails
 
 
 def write_jpeg(path, height, width):
-    picture = np.full((height, width, 3), (40, 90, 200), np.uint8)
-    path.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    image = np.full((height, width, 3), (40, 90, 200), np.uint8)
+    path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     return str(path)
 
 
@@ -25,16 +25,16 @@ def write_jpeg(path, height, width):
         ((4000, 1), (128, 1)),
     ],
 )
-def test_pictures_shrink_to_the_bounds_and_keep_their_proportions(tmp_path, size, expected):
-    path = write_jpeg(tmp_path / "picture.jpg", *size)
+def test_images_shrink_to_the_bounds_and_keep_their_proportions(tmp_path, size, expected):
+    path = write_jpeg(tmp_path / "image.jpg", *size)
     thumbnail = write_thumbnails(tmp_path, {path: "q00000"}, lambda done: None).of[path]
     assert (thumbnail.height, thumbnail.width) == expected
-    written = read_picture(tmp_path / thumbnail.href)
+    written = read_image(tmp_path / thumbnail.href)
     assert written.shape[:2] == expected
     assert np.abs(written.astype(int) - (200, 90, 40)).max() < 12
 
 
-def test_a_missing_and_a_damaged_picture_are_faults_and_the_rest_are_made(tmp_path):
+def test_a_missing_and_a_damaged_image_are_faults_and_the_rest_are_made(tmp_path):
     good = write_jpeg(tmp_path / "good.jpg", 60, 30)
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:200])
     names = {str(tmp_path / "gone.jpg"): "q0", good: "q1", str(tmp_path / "cut.jpg"): "q2"}
@@ -47,17 +47,17 @@ def test_a_missing_and_a_damaged_picture_are_faults_and_the_rest_are_made(tmp_pa
     assert sum(done) == 3
 
 
-def test_metadata_of_the_picture_is_not_passed_on(tmp_path):
-    path = write_jpeg(tmp_path / "picture.jpg", 60, 30)
-    data = (tmp_path / "picture.jpg").read_bytes()
+def test_metadata_of_the_image_is_not_passed_on(tmp_path):
+    path = write_jpeg(tmp_path / "image.jpg", 60, 30)
+    data = (tmp_path / "image.jpg").read_bytes()
     secret = b"48.8584 N, 2.2945 E"
     comment = b"\xff\xfe" + (len(secret) + 2).to_bytes(2, "big") + secret
-    (tmp_path / "picture.jpg").write_bytes(data[:2] + comment + data[2:])
+    (tmp_path / "image.jpg").write_bytes(data[:2] + comment + data[2:])
     made = write_thumbnails(tmp_path, {path: "q0"}, lambda done: None)
     assert secret not in (tmp_path / made.of[path].href).read_bytes()
 
 
-def test_activation_maps_are_asked_once_for_readable_pictures_and_grow_opaque(tmp_path):
+def test_activation_maps_are_asked_once_for_readable_images_and_grow_opaque(tmp_path):
     good = write_jpeg(tmp_path / "good.jpg", 60, 30)
     gone = str(tmp_path / "gone.jpg")
     made = write_thumbnails(tmp_path, {good: "q0", gone: "q1"}, lambda done: None)

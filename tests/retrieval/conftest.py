@@ -14,10 +14,10 @@ from reid_dhm.retrieval import EmbeddingSet
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query got: `order` is the ranked gallery without ignored pictures."""
+    """What one query got: `order` is the ranked gallery without ignored images."""
 
     order: list[int]
-    hits: list[int]  # 1-based ranks of the correct pictures
+    hits: list[int]  # 1-based ranks of the correct images
 
     @property
     def ap(self) -> float:
@@ -30,7 +30,7 @@ class Answer:
 
     @property
     def trapezoid_ap(self) -> float:
-        """Area under precision over recall, met picture by picture from (recall 0, precision 1)."""
+        """Area under precision over recall, met image by image from (recall 0, precision 1)."""
         area, recall, precision, found = 0.0, 0.0, 1.0, 0
         for rank in range(1, len(self.order) + 1):
             found += rank in self.hits

@@ -91,7 +91,7 @@ def test_equals_the_definition_on_small_galleries_with_ties_junk_and_distractors
     valid = [one for one in expected if one.hits]
     options = {"metric": metric, "camera_rule": camera_rule, "ap": ap, "top_k": top_k}
     if not valid:
-        with pytest.raises(InputError, match="no query has a correct gallery picture"):
+        with pytest.raises(InputError, match="no query has a correct gallery image"):
             evaluate(query, gallery, **options)
         return
     result = evaluate(query, gallery, **options, ranks=(1, 2, 50))
@@ -123,7 +123,7 @@ def test_a_case_worked_by_hand():
     assert result.cmc == {1: 0.0, 5: 1.0, 10: 1.0, 20: 1.0}
     assert result.topk_indices.tolist() == [[0, 2, 3, 4, -1]]
     np.testing.assert_allclose(result.topk_scores[0, :4], np.cos(angles[[1, 3, 4, 5]]), atol=1e-6)
-    # With the rule lifted, the picture at 20° is a correct one at rank 2.
+    # With the rule lifted, the image at 20° is a correct one at rank 2.
     lifted = evaluate(query, gallery, camera_rule=False)
     assert lifted.mAP == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
     # Unnormalised, the lengths 1 to 5 decide: distances to (1, 0) grow with the length.

@@ -1,4 +1,4 @@
-"""Expansion and augmentation equal their definition, picture by picture."""
+"""Expansion and augmentation equal their definition, image by image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def unit(vector):
 
 
 def averaged(own, others, k, alpha):
-    """The definition for one picture, in float64."""
+    """The definition for one image, in float64."""
     own, others = unit(own), [unit(other) for other in others]
     near = sorted(others, key=lambda other: -(own @ other))[:k]
     return unit(own + sum(max(own @ other, 0) ** alpha * other for other in near))
@@ -57,7 +57,7 @@ def test_queries_equal_the_definition(seed, num_query, num_gallery, k, alpha):
     k=st.integers(1, 40),
     alpha=st.sampled_from([1.0, 3.0]),
 )
-def test_gallery_pictures_equal_the_definition_over_the_others(seed, number, k, alpha):
+def test_gallery_images_equal_the_definition_over_the_others(seed, number, k, alpha):
     gallery = some(np.random.default_rng(seed), number)
     found = augment_gallery(gallery, k=k, alpha=alpha, device="cpu")
     rows = gallery.embeddings.astype(np.float64)
@@ -73,7 +73,7 @@ def test_alpha_zero_is_the_average_of_the_neighbours_on_the_query_s_side():
     np.testing.assert_allclose(found.embeddings[0], unit(np.array([1.8, 0.6])), atol=1e-6)
 
 
-def test_many_pictures_of_one_embedding_do_not_displace_the_picture_itself():
+def test_many_images_of_one_embedding_do_not_displace_the_image_itself():
     rng = np.random.default_rng(0)
     copies = np.tile(rng.standard_normal(8), (12, 1))
     gallery = EmbeddingSet(

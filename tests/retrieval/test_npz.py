@@ -76,11 +76,11 @@ def test_what_is_written_is_read_back(tmp_path, arrays):
         assert read.paths is None
 
     write_embeddings(
-        tmp_path / "b.npz", gallery.embeddings, [f"pictures/ö {i}.jpg" for i in "1234567"]
+        tmp_path / "b.npz", gallery.embeddings, [f"images/ö {i}.jpg" for i in "1234567"]
     )
     embeddings, paths = read_embeddings(tmp_path / "b.npz")
     np.testing.assert_array_equal(embeddings, gallery.embeddings)
-    assert paths == tuple(f"pictures/ö {i}.jpg" for i in "1234567")
+    assert paths == tuple(f"images/ö {i}.jpg" for i in "1234567")
     with np.load(tmp_path / "b.npz") as archive:
         assert archive.files == ["embeddings", "paths"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
@@ -199,7 +199,7 @@ def test_select_keeps_rows_and_paths_together():
     assert part.embeddings.tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
-def test_picture_paths_are_carried_along_and_checked(tmp_path, arrays):
+def test_image_paths_are_carried_along_and_checked(tmp_path, arrays):
     paths = np.array([f"gallery/ö {i}.jpg" for i in range(5)])
     np.savez(tmp_path / "a.npz", **arrays, gallery_paths=paths)
     query, gallery, _ = read_evaluation_npz(tmp_path / "a.npz")

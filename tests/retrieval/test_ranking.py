@@ -34,7 +34,7 @@ def threads(number):
 
 
 def counted(query, gallery, ids, metric="cosine", camera_rule=True, device="cpu"):
-    """{query: ranks of its correct pictures}."""
+    """{query: ranks of its correct images}."""
     to = torch.from_numpy
     space = Space.of(metric, to(gallery).to(device))
     found = {}
@@ -71,7 +71,7 @@ def random_ids(rng, num_query, num_gallery, people=4, cameras=3):
 def test_ranks_equal_the_definition_on_cases_full_of_ties(
     answers, seed, num_query, num_gallery, dim, metric, camera_rule, tile
 ):
-    # Entries of ±1 have equal norms, so many different pictures are equally far, exactly.
+    # Entries of ±1 have equal norms, so many different images are equally far, exactly.
     rng = np.random.default_rng(seed)
     query = rng.choice([-1, 1], (num_query, dim)).astype(np.float32)
     gallery = rng.choice([-1, 1], (num_gallery, dim)).astype(np.float32)
@@ -84,7 +84,7 @@ def test_ranks_equal_the_definition_on_cases_full_of_ties(
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("spread", [1.0, 1e-3, 3e-6])
 def test_almost_equal_distances_rank_without_rounding(answers, metric, spread):
-    # At 3e-6 of the common offset, float32 sums cannot tell the pictures apart.
+    # At 3e-6 of the common offset, float32 sums cannot tell the images apart.
     rng = np.random.default_rng(5)
     offset = rng.standard_normal(48)
     query, gallery = (
@@ -167,7 +167,7 @@ def test_pairs_split_into_lists_are_the_same_pairs():
     )
 
 
-def test_a_query_with_many_correct_pictures_gets_a_block_of_its_own(answers):
+def test_a_query_with_many_correct_images_gets_a_block_of_its_own(answers):
     rng = np.random.default_rng(12)
     query, gallery = (rng.standard_normal((n, 6)).astype(np.float32) for n in (5, 90))
     pids = np.where(np.arange(90) < 70, 0, rng.integers(1, 4, 90))

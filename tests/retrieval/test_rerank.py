@@ -160,7 +160,7 @@ def test_equals_torchreid_where_distances_are_well_separated(
 def test_equals_the_definition_on_cases_full_of_duplicates_and_ties(
     seed, num_query, num_gallery, dim, metric, k1, k2, slack, tile
 ):
-    # Entries of ±1 have equal norms, so many different pictures are equally far, exactly.
+    # Entries of ±1 have equal norms, so many different images are equally far, exactly.
     rng = np.random.default_rng(seed)
     query = rng.choice([-1, 1], (num_query, dim)).astype(np.float32)
     gallery = rng.choice([-1, 1], (num_gallery, dim)).astype(np.float32)
@@ -214,7 +214,7 @@ def test_the_number_of_threads_is_left_as_it_was():
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("spread", [1e-3, 1e-5])
-def test_pictures_that_float32_products_cannot_tell_apart(metric, spread):
+def test_images_that_float32_products_cannot_tell_apart(metric, spread):
     rng = np.random.default_rng(3)
     offset = rng.standard_normal(24)
     query, gallery = (
@@ -226,13 +226,13 @@ def test_pictures_that_float32_products_cannot_tell_apart(metric, spread):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_pictures_that_are_all_alike_are_at_no_distance(metric):
+def test_images_that_are_all_alike_are_at_no_distance(metric):
     query, gallery = np.full((2, 5), 0.1, np.float32), np.full((30, 5), 0.1, np.float32)
     how = Reranking(weight=1.0)
     np.testing.assert_array_equal(final(query, gallery, metric, how), np.zeros((2, 30)))
 
 
-def test_neighbours_beyond_the_pictures_are_all_pictures():
+def test_neighbours_beyond_the_images_are_all_images():
     rng = np.random.default_rng(4)
     query, gallery = people(rng, 2, 5, 6, 3, spread=0.5)
     whole = final(query, gallery, how=Reranking(k1=6, k2=7))

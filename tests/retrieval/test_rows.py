@@ -62,7 +62,7 @@ def test_equals_the_definition_on_distances_full_of_ties(
         patch.setattr(ranking, "SEGMENT", segment)
         patch.setattr(rows, "SEGMENT", segment)
         if not valid:
-            with pytest.raises(InputError, match="no query has a correct gallery picture"):
+            with pytest.raises(InputError, match="no query has a correct gallery image"):
                 evaluate_rows(distances(query, gallery), query, gallery, protocol)
             return
         result = evaluate_rows(

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 @pytest.fixture(scope="module")
 def both():
-    """30 people with 1 to 4 gallery pictures each, from two cameras, some own-camera ones."""
+    """30 people with 1 to 4 gallery images each, from two cameras, some own-camera ones."""
     rng = np.random.default_rng(0)
     people = np.arange(1, 31)
     centres = rng.standard_normal((31, 6))
@@ -43,7 +43,7 @@ def closeness(query, gallery):
 
 
 def own_rows(query, gallery):
-    """(Q, G) bool, pictures of the query's person that the camera rule leaves."""
+    """(Q, G) bool, images of the query's person that the camera rule leaves."""
     same = query.pids[:, None] == gallery.pids
     return same & (query.camids[:, None] != gallery.camids)
 
@@ -78,7 +78,7 @@ def test_ranks_equal_the_definition_on_the_same_draws(
     rng = np.random.default_rng(seed)
     draws = [draw_gallery(rng, query, gallery, camera_rule) for _ in range(repeats)]
     if (draws[0][0] < 0).all():
-        with pytest.raises(InputError, match="no query has a correct gallery picture"):
+        with pytest.raises(InputError, match="no query has a correct gallery image"):
             evaluate_single_shot(query, gallery, **options)
         return
     result = evaluate_single_shot(query, gallery, **options, ranks=(1, 3))
@@ -99,7 +99,7 @@ def test_ranks_equal_the_definition_on_the_same_draws(
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), camera_rule=st.booleans(), person_zero=st.booleans())
-def test_a_draw_has_one_picture_of_each_person_and_all_of_nobody(
+def test_a_draw_has_one_image_of_each_person_and_all_of_nobody(
     random_sets, seed, camera_rule, person_zero
 ):
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_a_draw_has_one_picture_of_each_person_and_all_of_nobody(
             assert own[row] in shown
 
 
-def test_every_picture_is_drawn_equally_often():
+def test_every_image_is_drawn_equally_often():
     gallery = EmbeddingSet(
         np.eye(7), np.array([1, 1, 1, 1, 2, 2, 3]), np.array([1, 2, 3, 3] * 2)[:7]
     )
@@ -134,7 +134,7 @@ def test_every_picture_is_drawn_equally_often():
     # Five standard errors of a share of a third in 3000 draws are 4.3 %.
     np.testing.assert_allclose(own_counts[1:4] / 3000, 1 / 3, atol=0.043)
     assert own_counts.sum() == 3000
-    assert own_counts[1:4].sum() == 3000  # picture 0 is from the query's own camera
+    assert own_counts[1:4].sum() == 3000  # image 0 is from the query's own camera
     np.testing.assert_allclose(shown_counts / 3000, [1 / 4] * 4 + [1 / 2] * 2 + [1], atol=0.046)
 
 
@@ -149,7 +149,7 @@ def test_figures_approach_their_expectation(both):
             others = [
                 behind[gallery.pids == other].mean() for other in range(1, 31) if other != pid
             ]
-            shares.append(np.prod(others))  # nobody else's drawn picture is closer
+            shares.append(np.prod(others))  # nobody else's drawn image is closer
         expected.append(np.mean(shares) if shares else np.nan)
     result = evaluate_single_shot(query, gallery, repeats=400)
     np.testing.assert_array_equal(result.valid, ~np.isnan(expected))
@@ -171,7 +171,7 @@ def test_agrees_with_torchreid(both):
     assert (difference < 5 * spread + 0.01).all()
 
 
-def test_one_picture_a_person_leaves_nothing_to_draw(random_sets):
+def test_one_image_a_person_leaves_nothing_to_draw(random_sets):
     rng = np.random.default_rng(2)
     query, _ = random_sets(rng, 30, 1, 5, people=20, cameras=2)
     gallery = EmbeddingSet(rng.standard_normal((40, 5)), np.r_[1:21, [0] * 20], np.full(40, 9))

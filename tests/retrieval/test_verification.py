@@ -1,4 +1,4 @@
-"""Pairs of pictures: exact counts, thresholds that keep their word, and match probability."""
+"""Pairs of images: exact counts, thresholds that keep their word, and match probability."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def on_a_grid(same, different, size=1001) -> PairScores:
     cameras=st.integers(1, 3),
     metric=st.sampled_from(["cosine", "euclidean"]),
     camera_rule=st.booleans(),
-    # Small whole numbers bring equal pictures and distances that are 0 or on the grid.
+    # Small whole numbers bring equal images and distances that are 0 or on the grid.
     values=st.sampled_from([None, [-1, 1], [1, 2, 3]]),
 )
 def test_every_pair_of_the_protocol_is_counted_where_its_score_lies(
@@ -58,7 +58,7 @@ def test_every_pair_of_the_protocol_is_counted_where_its_score_lies(
     same = query.pids[:, None] == gallery.pids
     kept = ~(same & camera_rule & (query.camids[:, None] == gallery.camids))
     if not (same & kept).any():
-        with pytest.raises(InputError, match="no query has a correct gallery picture"):
+        with pytest.raises(InputError, match="no query has a correct gallery image"):
             pair_scores(query, gallery, metric=metric, camera_rule=camera_rule)
         return
     if same.all():
@@ -100,7 +100,7 @@ def test_a_score_on_an_edge_belongs_to_the_step_above():
         assert below.tolist() == list(range(grid.size))
 
 
-def test_equal_pictures_have_the_highest_score():
+def test_equal_images_have_the_highest_score():
     rows = np.random.default_rng(1).standard_normal((6, 33)).astype(np.float32)
     pids, cameras = np.arange(1, 7), np.zeros(6, dtype=int)
     query, gallery = EmbeddingSet(rows, pids, cameras), EmbeddingSet(rows, pids, cameras + 1)
@@ -110,7 +110,7 @@ def test_equal_pictures_have_the_highest_score():
         assert found.edges[-2] < (1 if metric == "cosine" else 0) < found.edges[-1]
 
 
-def test_one_picture_only_and_rows_of_no_length_are_counted():
+def test_one_image_only_and_rows_of_no_length_are_counted():
     query = EmbeddingSet(np.zeros((2, 3)), np.array([1, 2]), np.array([1, 1]))
     gallery = EmbeddingSet(np.zeros((1, 3)), np.array([1]), np.array([2]))
     found = pair_scores(query, gallery, metric="euclidean")

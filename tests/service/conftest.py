@@ -51,11 +51,11 @@ class ColourEmbedder:
         self.card = ModelCard("resnet18", num_classes=2, size=(64, 32))
         self.batches: list[int] = []
 
-    def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        self.batches.append(len(pictures))
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        self.batches.append(len(images))
         rows = [
             np.concatenate([half.reshape(-1, 3).mean(0) for half in np.array_split(p, 2)]) - 127.4
-            for p in pictures
+            for p in images
         ]
         rows = np.array(rows, np.float32).reshape(-1, 6)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -77,15 +77,15 @@ class Walk(NamedTuple):
         return range(self.first, self.last + 1)
 
 
-def person_picture(name: str, height: int = 80, width: int = 32) -> np.ndarray:
+def person_image(name: str, height: int = 80, width: int = 32) -> np.ndarray:
     """(height, width, 3) uint8 RGB of somebody."""
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[: height // 2], picture[height // 2 :] = PEOPLE[name]
-    return picture
+    image = np.empty((height, width, 3), np.uint8)
+    image[: height // 2], image[height // 2 :] = PEOPLE[name]
+    return image
 
 
-def jpeg(picture: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes()
+def jpeg(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes()
 
 
 def _write_video(path: Path, walks: Sequence[Walk]) -> list[np.ndarray]:
@@ -97,7 +97,7 @@ def _write_video(path: Path, walks: Sequence[Walk]) -> list[np.ndarray]:
         for walk in walks:
             if number in walk.frames():
                 x1, y1, x2, y2 = walk.box(number)
-                frame[y1:y2, x1:x2] = person_picture(walk.person)
+                frame[y1:y2, x1:x2] = person_image(walk.person)
         frames.append(frame)
         writer.write(frame[:, :, ::-1])
     writer.release()
@@ -124,10 +124,10 @@ def add_video(
         crops = []
         for number in (walk.first + 5, walk.last - 2):
             x1, y1, x2, y2 = walk.box(number)
-            picture = frames[number][y1:y2, x1:x2]
+            image = frames[number][y1:y2, x1:x2]
             box = tuple(map(float, walk.box(number)))
-            row = embed([picture])[0].astype(np.float16)
-            crops.append(Crop(number, number / FPS, box, 0.8, jpeg(picture), row))
+            row = embed([image])[0].astype(np.float16)
+            crops.append(Crop(number, number / FPS, box, 0.8, jpeg(image), row))
         tracklets.append(NewTracklet(track, boxes, crops, crops[0].embedding))
     empty = Chunk(np.empty(0, [("frame", "<i4"), ("time", "<f8")]), np.empty(0, DETECTION))
     writer.commit(Progress(empty, FRAMES, {}, tracklets))
@@ -280,13 +280,13 @@ def serve(site, embedder) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def picture_of() -> Callable[..., bytes]:
+def image_of() -> Callable[..., bytes]:
     """JPEGs of people."""
 
-    def picture_of(name: str, height: int = 80, width: int = 32) -> bytes:
-        return jpeg(person_picture(name, height, width))
+    def image_of(name: str, height: int = 80, width: int = 32) -> bytes:
+        return jpeg(person_image(name, height, width))
 
-    return picture_of
+    return image_of
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def person_beside() -> Callable[..., bytes]:
     """JPEGs of two people side by side, each 32 pixels wide."""
 
     def person_beside(left: str, right: str) -> bytes:
-        return jpeg(np.hstack([person_picture(left), person_picture(right)]))
+        return jpeg(np.hstack([person_image(left), person_image(right)]))
 
     return person_beside
 
@@ -321,7 +321,7 @@ def scene_of() -> Callable[..., bytes]:
         scene = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
         if name is not None:
             x, y = corner
-            scene[y : y + 80, x : x + 32] = person_picture(name)
+            scene[y : y + 80, x : x + 32] = person_image(name)
         return jpeg(scene)
 
     return scene_of

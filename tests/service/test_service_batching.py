@@ -10,18 +10,18 @@ from reid_dhm.service.errors import Busy
 
 
 class Network:
-    """Embeds a picture as its first pixel; stands still while told to."""
+    """Embeds an image as its first pixel; stands still while told to."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.go = threading.Event()
         self.begun = threading.Event()
 
-    def __call__(self, pictures):
-        self.batches.append(len(pictures))
+    def __call__(self, images):
+        self.batches.append(len(images))
         self.begun.set()
         assert self.go.wait(10)
-        return np.array([picture[0, 0, :1] for picture in pictures], np.float32)
+        return np.array([image[0, 0, :1] for image in images], np.float32)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def network():
     return Network()
 
 
-def picture(value: int) -> np.ndarray:
+def image(value: int) -> np.ndarray:
     return np.full((2, 2, 3), value, np.uint8)
 
 
@@ -43,10 +43,10 @@ def wait_for(condition) -> None:
 def test_callers_get_their_own_embeddings_from_a_shared_batch(network):
     batcher = Batcher(network, batch=4)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher, [picture(9)])
+        first = pool.submit(batcher, [image(9)])
         network.begun.wait(10)
-        asked = [[picture(10 * n + m) for m in range(1 + n % 2)] for n in range(5)]
-        others = [pool.submit(batcher, pictures) for pictures in asked]
+        asked = [[image(10 * n + m) for m in range(1 + n % 2)] for n in range(5)]
+        others = [pool.submit(batcher, images) for images in asked]
         wait_for(lambda: batcher.waiting == 7)
         network.go.set()
         assert first.result(10).tolist() == [[9]]
@@ -59,15 +59,15 @@ def test_callers_get_their_own_embeddings_from_a_shared_batch(network):
     batcher.close()
 
 
-def test_too_many_waiting_pictures_are_refused_at_once(network):
+def test_too_many_waiting_images_are_refused_at_once(network):
     batcher = Batcher(network, waiting=2)
     with ThreadPoolExecutor(4) as pool:
-        running = pool.submit(batcher, [picture(1)])
+        running = pool.submit(batcher, [image(1)])
         network.begun.wait(10)
-        waiting = pool.submit(batcher, [picture(2), picture(3)])
+        waiting = pool.submit(batcher, [image(2), image(3)])
         wait_for(lambda: batcher.waiting == 2)
-        with pytest.raises(Busy, match="2 pictures wait already") as caught:
-            batcher([picture(4)])
+        with pytest.raises(Busy, match="2 images wait already") as caught:
+            batcher([image(4)])
         assert caught.value.headers["Retry-After"] == "1"
         network.go.set()
         assert len(running.result(10)) == 1
@@ -78,33 +78,33 @@ def test_too_many_waiting_pictures_are_refused_at_once(network):
 def test_nobody_waits_for_ever(network):
     batcher = Batcher(network, patience=0.05)
     with pytest.raises(Busy, match="takes too long"):
-        batcher([picture(1)])
+        batcher([image(1)])
     network.go.set()
     batcher.close()
 
 
 def test_a_failing_network_fails_its_callers_and_goes_on():
-    def embed(pictures):
-        if pictures[0][0, 0, 0] == 13:
+    def embed(images):
+        if images[0][0, 0, 0] == 13:
             raise RuntimeError("out of memory")
-        return np.zeros((len(pictures), 1), np.float32)
+        return np.zeros((len(images), 1), np.float32)
 
     batcher = Batcher(embed)
     with pytest.raises(RuntimeError, match="out of memory"):
-        batcher([picture(13)])
-    assert batcher([picture(1)]).shape == (1, 1)
+        batcher([image(13)])
+    assert batcher([image(1)]).shape == (1, 1)
     batcher.close()
 
 
 def test_closing_answers_who_waits_and_refuses_who_comes(network):
     batcher = Batcher(network)
     with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(batcher, [picture(7)])
+        waiting = pool.submit(batcher, [image(7)])
         network.begun.wait(10)
         closing = pool.submit(batcher.close)
         wait_for(lambda: batcher._closed)
         with pytest.raises(Busy, match="stopping"):
-            batcher([picture(1)])
+            batcher([image(1)])
         network.go.set()
         assert waiting.result(10).tolist() == [[7]]
         closing.result(10)

@@ -72,7 +72,7 @@ def test_tracklets_by_camera_video_and_time(client, site):
     assert ids("from=2026-03-01T08:30:03%2B01:00") == {of["gate", "bert"]}
 
 
-def test_a_tracklet_with_its_boxes_and_pictures(client, site):
+def test_a_tracklet_with_its_boxes_and_images(client, site):
     told = client.get(f"/api/tracklets/{site.ids['gate', 'anna']}").json()
     assert told["tracklet"] == site.ids["gate", "anna"]
     assert len(told["boxes"]) == told["num_boxes"] == 26
@@ -90,7 +90,7 @@ def test_thumbnails_and_crops(client, site):
     assert pixels(client.get(f"{path}/crops/1")).shape == (80, 32, 3)
     response = client.get(f"{path}/crops/2")
     assert response.status_code == 404
-    assert "has 2 pictures, counted from 0" in response.json()["detail"]
+    assert "has 2 images, counted from 0" in response.json()["detail"]
 
 
 def test_a_frame_is_the_videos(client, site):

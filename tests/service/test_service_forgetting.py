@@ -37,14 +37,14 @@ def test_what_is_forgotten_is_found_no_more(client, site):
     assert site.ids["yard", "anna"] not in {hit["tracklet"] for hit in hits}
 
 
-def test_its_picture_is_in_no_file_any_more(client, site):
+def test_its_image_is_in_no_file_any_more(client, site):
     dora = site.ids["yard", "dora"]
-    picture = client.get(f"/api/tracklets/{dora}/thumbnail").content
+    image = client.get(f"/api/tracklets/{dora}/thumbnail").content
 
     def everything() -> bytes:
         return b"".join(f.read_bytes() for f in site.folder.rglob("*") if f.is_file())
 
-    part = picture[-60:]  # behind the tables, which all pictures share
+    part = image[-60:]  # behind the tables, which all images share
     assert part in everything()
     client.delete(f"/api/tracklets/{dora}")
     assert part not in everything()

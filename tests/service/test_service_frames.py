@@ -23,15 +23,15 @@ SIZE = (96, 64)
 
 
 def numbered(number: int) -> np.ndarray:
-    """A picture that no other number has."""
-    picture = np.full((SIZE[1], SIZE[0], 3), 30, np.uint8)
+    """An image that no other number has."""
+    image = np.full((SIZE[1], SIZE[0], 3), 30, np.uint8)
     for bit in range(8):
-        picture[8:56, 12 * bit : 12 * bit + 10] = 230 if number >> bit & 1 else 60
-    return picture
+        image[8:56, 12 * bit : 12 * bit + 10] = 230 if number >> bit & 1 else 60
+    return image
 
 
-def number_of(picture: np.ndarray) -> int:
-    return sum(1 << bit for bit in range(8) if picture[30, 12 * bit + 5].mean() > 145)
+def number_of(image: np.ndarray) -> int:
+    return sum(1 << bit for bit in range(8) if image[30, 12 * bit + 5].mean() > 145)
 
 
 def record(source: str, hash: str, fps: float) -> Video:
@@ -143,7 +143,7 @@ def test_forgotten_frames_are_decoded_anew(steady):
         frames.jpeg(steady, 7)
 
 
-def test_a_folder_of_pictures(tmp_path):
+def test_a_folder_of_images(tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in range(12):  # 10 comes behind 9
@@ -158,7 +158,7 @@ def test_a_folder_of_pictures(tmp_path):
     assert number_of(frames.image(video, 9)) == 9
 
 
-def test_other_pictures_than_were_indexed_are_not_shown(tmp_path):
+def test_other_images_than_were_indexed_are_not_shown(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), numbered(0))
     with pytest.raises(Problem, match="is not what was indexed any more"):
         Frames().image(record(str(tmp_path), "0" * 16, 5.0), 0)
@@ -235,7 +235,7 @@ def test_one_slow_video_keeps_no_other_waiting(steady, tmp_path, monkeypatch):
     slow.join()
 
 
-def test_pictures_that_were_exchanged_are_not_shown(tmp_path):
+def test_images_that_were_exchanged_are_not_shown(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), numbered(number))
     source = open_source(str(tmp_path), 5.0)

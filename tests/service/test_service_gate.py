@@ -170,7 +170,7 @@ def test_every_answer_has_the_security_headers(client, path):
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_pictures_of_people_stay_in_no_cache(client, site):
+def test_images_of_people_stay_in_no_cache(client, site):
     path = f"/api/tracklets/{site.ids['gate', 'anna']}/thumbnail"
     assert client.get(path).headers["Cache-Control"] == "no-store"
 
@@ -202,8 +202,8 @@ def test_requests_that_hide_their_length_are_cut_off(connect):
     headers = {"Content-Type": "application/json"}
     response = client.post("/api/search/tracklets", content=chunks, headers=headers)
     assert response.status_code == 413
-    picture = {"pictures": b"x" * 6000}
-    assert client.post("/api/search/pictures", files=picture).status_code == 413
+    image = {"pictures": b"x" * 6000}
+    assert client.post("/api/search/pictures", files=image).status_code == 413
 
 
 async def _ask(app, receive, path="/api/search/tracklets", type="http"):

@@ -23,14 +23,14 @@ class Slow:
         self._embedder, self._seconds = embedder, seconds
         self.card, self.dim, self.fingerprint = embedder.card, embedder.dim, embedder.fingerprint
 
-    def __call__(self, pictures):
+    def __call__(self, images):
         time.sleep(self._seconds)
-        return self._embedder(pictures)
+        return self._embedder(images)
 
 
-def multipart(picture: bytes) -> tuple[bytes, dict[str, str]]:
+def multipart(image: bytes) -> tuple[bytes, dict[str, str]]:
     head = b'--edge\r\nContent-Disposition: form-data; name="pictures"; filename="p"\r\n\r\n'
-    body = head + picture + b"\r\n--edge--\r\n"
+    body = head + image + b"\r\n--edge--\r\n"
     return body, {"Content-Type": "multipart/form-data; boundary=edge"}
 
 
@@ -55,7 +55,7 @@ class Client:
             time.sleep(0.5 * int(response.headers["Retry-After"]))
 
 
-def crowd(address: str, site, picture: bytes, rounds: int) -> tuple[Counter, list[float]]:
+def crowd(address: str, site, image: bytes, rounds: int) -> tuple[Counter, list[float]]:
     """Fifty people use the service together; statuses, and seconds of every search."""
     seen, lock, together = Counter(), threading.Lock(), threading.Barrier(CLIENTS)
     seconds: list[float] = []
@@ -67,7 +67,7 @@ def crowd(address: str, site, picture: bytes, rounds: int) -> tuple[Counter, lis
         together.wait(60)
         for turn in range(rounds):
             begin = time.perf_counter()
-            found = json.loads(client.ask("POST", "/api/search/pictures", *multipart(picture)))
+            found = json.loads(client.ask("POST", "/api/search/pictures", *multipart(image)))
             seconds.append(time.perf_counter() - begin)
             assert {hit["tracklet"] for hit in found["hits"][:2]} == anna
             client.ask("GET", f"/api/tracklets/{found['hits'][0]['tracklet']}/thumbnail")
@@ -79,38 +79,38 @@ def crowd(address: str, site, picture: bytes, rounds: int) -> tuple[Counter, lis
     return seen, seconds
 
 
-def test_fifty_clients_are_all_answered(serve, site, embedder, picture_of):
+def test_fifty_clients_are_all_answered(serve, site, embedder, image_of):
     address = serve(embed=Slow(embedder, 0.02))
-    seen, _ = crowd(address, site, picture_of("anna"), rounds=1)
+    seen, _ = crowd(address, site, image_of("anna"), rounds=1)
     assert seen[200] == 3 * CLIENTS
     # They waited together, so they were looked at together.
     assert len(embedder.batches) < CLIENTS
 
 
-def test_what_is_too_much_is_told_so(serve, site, embedder, picture_of):
+def test_what_is_too_much_is_told_so(serve, site, embedder, image_of):
     limits = Limits(requests=4, waiting=8, patience=0.2)
     address = serve(embed=Slow(embedder, 0.02), limits=limits)
-    seen, _ = crowd(address, site, picture_of("anna"), rounds=1)
+    seen, _ = crowd(address, site, image_of("anna"), rounds=1)
     assert seen[200] == 3 * CLIENTS
     assert seen[503] > 0
     assert set(seen) == {200, 503}
 
 
-def test_stopping_finishes_what_has_begun(serve, site, embedder, picture_of):
+def test_stopping_finishes_what_has_begun(serve, site, embedder, image_of):
     begun, go = threading.Event(), threading.Event()
 
     class Held(Slow):
-        def __call__(self, pictures):
+        def __call__(self, images):
             begun.set()
             assert go.wait(30)
-            return self._embedder(pictures)
+            return self._embedder(images)
 
     address = serve(embed=Held(embedder, 0))
     seen, lock = Counter(), threading.Lock()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(
             Client(address, seen, lock).ask,
-            *("POST", "/api/search/pictures", *multipart(picture_of("anna"))),
+            *("POST", "/api/search/pictures", *multipart(image_of("anna"))),
         )
         assert begun.wait(30)
         serve.stop()
@@ -123,16 +123,16 @@ def test_stopping_finishes_what_has_begun(serve, site, embedder, picture_of):
 
 
 @pytest.mark.soak
-def test_fifty_clients_and_a_real_network(serve_real, picture_of):
+def test_fifty_clients_and_a_real_network(serve_real, image_of):
     address, site = serve_real
     begin = time.perf_counter()
-    seen, seconds = crowd(address, site, picture_of("anna"), rounds=20)
+    seen, seconds = crowd(address, site, image_of("anna"), rounds=20)
     spent = time.perf_counter() - begin
     p50, p99 = np.percentile(seconds, [50, 99])
     print(
         f"\n{CLIENTS} clients, {sum(seen.values())} requests in {spent:.1f} s "
         f"({sum(seen.values()) / spent:.0f} a second), statuses {dict(seen)}; "
-        f"searches by picture: p50 {p50:.2f} s, p99 {p99:.2f} s"
+        f"searches by image: p50 {p50:.2f} s, p99 {p99:.2f} s"
     )
     assert seen[200] == 3 * CLIENTS * 20
     assert set(seen) <= {200, 503}

@@ -43,11 +43,11 @@ class Visit:
         self.page.goto(self._serve(**options))
         return self.page
 
-    def upload(self, tmp_path: Path, *pictures: bytes) -> None:
+    def upload(self, tmp_path: Path, *images: bytes) -> None:
         files = []
-        for number, picture in enumerate(pictures):
+        for number, image in enumerate(images):
             files.append(tmp_path / f"{number}.jpg")
-            files[-1].write_bytes(picture)
+            files[-1].write_bytes(image)
         self.page.locator("#files").set_input_files(files)
 
 
@@ -82,14 +82,14 @@ def wait_for_hits(page, heading: str) -> list[str]:
 
 
 def frame_is(page, number: int) -> None:
-    """Wait until a frame is shown, with its picture."""
+    """Wait until a frame is shown, with its image."""
     expect(page.locator("#moment")).to_contain_text(f"Frame {number} ·")
     expect(page.locator("#frame")).to_have_attribute("alt", re.compile(f"Frame {number} "))
     assert page.locator("#frame").evaluate("image => image.naturalWidth") == 320
 
 
 def drag(page, stage: str, box: tuple[int, int, int, int], size: tuple[int, int]) -> None:
-    """Draw a box, given in pixels of the picture, with the mouse."""
+    """Draw a box, given in pixels of the image, with the mouse."""
     area = page.locator(stage).bounding_box()
     x, y = area["width"] / size[0], area["height"] / size[1]
     page.mouse.move(area["x"] + box[0] * x, area["y"] + box[1] * y)
@@ -104,14 +104,14 @@ def test_it_begins_with_who_is_there(visit, site):
     expect(page.locator("#counts")).to_have_text("5 appearances · 2 cameras · 2 videos")
     expect(page.locator("#name")).to_have_text("site")
     page.wait_for_load_state("networkidle")
-    # Lazily loaded pictures below the window may still be missing, but none may be broken.
+    # Lazily loaded images below the window may still be missing, but none may be broken.
     broken = "[...document.images].filter((i) => i.complete && i.src && !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
 
 
-def test_a_search_by_upload(visit, site, picture_of, tmp_path):
+def test_a_search_by_upload(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     found = wait_for_hits(page, "5 hits")
     assert set(found[:2]) == {site.ids["gate", "anna"], site.ids["yard", "anna"]}
     best = page.locator(".hit").first
@@ -123,7 +123,7 @@ def test_a_search_by_upload(visit, site, picture_of, tmp_path):
     expect(page.locator(".lane button")).to_have_count(5)
 
 
-def test_a_picture_may_be_dropped(visit, site, picture_of):
+def test_a_image_may_be_dropped(visit, site, image_of):
     page = visit.open()
     wait_for_hits(page, "In this gallery")
     data = page.evaluate_handle(
@@ -132,22 +132,22 @@ def test_a_picture_may_be_dropped(visit, site, picture_of):
             data.items.add(new File([new Uint8Array(bytes)], "p.jpg", { type: "image/jpeg" }));
             return data;
         }""",
-        list(picture_of("bert")),
+        list(image_of("bert")),
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": data})
     assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
 
 
-def test_a_box_on_an_uploaded_picture(visit, site, person_beside, tmp_path):
+def test_a_box_on_an_uploaded_image(visit, site, person_beside, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, person_beside("anna", "bert"))
     expect(page.locator("#cutter")).to_be_visible()  # more than one person may be on it
-    drag(page, "#cutter-picture", (34, 1, 63, 79), (64, 80))
+    drag(page, "#cutter-image", (34, 1, 63, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator("#cutter")).to_be_hidden()
     assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
     page.get_by_role("button", name="Change box").click()
-    drag(page, "#cutter-picture", (1, 1, 31, 79), (64, 80))
+    drag(page, "#cutter-image", (1, 1, 31, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator(".hit").first).not_to_have_attribute(
         "data-tracklet", site.ids["gate", "bert"]
@@ -155,7 +155,7 @@ def test_a_box_on_an_uploaded_picture(visit, site, person_beside, tmp_path):
     assert wait_for_hits(page, "5 hits")[0] in (site.ids["gate", "anna"], site.ids["yard", "anna"])
 
 
-def test_the_person_is_found_in_an_uploaded_picture(visit, site, detector, scene_of, tmp_path):
+def test_the_person_is_found_in_an_uploaded_image(visit, site, detector, scene_of, tmp_path):
     page = visit.open(detector=detector)
     wait_for_hits(page, "In this gallery")
     visit.upload(tmp_path, scene_of("bert", (200, 100)))
@@ -164,15 +164,15 @@ def test_the_person_is_found_in_an_uploaded_picture(visit, site, detector, scene
     expect(page.get_by_role("button", name="Change box")).to_be_visible()
 
 
-def test_pictures_that_cannot_be_used_are_named(visit, picture_of, tmp_path):
+def test_images_that_cannot_be_used_are_named(visit, image_of, tmp_path):
     page = visit.open()
     wait_for_hits(page, "In this gallery")
-    visit.upload(tmp_path, b"no picture")
+    visit.upload(tmp_path, b"no image")
     expect(page.locator("#problem")).to_have_text(
-        "0.jpg is damaged or no picture: choose a JPEG, a PNG or a WebP"
+        "0.jpg is damaged or no image: choose a JPEG, a PNG or a WebP"
     )
-    visit.upload(tmp_path, *[picture_of("anna")] * 9)
-    expect(page.locator("#problem")).to_have_text("8 pictures are the most: leave some out")
+    visit.upload(tmp_path, *[image_of("anna")] * 9)
+    expect(page.locator("#problem")).to_have_text("8 images are the most: leave some out")
 
 
 def test_a_box_on_a_frame(visit, site):
@@ -228,9 +228,9 @@ def test_somebody_known_in_a_frame(visit, site):
     assert wait_for_hits(page, "4 hits")[0] == site.ids["gate", "anna"]
 
 
-def test_cameras_and_times_narrow_the_hits(visit, site, picture_of, tmp_path):
+def test_cameras_and_times_narrow_the_hits(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     page.get_by_role("checkbox", name="gate").check()
     assert set(wait_for_hits(page, "2 hits")) == {
@@ -284,12 +284,12 @@ def test_right_and_wrong_hits_refine_the_search(visit, site):
     expect(page.locator("#feedback")).to_be_hidden()
 
 
-def test_a_hit_is_opened_and_stepped_through(visit, site, picture_of, tmp_path):
+def test_a_hit_is_opened_and_stepped_through(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("bert"))
+    visit.upload(tmp_path, image_of("bert"))
     wait_for_hits(page, "5 hits")
     page.locator(".hit .open").first.click()
-    frame_is(page, 15)  # Bert's best picture
+    frame_is(page, 15)  # Bert's best image
     expect(page.locator("#viewer-title")).to_have_text("gate · 1 Mar 2026")
     expect(page.locator("#moment")).to_have_text("Frame 15 · 1 Mar 2026, 08:30:01")
     own = page.locator('#people button[aria-current="true"]')
@@ -319,7 +319,7 @@ def test_a_hit_is_opened_and_stepped_through(visit, site, picture_of, tmp_path):
     frame_is(page, 15)
 
 
-def test_a_video_that_is_gone_leaves_its_pictures(visit, site):
+def test_a_video_that_is_gone_leaves_its_images(visit, site):
     (site.folder.parent / "gate.avi").unlink()
     page = visit.open()
     page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"] .open').click()
@@ -345,9 +345,9 @@ def test_one_appearance_is_deleted_after_asking(visit, site):
         assert [entry.action for entry in audit.entries(gallery)] == ["delete", "delete"]
 
 
-def test_all_right_hits_are_deleted_together(visit, site, picture_of, tmp_path):
+def test_all_right_hits_are_deleted_together(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     page.locator(".mark-right").nth(0).click()
     page.locator(".mark-right").nth(1).click()
@@ -395,9 +395,9 @@ def test_cameras_videos_and_spans_are_deleted(visit, site):
     expect(page.locator(".empty")).to_contain_text("Nobody yet")
 
 
-def test_all_hits_of_a_similarity_are_deleted_after_being_shown(visit, site, picture_of, tmp_path):
+def test_all_hits_of_a_similarity_are_deleted_after_being_shown(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     page.locator("#min-similarity").fill("0.95")
     page.locator("#min-similarity").dispatch_event("change")
@@ -431,9 +431,9 @@ def test_after_a_camera_was_deleted_the_page_goes_on(visit, site):
     expect(page.locator("#viewer-camera option")).to_have_text(["yard"])
 
 
-def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, picture_of, tmp_path):
+def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_path):
     page = visit.open()
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     page.locator(".mark-right").first.click()
     with Gallery(site.folder) as gallery:
@@ -455,16 +455,16 @@ def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):
     expect(page.locator("#viewer-camera option")).to_have_text(["yard"])
 
 
-def test_every_wide_picture_is_asked_about(visit, site, person_beside, tmp_path):
+def test_every_wide_image_is_asked_about(visit, site, person_beside, tmp_path):
     page = visit.open()
     wait_for_hits(page, "In this gallery")
     visit.upload(tmp_path, person_beside("anna", "bert"), person_beside("bert", "cleo"))
     expect(page.locator("#cutter")).to_be_visible()
-    drag(page, "#cutter-picture", (34, 1, 63, 79), (64, 80))
+    drag(page, "#cutter-image", (34, 1, 63, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator("#heading")).to_have_text("In this gallery")  # nothing is searched yet
     expect(page.locator(".cut")).to_be_visible()
-    drag(page, "#cutter-picture", (1, 1, 31, 79), (64, 80))
+    drag(page, "#cutter-image", (1, 1, 31, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator("#cutter")).to_be_hidden()
     assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
@@ -541,11 +541,11 @@ UNNAMED = """() => {
 }"""
 
 
-def test_everything_has_a_name_for_those_who_hear_the_page(visit, site, picture_of, tmp_path):
+def test_everything_has_a_name_for_those_who_hear_the_page(visit, site, image_of, tmp_path):
     page = visit.open()
     wait_for_hits(page, "In this gallery")
     assert page.evaluate(UNNAMED) == []
-    visit.upload(tmp_path, picture_of("anna"))
+    visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     assert page.evaluate(UNNAMED) == []
     page.locator(".hit .open").first.click()

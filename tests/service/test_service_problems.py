@@ -35,7 +35,7 @@ def test_only_what_passes_is_to_be_tried_again(cause, status):
     assert ("Retry-After" in problem.headers) == (status == 503)
 
 
-def test_a_gallery_that_cannot_be_written_is_said_to_be(client, site, picture_of, monkeypatch):
+def test_a_gallery_that_cannot_be_written_is_said_to_be(client, site, image_of, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         cause = sqlite3.OperationalError("attempt to write a readonly database")
         raise InputError(f"{site.folder}: it cannot be written; allow writing") from cause

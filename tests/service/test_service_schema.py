@@ -25,20 +25,20 @@ CHECKS = [
 EXAMPLES = 8  # of each operation and each mode
 
 
-def use_known(case, site, picture) -> None:
+def use_known(case, site, image) -> None:
     """Let a request be about what is there, where it names anything by an id that fits."""
     tracklet = site.ids["gate", "bert"]
     known = {"tracklet": tracklet, "video": tracklet.split("-")[0], "camera": 1, "frame": 20}
     known |= {"rank": 1, "tracklets": [tracklet], "confirmed": [tracklet], "rejected": []}
     known |= {"cameras": ["gate"], "videos": [], "box": [80, 120, 112, 200], "boxes": [""]}
-    known |= {"pictures": [picture]}
+    known |= {"pictures": [image]}
     for part in (case.path_parameters, case.query, case.body):
         if isinstance(part, dict):
             part.update({name: known[name] for name in part.keys() & known.keys()})
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_every_answer_is_as_described(serve, site, picture_of, mode):
+def test_every_answer_is_as_described(serve, site, image_of, mode):
     schema = schemathesis.openapi.from_url(f"{serve()}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
     # What deletes comes last, so that the others have something to find.
@@ -61,7 +61,7 @@ def test_every_answer_is_as_described(serve, site, picture_of, mode):
         @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
         def ask(case, known):
             if known and mode is GenerationMode.POSITIVE:
-                use_known(case, site, picture_of("bert"))
+                use_known(case, site, image_of("bert"))
             case.call_and_validate(checks=CHECKS)
 
         random.seed(0)

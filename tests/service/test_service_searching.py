@@ -18,8 +18,8 @@ def found(response) -> list[str]:
     return [hit["tracklet"] for hit in response.json()["hits"]]
 
 
-def by_picture(client, *pictures: bytes, **fields):
-    files = [("pictures", ("p", picture)) for picture in pictures]
+def by_image(client, *images: bytes, **fields):
+    files = [("pictures", ("p", image)) for image in images]
     return client.post("/api/search/pictures", files=files, data=fields)
 
 
@@ -29,12 +29,12 @@ def log(site) -> list[audit.Entry]:
 
 
 @pytest.fixture
-def anna(picture_of):
-    return picture_of("anna")
+def anna(image_of):
+    return image_of("anna")
 
 
-def test_a_picture_finds_the_person_at_both_cameras(client, site, anna):
-    response = by_picture(client, anna)
+def test_a_image_finds_the_person_at_both_cameras(client, site, anna):
+    response = by_image(client, anna)
     assert set(found(response)[:2]) == {site.ids["gate", "anna"], site.ids["yard", "anna"]}
     best = response.json()["hits"][0]
     assert best["similarity"] > 0.999
@@ -43,7 +43,7 @@ def test_a_picture_finds_the_person_at_both_cameras(client, site, anna):
 
 
 def test_hits_say_where_and_when(client, site, anna):
-    hits = {hit["camera"]: hit for hit in by_picture(client, anna, top_k=2).json()["hits"]}
+    hits = {hit["camera"]: hit for hit in by_image(client, anna, top_k=2).json()["hits"]}
     gate, yard = hits["gate"], hits["yard"]
     assert gate["start_time"] == "2026-03-01T08:30:00+01:00"
     assert (gate["start"], gate["end"]) == (0.0, 2.5)
@@ -54,39 +54,39 @@ def test_hits_say_where_and_when(client, site, anna):
     assert (yard["start"], yard["end"]) == (1.2, 3.9)
 
 
-def test_several_pictures_are_one_person(client, picture_of, embedder):
-    assert by_picture(client, picture_of("anna"), picture_of("anna")).status_code == 200
+def test_several_images_are_one_person(client, image_of, embedder):
+    assert by_image(client, image_of("anna"), image_of("anna")).status_code == 200
     assert embedder.batches[-1] == 2
 
 
-def test_a_box_says_who_in_the_picture_is_meant(client, site, picture_of, person_beside):
+def test_a_box_says_who_in_the_image_is_meant(client, site, image_of, person_beside):
     scene = person_beside("bert", "anna")  # 64 wide: Bert left, Anna right
-    assert found(by_picture(client, scene, boxes="32,0,64,80"))[0] in (
+    assert found(by_image(client, scene, boxes="32,0,64,80"))[0] in (
         site.ids["gate", "anna"],
         site.ids["yard", "anna"],
     )
-    assert found(by_picture(client, scene, boxes="0,0,32,80"))[0] == site.ids["gate", "bert"]
+    assert found(by_image(client, scene, boxes="0,0,32,80"))[0] == site.ids["gate", "bert"]
 
 
 def test_a_detector_finds_the_person_where_no_box_is(connect, site, detector, scene_of):
     client = connect(detector=detector)
     assert client.get("/api/gallery").json()["detects"] is True
-    response = by_picture(client, scene_of("bert", (100, 40)))
+    response = by_image(client, scene_of("bert", (100, 40)))
     assert found(response)[0] == site.ids["gate", "bert"]
     assert np.abs(np.subtract(response.json()["boxes"][0], (100, 40, 132, 120))).max() <= 2
-    given = by_picture(client, scene_of("bert", (100, 40)), boxes="98,38,134,122")
+    given = by_image(client, scene_of("bert", (100, 40)), boxes="98,38,134,122")
     assert given.json()["boxes"] == [[98, 38, 134, 122]]
 
 
 def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
-    response = by_picture(connect(detector=detector), scene_of(None, (0, 0)))
+    response = by_image(connect(detector=detector), scene_of(None, (0, 0)))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith("picture 1 shows nobody whom colours finds")
+    assert response.json()["detail"].startswith("image 1 shows nobody whom colours finds")
 
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):
     detector.stateful = True
-    with pytest.raises(InputError, match="query pictures stand still: give yolox"):
+    with pytest.raises(InputError, match="query images stand still: give yolox"):
         connect(detector=detector)
 
 
@@ -98,14 +98,14 @@ def test_thresholds_give_match_probabilities(connect, site, anna):
     client = connect(thresholds=thresholds)
     told = client.get("/api/gallery").json()
     assert told["prior"] == pytest.approx(1 / (1 + told["tracklets"]))
-    for hit in by_picture(client, anna).json()["hits"]:
+    for hit in by_image(client, anna).json()["hits"]:
         odds = math.exp(10 * hit["similarity"] - 5) / told["tracklets"]
         assert hit["probability"] == pytest.approx(odds / (1 + odds))
 
 
-def test_large_pictures_are_searched_like_small_ones(client, picture_of):
-    small = by_picture(client, picture_of("anna")).json()["hits"]
-    large = by_picture(client, picture_of("anna", height=1600, width=640)).json()["hits"]
+def test_large_images_are_searched_like_small_ones(client, image_of):
+    small = by_image(client, image_of("anna")).json()["hits"]
+    large = by_image(client, image_of("anna", height=1600, width=640)).json()["hits"]
     assert [hit["tracklet"] for hit in small] == [hit["tracklet"] for hit in large]
     assert np.allclose(
         [hit["similarity"] for hit in small], [hit["similarity"] for hit in large], atol=0.01
@@ -143,9 +143,9 @@ def test_confirmed_and_rejected_hits_move_the_query(client, site):
     assert similarity(before, "cleo") is not None
 
 
-def test_pictures_are_refined_as_well(client, site, picture_of):
+def test_images_are_refined_as_well(client, site, image_of):
     marks = {"confirmed": site.ids["yard", "anna"], "rejected": site.ids["gate", "anna"]}
-    hits = found(by_picture(client, picture_of("anna"), **marks))
+    hits = found(by_image(client, image_of("anna"), **marks))
     assert hits[0] == site.ids["yard", "anna"]
     assert site.ids["gate", "anna"] not in hits
 
@@ -166,7 +166,7 @@ def test_pictures_are_refined_as_well(client, site, picture_of):
     ],
 )  # fmt: skip
 def test_cameras_and_times_narrow_a_search(client, site, anna, conditions, expected):
-    response = by_picture(client, anna, **conditions)
+    response = by_image(client, anna, **conditions)
     names = {id: f"{camera} {person}" for (camera, person), id in site.ids.items()}
     assert {names[id] for id in found(response)} == expected
 
@@ -182,9 +182,9 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
         ({"boxes": "1,2,3"}, "is no box: give x1,y1,x2,y2"),
         ({"boxes": "30,0,2,80"}, "is no box: x1 is to be less than x2"),
         ({"boxes": "nan,0,2,80"}, "is no box"),
-        ({"boxes": "500,0,600,80"}, "lies outside of picture 1"),
+        ({"boxes": "500,0,600,80"}, "lies outside of image 1"),
         ({"boxes": "0,0,4,8"}, "too few to know anybody by"),
-        ({"boxes": ["", ""]}, "there are 2 boxes for 1 pictures"),
+        ({"boxes": ["", ""]}, "there are 2 boxes for 1 images"),
         ({"top_k": 0}, "top_k: Input should be greater than or equal to 1"),
         ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
         ({"after": "yesterday"}, "'yesterday' is no ISO 8601 time"),
@@ -194,19 +194,19 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(client, anna, fields, message):
-    response = by_picture(client, anna, **fields)
+    response = by_image(client, anna, **fields)
     assert response.status_code == 422
     assert message in response.json()["detail"]
 
 
-def test_pictures_that_are_too_small_are_refused(client, picture_of):
-    response = by_picture(client, picture_of("anna", height=10, width=5))
+def test_images_that_are_too_small_are_refused(client, image_of):
+    response = by_image(client, image_of("anna", height=10, width=5))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith("picture 1 has 5x10 pixels, too few")
+    assert response.json()["detail"].startswith("image 1 has 5x10 pixels, too few")
 
 
-def test_too_many_pictures_are_refused(client, anna):
-    assert by_picture(client, *[anna] * 9).status_code == 422
+def test_too_many_images_are_refused(client, anna):
+    assert by_image(client, *[anna] * 9).status_code == 422
 
 
 def test_a_search_needs_somebody_to_search_for(client):
@@ -222,58 +222,58 @@ def test_unknown_words_are_refused(client, site):
 def test_an_empty_gallery_says_so(client, site, anna):
     for camera in client.get("/api/cameras").json()["items"]:
         client.delete(f"/api/cameras/{camera['id']}")
-    response = by_picture(client, anna)
+    response = by_image(client, anna)
     assert response.status_code == 422
     assert "holds nobody yet" in response.json()["detail"]
 
 
 def test_searches_follow_what_others_add_and_delete(client, site, anna):
-    assert len(found(by_picture(client, anna))) == 5
+    assert len(found(by_image(client, anna))) == 5
     with Gallery(site.folder) as gallery:  # another process
         from reid_dhm.gallery.store import editing
 
         editing.delete_camera(gallery, "gate")
-    assert len(found(by_picture(client, anna))) == 3
+    assert len(found(by_image(client, anna))) == 3
 
 
 def test_every_search_is_written_down(client, site, anna):
-    by_picture(client, anna, cameras="yard")
+    by_image(client, anna, cameras="yard")
     client.post("/api/search/tracklets", json={"tracklets": [site.ids["gate", "anna"]]})
-    by_picture(client, anna, cameras="attic")
+    by_image(client, anna, cameras="attic")
     first, second, third = log(site)
     assert {entry.action for entry in (first, second, third)} == {"search"}
     assert {entry.actor for entry in (first, second, third)} == {"testclient"}
     assert first.detail["cameras"] == ["yard"]
     assert first.detail["hits"] == 3
-    assert len(first.detail["pictures"][0]) == 64  # a digest, not the picture
+    assert len(first.detail["pictures"][0]) == 64  # a digest, not the image
     assert second.detail["tracklets"] == [site.ids["gate", "anna"]]
     assert "attic" in third.detail["failed"]
 
 
-def test_refused_searches_are_written_down(connect, site, detector, picture_of, scene_of):
+def test_refused_searches_are_written_down(connect, site, detector, image_of, scene_of):
     client = connect(detector=detector)
-    by_picture(client, b"no picture")
-    by_picture(client, picture_of("anna"), scene_of(None, (0, 0)))
+    by_image(client, b"no image")
+    by_image(client, image_of("anna"), scene_of(None, (0, 0)))
     video = site.ids["gate", "anna"][:16]
     (site.folder.parent / "gate.avi").unlink()
     client.post("/api/search/frame", json={"video": video, "frame": 3, "box": [0, 0, 40, 80]})
     broken, nobody, gone = log(site)
-    assert broken.detail["failed"].startswith("picture 1 is damaged or no picture")
-    assert broken.detail["pictures"] == [hashlib.sha256(b"no picture").hexdigest()]
-    assert nobody.detail["failed"].startswith("picture 2 shows nobody")
+    assert broken.detail["failed"].startswith("image 1 is damaged or no image")
+    assert broken.detail["pictures"] == [hashlib.sha256(b"no image").hexdigest()]
+    assert nobody.detail["failed"].startswith("image 2 shows nobody")
     assert len(nobody.detail["pictures"]) == 2
     assert (gone.detail["video"], gone.detail["frame"]) == (video, 3)
     assert "no longer where it was indexed" in gone.detail["failed"]
 
 
-def test_a_picture_waits_for_others_so_long_and_no_longer(client, anna, monkeypatch):
+def test_a_image_waits_for_others_so_long_and_no_longer(client, anna, monkeypatch):
     monkeypatch.setattr(searching, "_DECODING", threading.BoundedSemaphore(1))
     monkeypatch.setattr(searching, "_PATIENCE", 0.0)
     with searching._DECODING:
-        response = by_picture(client, anna)
+        response = by_image(client, anna)
     assert response.status_code == 503
-    assert response.json()["detail"] == "other pictures are being read: try again"
-    assert by_picture(client, anna).status_code == 200
+    assert response.json()["detail"] == "other images are being read: try again"
+    assert by_image(client, anna).status_code == 200
 
 
 def test_no_search_counts_the_gallery(client, anna, monkeypatch):
@@ -281,13 +281,13 @@ def test_no_search_counts_the_gallery(client, anna, monkeypatch):
         raise AssertionError("a search counts all tracklets")
 
     monkeypatch.setattr(Gallery, "count", count)
-    assert by_picture(client, anna, cameras="yard").status_code == 200
+    assert by_image(client, anna, cameras="yard").status_code == 200
 
 
 def test_hits_may_be_asked_to_be_so_similar(client, site, anna):
-    everybody = by_picture(client, anna).json()["hits"]
+    everybody = by_image(client, anna).json()["hits"]
     bar = (everybody[2]["similarity"] + everybody[3]["similarity"]) / 2
-    hits = by_picture(client, anna, min_similarity=bar).json()["hits"]
+    hits = by_image(client, anna, min_similarity=bar).json()["hits"]
     assert hits == everybody[:3]
     question = {"tracklets": [site.ids["gate", "anna"]], "min_similarity": 0.99}
     assert found(client.post("/api/search/tracklets", json=question)) == [site.ids["yard", "anna"]]
@@ -299,10 +299,10 @@ def test_an_approximate_index_says_what_it_finds(client, anna, monkeypatch):
 
     service = client.app.state.service
     monkeypatch.setattr(service.index, "opened", lambda _: Approximate())
-    assert by_picture(client, anna).json()["recall"] == 0.97
+    assert by_image(client, anna).json()["recall"] == 0.97
 
 
-def test_the_picture_that_was_shown_is_searched_for(client, site):
+def test_the_image_that_was_shown_is_searched_for(client, site):
     # Somebody draws a box on a frame; before the search, its file changes.
     video = site.ids["gate", "bert"][:16]
     client.get(f"/api/videos/{video}/frames/20")
@@ -317,13 +317,13 @@ def test_the_picture_that_was_shown_is_searched_for(client, site):
 def test_the_owner_of_the_token_is_written_down(connect, site, anna):
     client = connect({"anna": "annas-very-own-token"})
     client.headers["Authorization"] = "Bearer annas-very-own-token"
-    by_picture(client, anna)
+    by_image(client, anna)
     assert [entry.actor for entry in log(site)] == ["anna"]
 
 
 def test_nothing_is_answered_that_cannot_be_written_down(client, site, anna):
     with Gallery(site.folder) as other, other.writing():
-        response = by_picture(client, anna)
+        response = by_image(client, anna)
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert "hits" not in response.text

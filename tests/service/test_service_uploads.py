@@ -11,9 +11,9 @@ from reid_dhm.service.api.uploads import MAX_PIXELS, decode
 from reid_dhm.service.errors import Problem
 
 
-def saved(picture: Image.Image, kind: str, **options) -> bytes:
+def saved(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -65,17 +65,17 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_decompression_bombs_are_refused_by_their_header(undecoded, bomb):
     with pytest.raises(Problem, match="32 million is the most") as caught:
-        decode(bomb, "picture 1")
+        decode(bomb, "image 1")
     assert caught.value.status == 413
 
 
-def test_the_largest_picture_is_decoded():
+def test_the_largest_image_is_decoded():
     assert decode(saved(Image.new("L", (8000, MAX_PIXELS // 8000)), "PNG"), "it").shape[1] == 8000
 
 
 def test_too_many_bytes_are_refused_before_the_header(undecoded):
-    with pytest.raises(Problem, match=r"picture 1 has 16\.0 MiB, and 16 is the most") as caught:
-        decode(bytes(16 * 2**20 + 1), "picture 1")
+    with pytest.raises(Problem, match=r"image 1 has 16\.0 MiB, and 16 is the most") as caught:
+        decode(bytes(16 * 2**20 + 1), "image 1")
     assert caught.value.status == 413
 
 
@@ -95,9 +95,9 @@ def test_too_many_bytes_are_refused_before_the_header(undecoded):
     ],
     ids=["empty", "text", "svg", "pdf", "gif", "tiff", "jpeg", "png", "webp", "png header"],
 )
-def test_other_types_and_damaged_pictures_are_refused(data):
-    with pytest.raises(Problem, match="picture 1 is damaged or no picture: send a JPEG") as caught:
-        decode(data, "picture 1")
+def test_other_types_and_damaged_images_are_refused(data):
+    with pytest.raises(Problem, match="image 1 is damaged or no image: send a JPEG") as caught:
+        decode(data, "image 1")
     assert caught.value.status == 400
 
 
@@ -105,7 +105,7 @@ RED = Image.new("RGB", (20, 40), (250, 10, 10))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_pictures_become_rgb(kind):
+def test_images_become_rgb(kind):
     pixels = decode(saved(RED, kind), "it")
     assert pixels.shape == (40, 20, 3)
     assert pixels.dtype == np.uint8
@@ -115,14 +115,14 @@ def test_pictures_become_rgb(kind):
 @pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])
 def test_every_kind_of_pixel_becomes_rgb(mode):
     grey = Image.fromarray(np.full((40, 20), 128 * 257, np.uint16))
-    picture = grey if mode == "I;16" else RED.convert(mode)
-    pixels = decode(saved(picture, "JPEG" if mode == "CMYK" else "PNG"), "it")
+    image = grey if mode == "I;16" else RED.convert(mode)
+    pixels = decode(saved(image, "JPEG" if mode == "CMYK" else "PNG"), "it")
     assert pixels.shape == (40, 20, 3)
     if mode == "I;16":
         assert (pixels == 128).all()
 
 
-def test_pictures_are_turned_upright():
+def test_images_are_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
     assert decode(saved(RED, "JPEG", exif=exif), "it").shape == (20, 40, 3)
@@ -132,7 +132,7 @@ def test_the_name_of_the_file_says_nothing(client):
     files = {"pictures": ("person.jpg", b"MZ\x90", "image/jpeg")}
     response = client.post("/api/search/pictures", files=files)
     assert response.status_code == 400
-    assert response.json()["detail"].startswith("picture 1 is damaged or no picture")
+    assert response.json()["detail"].startswith("image 1 is damaged or no image")
 
 
 def test_bombs_are_refused_over_the_wire(client):

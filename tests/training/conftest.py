@@ -26,7 +26,7 @@ from reid_dhm.training.losses import Criterion, Objective
 from reid_dhm.training.parts import build_accelerator
 
 PEOPLE, SIZE = 8, (32, 16)
-P, K = 4, 2  # people and pictures of each in a batch: four batches an epoch
+P, K = 4, 2  # people and images of each in a batch: four batches an epoch
 
 
 @pytest.fixture(autouse=True)
@@ -74,28 +74,28 @@ def build_model(seed: int = 0, after: tuple[str, ...] = ()) -> ReIDModel:
 
 
 @dataclass
-class Pictures:
-    """A loader of pictures in memory."""
+class Images:
+    """A loader of images in memory."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
     def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
         for rows in index_batches:
-            yield Batch(self.pictures[rows], self.labels[rows], rows)
+            yield Batch(self.images[rows], self.labels[rows], rows)
 
 
-def build_pictures() -> Pictures:
-    """Four noisy pictures of each person's colours."""
+def build_images() -> Images:
+    """Four noisy images of each person's colours."""
     random = torch.Generator().manual_seed(0)
     colours = torch.randint(0, 200, (PEOPLE, 1, 3, 4, 1), generator=random)
     noise = torch.randint(0, 55, (PEOPLE, 4, 3, *SIZE), generator=random)
-    pictures = (colours.repeat_interleave(8, dim=3) + noise).to(torch.uint8).flatten(0, 1)
-    return Pictures(pictures, torch.arange(PEOPLE).repeat_interleave(4))
+    images = (colours.repeat_interleave(8, dim=3) + noise).to(torch.uint8).flatten(0, 1)
+    return Images(images, torch.arange(PEOPLE).repeat_interleave(4))
 
 
 def write_people(root: Path, count: int = PEOPLE, seed: int = 0) -> Path:
-    """Write such pictures of as many people for training as for tests, named as Market-1501's."""
+    """Write such images of as many people for training as for tests, named as Market-1501's."""
     random = np.random.default_rng(seed)
     for split, first in (("bounding_box_train", 1), ("query", 101), ("bounding_box_test", 101)):
         (root / split).mkdir(parents=True)
@@ -104,9 +104,9 @@ def write_people(root: Path, count: int = PEOPLE, seed: int = 0) -> Path:
             colours = np.random.default_rng((seed, pid)).integers(0, 200, (4, 1, 3))
             for number, camera in enumerate(cameras):
                 noise = random.integers(0, 55, (*SIZE, 3))
-                picture = (colours.repeat(8, axis=0) + noise).astype(np.uint8)
+                image = (colours.repeat(8, axis=0) + noise).astype(np.uint8)
                 name = f"{pid:04}_c{camera}s1_{number:06}_01.png"
-                assert cv2.imwrite(str(root / split / name), picture)
+                assert cv2.imwrite(str(root / split / name), image)
     return root
 
 
@@ -157,8 +157,8 @@ def config_of(tmp_path: Path, people: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture
-def pictures() -> Pictures:
-    return build_pictures()
+def images() -> Images:
+    return build_images()
 
 
 @pytest.fixture
@@ -166,9 +166,9 @@ def model_of() -> Callable[..., ReIDModel]:
     return build_model
 
 
-def plain(pictures: Tensor, generator: torch.Generator) -> Tensor:
+def plain(images: Tensor, generator: torch.Generator) -> Tensor:
     """Normalise, in place of augmentation."""
-    return TestTransform(SIZE)(pictures)
+    return TestTransform(SIZE)(images)
 
 
 def build_trainer(
@@ -182,15 +182,15 @@ def build_trainer(
     forget_accelerate()
     settings = {"epochs": 2, "warmup_epochs": 0, "evaluate_every": 100, **settings}
     train = TrainConfig(**settings)  # type: ignore[arg-type]
-    model, pictures = model or build_model(), build_pictures()
+    model, images = model or build_model(), build_images()
     accelerator = build_accelerator(train)
     rank, world_size = accelerator.process_index, accelerator.num_processes
     branches = tuple(BranchSpec(branch.after) for branch in model.side_branches)
     return Trainer(
         model,
-        pictures,
-        IdentitySampler(pictures.labels.tolist(), P, K, 0, rank, world_size),
-        [Sample(Path(f"{row:02}.jpg"), row // 4, 0) for row in range(len(pictures.labels))],
+        images,
+        IdentitySampler(images.labels.tolist(), P, K, 0, rank, world_size),
+        [Sample(Path(f"{row:02}.jpg"), row // 4, 0) for row in range(len(images.labels))],
         plain,
         objective or Criterion(),
         train,

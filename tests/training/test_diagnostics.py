@@ -14,11 +14,11 @@ STAGES = ["first", "middle", "late"]
 
 
 @pytest.fixture
-def batches(pictures) -> list[tuple[Tensor, Tensor]]:
+def batches(images) -> list[tuple[Tensor, Tensor]]:
     """Three batches of three people."""
-    inputs = TestTransform((32, 16))(pictures.pictures)
+    inputs = TestTransform((32, 16))(images.images)
     rows = [torch.tensor([4 * p + i for p in people for i in (0, 1)]) for people in people_of()]
-    return [(inputs[chosen], pictures.labels[chosen]) for chosen in rows]
+    return [(inputs[chosen], images.labels[chosen]) for chosen in rows]
 
 
 def people_of() -> list[tuple[int, ...]]:

@@ -163,9 +163,9 @@ def test_branches_are_kept_for_an_ensemble(config_of, tmp_path):
     model, card = load_model(tmp_path / "run" / "best.safetensors")
     assert [branch.after for branch in card.branches] == ["first", "middle"]
     assert card.embedding == "ensemble"
-    pictures = torch.zeros(1, 3, 32, 16)
-    assert model.embed_ensemble(pictures).shape[1] == sum(
-        o.embeddings.shape[1] for o in model(pictures)
+    images = torch.zeros(1, 3, 32, 16)
+    assert model.embed_ensemble(images).shape[1] == sum(
+        o.embeddings.shape[1] for o in model(images)
     )
 
 
@@ -304,12 +304,12 @@ def test_the_three_methods_are_one_switch(config_of):
 
 
 def write_classes(root: Path, counts: dict[str, int]) -> Path:
-    """Write grey pictures into folders like ``train/cat``, as many as are asked for."""
+    """Write grey images into folders like ``train/cat``, as many as are asked for."""
     for folder, count in counts.items():
         (root / folder).mkdir(parents=True)
         for number in range(count):
-            picture = np.full((8, 8, 3), number, np.uint8)
-            assert cv2.imwrite(str(root / folder / f"{number}.png"), picture)
+            image = np.full((8, 8, 3), number, np.uint8)
+            assert cv2.imwrite(str(root / folder / f"{number}.png"), image)
     return root
 
 
@@ -326,7 +326,7 @@ def test_classes_are_numbered_by_name(tmp_path):
     assert [(s.path, s.pid) for s in found.test] == [(root / "val" / "dog" / "0.png", 1)]
 
 
-def test_pictures_to_test_may_lie_under_test(tmp_path):
+def test_images_to_test_may_lie_under_test(tmp_path):
     found = load_classification(write_classes(tmp_path, {"train/a": 1, "test/a": 2}))
     assert len(found.test) == 2
 
@@ -336,9 +336,9 @@ def test_pictures_to_test_may_lie_under_test(tmp_path):
     [
         ({}, "train does not exist: put a folder per class"),
         ({"train/a": 1}, "test does not exist"),
-        ({"train/a": 1, "val/a": 1, "val/b": 1}, "b is a class without training pictures"),
-        ({"train/a": 1, "train/b": 0, "val/a": 1}, "b holds no pictures"),
-        ({"train/a": 1, "val/a": 0}, "val holds no pictures"),
+        ({"train/a": 1, "val/a": 1, "val/b": 1}, "b is a class without training images"),
+        ({"train/a": 1, "train/b": 0, "val/a": 1}, "b holds no images"),
+        ({"train/a": 1, "val/a": 0}, "val holds no images"),
     ],
 )
 def test_classes_that_cannot_be_learnt_are_refused(tmp_path, counts, message):
@@ -377,7 +377,7 @@ def test_digits_are_recognised(config_of, digits, tmp_path, method):
     assert card.num_classes == 10
     right = 0
     for sample in load_classification(digits).test:
-        picture = torch.from_numpy(cv2.imread(str(sample.path))[:, :, ::-1].copy())
-        inputs = TestTransform((16, 16))(picture.permute(2, 0, 1)[None])
+        image = torch.from_numpy(cv2.imread(str(sample.path))[:, :, ::-1].copy())
+        inputs = TestTransform((16, 16))(image.permute(2, 0, 1)[None])
         right += int(model.classify(inputs).argmax()) == int(sample.path.parent.name)
     assert right / 300 == pytest.approx(best["top1"], abs=0.01)

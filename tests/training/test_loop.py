@@ -17,7 +17,7 @@ from reid_dhm.training.runlog import read_metrics
 from reid_dhm.training.state import find_state
 
 SMOOTH = Criterion(metric=None)  # mining would turn a last bit into another triplet
-STEPS = 4  # of an epoch: eight people with two pairs of pictures, four people a batch
+STEPS = 4  # of an epoch: eight people with two pairs of images, four people a batch
 
 
 def nothing(model) -> dict[str, float]:
@@ -28,15 +28,15 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def train_by_hand(model, pictures, epochs, lr_of, group=1, clip=None, decay=None):
+def train_by_hand(model, images, epochs, lr_of, group=1, clip=None, decay=None):
     """Plain gradient descent as one would write it; returns the running average, if any."""
-    sampler = IdentitySampler(pictures.labels.tolist(), 4, 2, seed=0)
+    sampler = IdentitySampler(images.labels.tolist(), 4, 2, seed=0)
     average, gradient = None, None
     for epoch in range(epochs):
         for step, rows in enumerate(sampler.epoch(epoch)):
             model.train()
-            inputs = TestTransform((32, 16))(pictures.pictures[rows])
-            loss = SMOOTH(model(inputs), pictures.labels[rows])["total"]
+            inputs = TestTransform((32, 16))(images.images[rows])
+            loss = SMOOTH(model(inputs), images.labels[rows])["total"]
             trained = [p for p in model.parameters() if p.requires_grad]
             gradients = torch.autograd.grad(loss / group, trained)
             gradient = gradients if step % group == 0 else [*map(torch.add, gradient, gradients)]
@@ -64,12 +64,12 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"clip_norm": 0.05}])
-def test_training_is_gradient_descent_on_the_objective(trainer_of, model_of, pictures, settings):
+def test_training_is_gradient_descent_on_the_objective(trainer_of, model_of, images, settings):
     model, twin = (model_of(after=("first", "middle")) for _ in range(2))
     common = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 0.05}
     trainer_of(model, SMOOTH, **common, **settings).fit(nothing)
     options = {"group": settings.get("accumulate", 1), "clip": settings.get("clip_norm")}
-    train_by_hand(twin, pictures, 2, lambda progress: 0.05, **options)
+    train_by_hand(twin, images, 2, lambda progress: 0.05, **options)
     assert_close(model.state_dict(), twin.state_dict())
     assert not same(model.state_dict(), model_of(after=("first", "middle")).state_dict())
 
@@ -85,7 +85,7 @@ def test_a_clipped_step_is_as_long_as_the_bound(trainer_of, weights_of):
 
 @pytest.mark.parametrize("group", [1, 2])
 def test_the_average_follows_its_recurrence_and_is_what_gets_evaluated(
-    trainer_of, model_of, pictures, weights_of, group
+    trainer_of, model_of, images, weights_of, group
 ):
     model, twin, seen = model_of(), model_of(), []
     common = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 0.05, "ema": 0.7}
@@ -97,7 +97,7 @@ def test_the_average_follows_its_recurrence_and_is_what_gets_evaluated(
 
     trainer = trainer_of(model, SMOOTH, **common)
     trainer.fit(evaluate)
-    average = train_by_hand(twin, pictures, 2, lambda progress: 0.05, group, decay=0.7)
+    average = train_by_hand(twin, images, 2, lambda progress: 0.05, group, decay=0.7)
     assert average is not None
     floating = {k: v for k, v in average.items() if twin.state_dict()[k].is_floating_point()}
     assert_close(seen[-1], floating)

@@ -29,9 +29,9 @@ FROZEN = ("train.freeze_bn=true", "data.augment=false", "train.optimizer=sgd", "
 
 def batch_of(trainer: Trainer) -> tuple[Batch, Tensor]:
     """The process's share of one batch, and the nearest strangers lie in the other one's."""
-    pictures = trainer.loader.pictures
+    images = trainer.loader.images
     for person in (0, 2):  # the next one is their double in fewer shades
-        pictures[4 * person + 4 : 4 * person + 8] = pictures[4 * person : 4 * person + 4] // 8 * 8
+        images[4 * person + 4 : 4 * person + 8] = images[4 * person : 4 * person + 4] // 8 * 8
     rows = torch.tensor([0, 1, 8, 9, 4, 5, 12, 13])
     accelerator = trainer.accelerator
     share = rows.chunk(accelerator.num_processes)[accelerator.process_index]

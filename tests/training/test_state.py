@@ -30,10 +30,10 @@ def train(parts: Parts, steps: int, seed: int) -> None:
     modules, optimizer = parts
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
-        pictures = torch.rand(4, 3, 6, 6, generator=generator)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        images = torch.rand(4, 3, 6, 6, generator=generator)
+        images = images.contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
-        modules["model"](pictures).square().mean().backward()
+        modules["model"](images).square().mean().backward()
         optimizer.step()
         modules["ema"].update_parameters(modules["model"])
 

@@ -22,7 +22,7 @@ _WIDTH = 130  # of a table with ranges; a file or a pipe has no width of its own
 
 ImagesOption = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Embed these; pictures of Market-1501's size otherwise."),
+    typer.Option(metavar="DIR", help="Embed these; images of Market-1501's size otherwise."),
 ]
 InputSizeOption = Annotated[
     Any, typer.Option("--size", metavar="HxW", parser=parse_size, help="Of the network's input.")
@@ -38,7 +38,7 @@ def embed(
         ),
     ] = None,
     images: ImagesOption = None,
-    pictures: CountOption = 2000,
+    num_images: CountOption = 2000,
     size: InputSizeOption = "256x128",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
     seconds: Annotated[
@@ -50,7 +50,7 @@ def embed(
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Picture files to embeddings: every engine beside torchreid's FeatureExtractor.
+    """Image files to embeddings: every engine beside torchreid's FeatureExtractor.
 
     MobileNetV2 is the trained model of the package, others have random weights and the statistics
     of activations. `alone` is the engine's own rate on batches in memory, `share` what of it is
@@ -64,7 +64,7 @@ def embed(
 
     settings = {
         "images": None if images is None else str(images),
-        "pictures": pictures,
+        "pictures": num_images,
         "size": list(size),
         "rounds": rounds,
         "seconds": seconds,
@@ -72,7 +72,7 @@ def embed(
     }
     found = _earlier(json, settings)
     with tempfile.TemporaryDirectory() as scratch:
-        paths = _pictures(images, pictures, Path(scratch))
+        paths = _images(images, num_images, Path(scratch))
         for backbone in backbones or BACKBONES:
             if backbone in found:
                 typer.echo(f"{backbone}: measured before, in {json}")
@@ -87,13 +87,15 @@ def embed(
 def memory(
     backbone: Annotated[str, typer.Argument(help="As in embed.")] = "osnet_x0_25",
     images: ImagesOption = None,
-    pictures: Annotated[int, typer.Option(min=1000, help="How many are embedded.")] = 100_000,
+    num_images: Annotated[
+        int, typer.Option("--pictures", min=1000, help="How many are embedded.")
+    ] = 100_000,
     size: InputSizeOption = "256x128",
     engine: Annotated[str, typer.Option(help="As in embed.")] = "auto",
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Resident memory while a long stream of pictures is embedded.
+    """Resident memory while a long stream of images is embedded.
 
     Two thousand files are taken again and again.
 
@@ -104,14 +106,14 @@ def memory(
     from reid_dhm.inference.embedder import Embedder
 
     with tempfile.TemporaryDirectory() as scratch:
-        paths = _pictures(images, 2000, Path(scratch))
+        paths = _images(images, 2000, Path(scratch))
         embedder = Embedder(make_network(backbone, size, paths), engine, device)
-        found = memory_over(embedder, paths, pictures)
-    tenth = next(held for done, held in found if done >= pictures / 10)
-    peak = max(held for done, held in found if done >= pictures / 10)
+        found = memory_over(embedder, paths, num_images)
+    tenth = next(held for done, held in found if done >= num_images / 10)
+    peak = max(held for done, held in found if done >= num_images / 10)
     mib = 2**20
     typer.echo(
-        f"{pictures} pictures, {backbone}, {embedder.engine} in {embedder.precision}: "
+        f"{num_images} images, {backbone}, {embedder.engine} in {embedder.precision}: "
         f"{tenth / mib:.0f} MiB resident after a tenth, {found[-1][1] / mib:.0f} MiB at the end, "
         f"{peak / mib:.0f} MiB at most between them"
     )
@@ -122,7 +124,7 @@ def memory(
 
 def precision(
     checkpoint: Annotated[Path, typer.Option(help="A run folder, or a .safetensors.")],
-    dataset: Annotated[str, typer.Option(help="Its name; training pictures calibrate int8.")],
+    dataset: Annotated[str, typer.Option(help="Its name; training images calibrate int8.")],
     data_root: Annotated[Path, typer.Option(help="Where datasets lie.")] = Path("datasets"),
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
     figure: Annotated[
@@ -148,14 +150,14 @@ def precision(
         draw_precisions(found, f"{loaded.name}, OpenVINO").savefig(figure)
 
 
-def _pictures(images: Path | None, count: int, scratch: Path) -> list[str]:
+def _images(images: Path | None, count: int, scratch: Path) -> list[str]:
     if images is not None:
-        from reid_dhm.cli.embed import pictures_below
+        from reid_dhm.cli.embed import images_below
 
-        return pictures_below(images)[:count]
-    from reid_dhm.benchmarks.pipeline import write_pictures
+        return images_below(images)[:count]
+    from reid_dhm.benchmarks.pipeline import write_images
 
-    samples = write_pictures(scratch, num_people=-(-count // 16), pictures_each=16)
+    samples = write_images(scratch, num_people=-(-count // 16), images_each=16)
     return [str(sample.path) for sample in samples[:count]]
 
 
@@ -176,7 +178,7 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{rates.backbone}, {size[0]}x{size[1]}, pictures a second"
+    title = f"{rates.backbone}, {size[0]}x{size[1]}, images a second"
     table = Table(title=title, title_justify="left")
     for column in ("", "from files", "times torchreid's", "alone", "share", "cosine"):
         table.add_column(column, justify="right" if column else "left")
@@ -213,7 +215,7 @@ def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in ("", "mAP", "rank-1", "pictures a second", "lowest cosine", "mean cosine"):
+    for column in ("", "mAP", "rank-1", "images a second", "lowest cosine", "mean cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in found:
         table.add_row(

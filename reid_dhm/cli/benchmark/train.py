@@ -28,7 +28,7 @@ def train(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Train on this set below data.root; pictures are made up otherwise."),
+        typer.Option(help="Train on this set below data.root; images are made up otherwise."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side a round.")] = 20,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
@@ -45,7 +45,7 @@ def train(
 
     import torch
 
-    from reid_dhm.benchmarks.pipeline import compare_pipelines, write_pictures
+    from reid_dhm.benchmarks.pipeline import compare_pipelines, write_images
     from reid_dhm.benchmarks.training import compare_training
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -54,7 +54,7 @@ def train(
     with tempfile.TemporaryDirectory() as scratch:
         samples: Sequence[Sample]
         if dataset is None:
-            samples = write_pictures(Path(scratch))
+            samples = write_images(Path(scratch))
         else:
             from reid_dhm.data.datasets import load_dataset
 
@@ -73,8 +73,8 @@ def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> Non
     height, width = pipelines.size
     title = f"{backbone}, {height}x{width}, batches of {pipelines.batch_size}"
     table = Table(title=title, title_justify="left")
-    for column in ("pictures a second", "ours", "torchreid", "ratio"):
-        table.add_column(column, justify="left" if column == "pictures a second" else "right")
+    for column in ("images a second", "ours", "torchreid", "ratio"):
+        table.add_column(column, justify="left" if column == "images a second" else "right")
     table.add_row(
         f"input pipeline (torchreid: {pipelines.num_workers} workers)",
         f"{pipelines.ours:.0f}",

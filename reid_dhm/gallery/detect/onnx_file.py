@@ -58,7 +58,7 @@ def open_onnx(path: Path, threads: int = 1) -> OnnxFile:
 
 def _one_input(path: Path, count: int) -> None:
     if count != 1:
-        raise InputError(f"{path} has {count} inputs: it is no network for pictures alone")
+        raise InputError(f"{path} has {count} inputs: it is no network for images alone")
 
 
 def _openvino(path: Path, threads: int) -> OnnxFile:
@@ -76,10 +76,10 @@ def _openvino(path: Path, threads: int) -> OnnxFile:
     )
     requests = threading.local()
 
-    def run(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         if not hasattr(requests, "own"):
             requests.own = compiled.create_infer_request()
-        found: dict[Any, Any] = requests.own.infer({0: pictures}, share_inputs=True)
+        found: dict[Any, Any] = requests.own.infer({0: images}, share_inputs=True)
         return np.array(found[compiled.output(0)], np.float32)
 
     shape = tuple(
@@ -100,8 +100,8 @@ def _onnxruntime(path: Path, threads: int) -> OnnxFile:
     _one_input(path, len(session.get_inputs()))
     (entry,) = session.get_inputs()
 
-    def run(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {entry.name: pictures})[0], np.float32)
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {entry.name: images})[0], np.float32)
 
     shape = tuple(d if isinstance(d, int) else None for d in entry.shape)
     return OnnxFile(shape, run, "onnxruntime")

@@ -23,10 +23,10 @@ _OPEN_SIZE = 640  # for files that leave the size open
 
 
 class YoloxDetector:
-    """A YOLOX network with its grid outputs; see :class:`~reid_dhm.gallery.detect.factory.Detector`.
+    """A YOLOX network with its grid outputs; see :class:`.Detector`.
 
     Args:
-        path: ONNX file: one picture in (BGR, 0 … 255, grey below and to the right), and (1, N, 5 +
+        path: ONNX file: one image in (BGR, 0 … 255, grey below and to the right), and (1, N, 5 +
             classes) out, N cells on strides 8, 16 and 32. Person is the first class.
         confidence: lowest score, objectness times class probability.
         overlap: boxes of higher score suppress those with a larger intersection over union.
@@ -68,11 +68,11 @@ class YoloxDetector:
         try:
             shape = self._network.run(grey).shape
         except Exception as error:  # OpenVINO and onnxruntime each have errors of their own
-            raise _no_detector(path, f"it does not take a picture of {self._size}") from error
+            raise _no_detector(path, f"it does not take an image of {self._size}") from error
         if len(shape) != 3 or shape[:2] != (1, len(self._cells)) or shape[2] < 6:
             raise _no_detector(
                 path,
-                f"it gives {shape} instead of (1, {len(self._cells)}, 5 + classes) for a picture "
+                f"it gives {shape} instead of (1, {len(self._cells)}, 5 + classes) for an image "
                 f"of {self._size[0]}x{self._size[1]}",
             )
 

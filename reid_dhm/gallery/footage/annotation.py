@@ -36,7 +36,7 @@ class Drawn:
 
     Attributes:
         label: what is written above it.
-        boxes: (N,) :data:`~reid_dhm.gallery.records.DETECTION`.
+        boxes: (N,) :data:`.DETECTION`.
         found: whether it is one of those that were looked for.
     """
 
@@ -79,9 +79,9 @@ def annotate(
         video: of a gallery.
         drawn: who is in it.
         path: ``.webm`` or ``.mp4``.
-        first, last, moment, lead: which frames, as for :func:`~reid_dhm.gallery.footage.seeking.frames_of`.
+        first, last, moment, lead: which frames, as for :func:`.frames_of`.
         step: of so many frames, one; the pace stays the same.
-        width: of the pictures, at most.
+        width: of the images, at most.
         progress: told the frames done and all of them.
 
     Returns:

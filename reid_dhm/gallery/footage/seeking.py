@@ -47,7 +47,7 @@ def frames_of(
             another one now.
     """
     check_reachable(video)
-    source = _video_file if Path(video.source).is_file() else _pictures
+    source = _video_file if Path(video.source).is_file() else _images
     for number, image in source(video, first, moment, lead):
         if last is not None and number > last:
             return
@@ -145,11 +145,11 @@ def _clock(capture: cv2.VideoCapture) -> float:
     return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
 
-def _pictures(
+def _images(
     video: Video, first: int, moment: float | None, lead: float
 ) -> Iterator[tuple[int, Image]]:
     source = open_source(video.source, video.fps)
     if source.info.hash != video.hash:
-        raise InputError(f"{video.source} holds other pictures than were indexed")
+        raise InputError(f"{video.source} holds other images than were indexed")
     for frame in source.frames(Span(first=max(0, first - round(lead * video.fps)))):
         yield frame.number, frame.image

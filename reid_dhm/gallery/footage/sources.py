@@ -1,4 +1,4 @@
-"""Where frames come from: video files and pictures in order; streams are in ``streams``.
+"""Where frames come from: video files and images in order; streams are in ``streams``.
 
 Detecting people in them is left to others.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_dhm.data.images import PICTURE_SUFFIXES, list_pictures, read_picture
+from reid_dhm.data.images import IMAGE_SUFFIXES, list_images, read_image
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.frames import (
     MAX_FPS,
@@ -41,13 +41,13 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
     """Open what a user calls a source.
 
     Args:
-        text: a video file, a folder or glob of pictures, the address of a stream, or the number of
+        text: a video file, a folder or glob of images, the address of a stream, or the number of
             a webcam.
-        fps: of pictures, which have no clock; for videos it overrules a wrong one.
+        fps: of images, which have no clock; for videos it overrules a wrong one.
         patience: seconds to wait for a stream that is gone before giving up.
 
     Raises:
-        InputError: nothing there, nothing that can be decoded, or pictures without ``fps``.
+        InputError: nothing there, nothing that can be decoded, or images without ``fps``.
     """
     if fps is not None and not 0 < fps <= MAX_FPS:
         raise InputError(f"--fps is {fps}: give frames a second, above 0 and up to {MAX_FPS:g}")
@@ -57,12 +57,12 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
         return Stream(text, fps, patience)
     path = Path(text).expanduser()
     if path.is_dir():
-        return Pictures(str(path), list_pictures(path), fps)
+        return ImageSequence(str(path), list_images(path), fps)
     if path.is_file():
         return VideoFile(path, fps)
     if has_magic(text):
         found = [Path(name) for name in glob(str(path))]  # noqa: PTH207 (absolute patterns)
-        return Pictures(text, [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES], fps)
+        return ImageSequence(text, [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES], fps)
     raise InputError(
         f"{text} is not there: give a video, a folder or pattern of frames, a stream's address or "
         "a webcam's number"
@@ -125,31 +125,31 @@ class VideoFile:
             )
 
 
-class Pictures:
-    """Picture files in natural order of their names (2 before 10), at a steady rate."""
+class ImageSequence:
+    """Image files in natural order of their names (2 before 10), at a steady rate."""
 
     def __init__(self, name: str, paths: list[Path], fps: float | None) -> None:
         if not paths:
-            raise InputError(f"{name} holds no pictures: give the folder or pattern of the frames")
+            raise InputError(f"{name} holds no images: give the folder or pattern of the frames")
         if fps is None:
-            raise InputError(f"{name} holds pictures, which have no clock: give --fps")
+            raise InputError(f"{name} holds images, which have no clock: give --fps")
         self._paths = sorted((path.resolve() for path in paths), key=_natural)
-        height, width = read_picture(self._paths[0]).shape[:2]
+        height, width = read_image(self._paths[0]).shape[:2]
         name = str(Path(name).expanduser().absolute())
         self.info = SourceInfo(
             content_hash(self._paths), name, fps, width, height, len(self._paths), live=False
         )
 
     def frames(self, span: Span) -> Iterator[Frame]:
-        """See :class:`Source`; warns of pictures that cannot be read and leaves them out."""
+        """See :class:`Source`; warns of images that cannot be read and leaves them out."""
         for number, path in enumerate(self._paths):
             if span.wants(number, number / self.info.fps):
                 try:
-                    picture = read_picture(path)
+                    image = read_image(path)
                 except InputError as error:
                     logger.warning("left out: %s", error)
                     continue
-                yield Frame(number, number / self.info.fps, picture[:, :, ::-1].copy())
+                yield Frame(number, number / self.info.fps, image[:, :, ::-1].copy())
 
 
 def content_hash(paths: Sequence[Path]) -> str:
@@ -170,7 +170,7 @@ def content_hash(paths: Sequence[Path]) -> str:
 def _content_hash(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for path, size, *_ in files:
-        if len(files) > 1:  # so that no two sequences of pictures read the same
+        if len(files) > 1:  # so that no two sequences of images read the same
             digest.update(size.to_bytes(8, "little"))
         with path.open("rb") as file:
             while block := file.read(_BLOCK):

@@ -39,7 +39,7 @@ faiss: Any = _faiss  # the types that it ships leave out half of what it has
 _EXACT = "SQfp16"
 _PART_ROWS = 2**14  # of an exact index; threads share parts, and each is deleted from alone
 _SEARCHES = 256  # that recall is measured on
-_ENOUGH_RECALL = 0.985  # of tracklets' means; single pictures, which stray more, find a little less
+_ENOUGH_RECALL = 0.985  # of tracklets' means; single images, which stray more, find a little less
 _DEPTHS = (1, 2, 4, 8, 16, 32)  # proposals per neighbour where codes are coarser than float16
 _OUTGROWN = 4  # times as many as it was trained on
 _DENSE = 0.1  # share of a graph that must be wanted for walking it to pay
@@ -54,7 +54,7 @@ Task: TypeAlias = "tuple[Any, NDArray[np.float32]]"
 
 
 class FaissIndex:
-    """A :class:`~reid_dhm.gallery.index.vectors.VectorIndex` in this process; for one thread at a time.
+    """A :class:`.VectorIndex` in this process; for one thread at a time.
 
     Args:
         dim: length D of a vector.
@@ -94,7 +94,7 @@ class FaissIndex:
     # What it holds
 
     def fill(self, pages: Pages, count: int) -> None:
-        """Hold these vectors and no others; see :class:`~reid_dhm.gallery.index.vectors.VectorIndex`."""
+        """Hold these vectors and no others; see :class:`.VectorIndex`."""
         index = self._new()
         train(index, self.kind, pages, count)
         self._rows, self._parts, self._on_gpus = IndexRows.none(), [index], None

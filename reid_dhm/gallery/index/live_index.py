@@ -1,7 +1,7 @@
 """An index that follows its gallery, and whose proposals the gallery's own embeddings decide.
 
 Derived from the gallery, it is kept in ``Gallery.cache`` and made anew whenever it cannot be
-trusted. What indexes are is :mod:`reid_dhm.gallery.index.vectors`'; none is known here by name but the
+trusted. What indexes are is :mod:`.vectors`'; none is known here by name but the
 default.
 """
 

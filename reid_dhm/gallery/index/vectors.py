@@ -1,9 +1,9 @@
 """What a gallery asks of an index over its embeddings, whoever keeps the vectors.
 
 An index knows tracklets by their keys, their cameras and their times, and nothing else. It is
-derived from the gallery: :mod:`reid_dhm.gallery.index.live_index` keeps it up to date and scores what it
+derived from the gallery: :mod:`.live_index` keeps it up to date and scores what it
 proposes anew. An engine on other machines takes the place of the embedded one
-(:class:`~reid_dhm.gallery.index.faiss_index.FaissIndex`) by implementing :class:`VectorIndex`.
+(:class:`.FaissIndex`) by implementing :class:`VectorIndex`.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def ingest(
     """Index a source; what an earlier process left unfinished is gone on with.
 
     Args:
-        gallery: whose model is claimed (:meth:`~reid_dhm.gallery.store.gallery.Gallery.claim_model`).
+        gallery: whose model is claimed (:meth:`.Gallery.claim_model`).
         camera: its name; made if it is new.
         source: the frames. A live one is cut into videos of ten minutes.
         detector: finds people in them.

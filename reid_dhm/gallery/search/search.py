@@ -1,6 +1,6 @@
 """Who in a gallery looks like this: tracklets ranked by similarity, with a match probability.
 
-Cutting the person out of a picture and embedding it is :mod:`reid_dhm.gallery.search.query_image`'s.
+Cutting the person out of an image and embedding it is :mod:`reid_dhm.gallery.search.query_image`'s.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex, nobody_yet
 from reid_dhm.gallery.index.vectors import Filter
-from reid_dhm.gallery.records import Tracklet, TrackletId, Where
+from reid_dhm.gallery.records import Tracklet, TrackletFilter, TrackletId
 from reid_dhm.gallery.search.match_thresholds import check_thresholds
 from reid_dhm.gallery.store.gallery import Gallery
 
-# Weights of Rocchio's rule. With the package's model on Market-1501 (tracklets of four pictures of
+# Weights of Rocchio's rule. With the package's model on Market-1501 (tracklets of four images of
 # 120 people), telling right from wrong among five hits raised the mAP of all others from 0.59 to
 # 0.85 with these, and to 0.84 with the 0.75 and 0.15 that text retrieval settled on.
 _QUERY, _CONFIRMED, _REJECTED = 1.0, 1.5, 0.3
@@ -73,7 +73,7 @@ class Searcher:
         self,
         queries: NDArray[np.floating],
         top_k: int,
-        where: Where | None = None,
+        where: TrackletFilter | None = None,
         exclude: Sequence[TrackletId] = (),
         *,
         by_person: bool = False,
@@ -82,7 +82,7 @@ class Searcher:
         """The tracklets most similar to a person.
 
         Args:
-            queries: (n, D) embeddings of pictures of the one person; the mean of their unit
+            queries: (n, D) embeddings of images of the one person; the mean of their unit
                 vectors is searched for.
             top_k: how many hits at most.
             where: which tracklets may be found.
@@ -113,7 +113,10 @@ class Searcher:
             count *= 4
 
     def above(
-        self, queries: NDArray[np.floating], min_similarity: float, where: Where | None = None
+        self,
+        queries: NDArray[np.floating],
+        min_similarity: float,
+        where: TrackletFilter | None = None,
     ) -> list[Hit]:
         """Every tracklet that is at least so similar, best first: what may be about to be deleted.
 
@@ -137,7 +140,7 @@ class Searcher:
         self,
         tracklets: Sequence[TrackletId],
         top_k: int,
-        where: Where | None = None,
+        where: TrackletFilter | None = None,
         rejected: Sequence[TrackletId] = (),
         *,
         by_person: bool = False,
@@ -185,7 +188,7 @@ class Searcher:
                 cannot be searched for.
         """
         if queries is None and not confirmed:
-            raise InputError("there is nothing to search for: give a picture or a tracklet")
+            raise InputError("there is nothing to search for: give an image or a tracklet")
         total = np.zeros((1, self._dim()), np.float32)
         if queries is not None:
             total += _QUERY * self._fused(queries)
@@ -197,7 +200,7 @@ class Searcher:
     def _means(self, tracklets: Sequence[TrackletId]) -> NDArray[np.float32]:
         for tracklet in tracklets:
             self.gallery.tracklet(tracklet)  # raises where there is none
-        pages = self.gallery.pages(Where(tracklets=tracklets))
+        pages = self.gallery.pages(TrackletFilter(tracklets=tracklets))
         return np.concatenate([page.embeddings for page in pages]).astype(np.float32)
 
     def _dim(self) -> int:
@@ -216,9 +219,9 @@ class Searcher:
             )
         return _unit(_unit(rows).mean(0, keepdims=True)).astype(np.float32)
 
-    def _filter(self, where: Where | None, exclude: Sequence[TrackletId]) -> Filter:
-        where = where or Where()
-        narrow = Where(tracklets=where.tracklets, videos=where.videos, person=where.person)
+    def _filter(self, where: TrackletFilter | None, exclude: Sequence[TrackletId]) -> Filter:
+        where = where or TrackletFilter()
+        narrow = TrackletFilter(tracklets=where.tracklets, videos=where.videos, person=where.person)
         seconds = {n: v for n in _BOUNDS if isinstance(v := getattr(where, n), int | float)}
         moments = {
             f"{n}_time": v.timestamp()
@@ -228,7 +231,7 @@ class Searcher:
         return Filter(
             cameras=[self.gallery.camera(name).id for name in where.cameras] or None,
             only=self.gallery.keys(narrow) if narrow else None,
-            without=self.gallery.keys(Where(tracklets=exclude)) if exclude else None,
+            without=self.gallery.keys(TrackletFilter(tracklets=exclude)) if exclude else None,
             **seconds,
             **moments,
         )
@@ -284,7 +287,6 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise InputError(
-            "the query's embedding is zero or not finite, so it has no direction: use another "
-            "picture"
+            "the query's embedding is zero or not finite, so it has no direction: use another image"
         )
     return rows / lengths

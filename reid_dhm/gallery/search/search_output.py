@@ -1,4 +1,4 @@
-"""What a search leaves behind: hits for machines, their pictures, and the video of the best one."""
+"""What a search leaves behind: hits for machines, their images, and the video of the best one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.footage.annotation import Drawn, annotate
-from reid_dhm.gallery.records import Tracklet, Video, Where
+from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.search import Hit, Searcher
 from reid_dhm.gallery.store.gallery import Gallery
 
@@ -47,7 +47,7 @@ def when(tracklet: Tracklet) -> str:
 
 
 def write_crops(gallery: Gallery, hits: Sequence[Hit], folder: Path) -> list[Path | None]:
-    """Write the best picture of every hit as ``RANK_TRACKLET.jpg``; None for what is gone."""
+    """Write the best image of every hit as ``RANK_TRACKLET.jpg``; None for what is gone."""
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path | None] = []
     for rank, hit in enumerate(hits, 1):
@@ -83,7 +83,7 @@ def annotate_video(
     Raises:
         InputError: the footage cannot be read, or the file is named otherwise.
     """
-    gallery, here = searcher.gallery, Where(videos=[video.hash])
+    gallery, here = searcher.gallery, TrackletFilter(videos=[video.hash])
     found = {hit.tracklet.id for hit in hits}
     everybody = searcher.search(query, max(1, gallery.count(here)), here)
     drawn = [

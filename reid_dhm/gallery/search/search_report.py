@@ -1,4 +1,4 @@
-"""A page that shows what a search found: pictures, a timeline per camera, and clips of each hit.
+"""A page that shows what a search found: images, a timeline per camera, and clips of each hit.
 
 It is one folder that opens in a browser from disk; pages and styles are those of the reports.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.annotation import Drawn, annotate, still
-from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.search import Hit, Searcher
 from reid_dhm.gallery.search.search_output import as_json, when, write_crops
 from reid_dhm.gallery.search.timeline import timelines
@@ -25,7 +25,7 @@ from reid_dhm.gallery.track.crops import decode, encode
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
 
-_SECONDS = 8.0  # of a clip, around the best picture
+_SECONDS = 8.0  # of a clip, around the best image
 _FPS = 12.5  # of a clip, at most about so many
 _WIDTH = 640  # pixels of a clip
 
@@ -41,17 +41,17 @@ class Asked:
         top_k: hits that were wanted at most.
         min_similarity: below which there are none.
         by_person: whether each person has one hit.
-        pictures: (H, W, 3) uint8 RGB, what was embedded.
-        names: of the pictures' files.
+        images: (H, W, 3) uint8 RGB, what was embedded.
+        names: of the images' files.
     """
 
-    where: Where = field(default_factory=Where)
+    where: TrackletFilter = field(default_factory=TrackletFilter)
     tracklets: Sequence[TrackletId] = ()
     rejected: Sequence[TrackletId] = ()
     top_k: int | None = None
     min_similarity: float | None = None
     by_person: bool = False
-    pictures: Sequence[NDArray[np.uint8]] = ()
+    images: Sequence[NDArray[np.uint8]] = ()
     names: Sequence[str] = ()
 
 
@@ -91,7 +91,7 @@ def write_search_report(
         progress: told the clips done and all of them.
 
     Returns:
-        The file of each hit's picture; None for what was deleted meanwhile.
+        The file of each hit's image; None for what was deleted meanwhile.
 
     Raises:
         InputError: the folder holds something else.
@@ -135,7 +135,7 @@ def write_search_report(
 
 
 def _clip(gallery: Gallery, hit: Hit, folder: Path, rank: int) -> _Clip | None:
-    """Cut what surrounds the best picture; None for what was deleted meanwhile."""
+    """Cut what surrounds the best image; None for what was deleted meanwhile."""
     found = hit.tracklet
     boxes = gallery.boxes(found.key)
     if not len(boxes):
@@ -177,12 +177,12 @@ def _card(
 
 
 def _write_asked(gallery: Gallery, asked: Asked, folder: Path) -> list[tuple[str, _Shown]]:
-    """Write the pictures that were searched for; each with what it is called."""
+    """Write the images that were searched for; each with what it is called."""
     shown = []
     (folder / "query").mkdir()
-    for number, (picture, name) in enumerate(zip(asked.pictures, asked.names, strict=True), 1):
-        path = folder / "query" / f"picture_{number}.jpg"
-        path.write_bytes(encode(np.ascontiguousarray(picture[:, :, ::-1])))
+    for number, (image, name) in enumerate(zip(asked.images, asked.names, strict=True), 1):
+        path = folder / "query" / f"image_{number}.jpg"
+        path.write_bytes(encode(np.ascontiguousarray(image[:, :, ::-1])))
         shown.append((Path(name).name, _shown(path, folder)))
     for kind, ids in (("tracklet", asked.tracklets), ("not", asked.rejected)):
         for id in ids:

@@ -125,7 +125,7 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
         raise _nothing_there(folder)
     if create:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)  # pictures of people are its owner's alone
+        folder.mkdir(mode=0o700, exist_ok=True)  # images of people are its owner's alone
     with explained(path):
         connection = sqlite3.connect(
             path, timeout=_PATIENCE_MS / 1000, isolation_level=None, check_same_thread=False

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.records import FRAME, TrackletId, Where
+from reid_dhm.gallery.records import FRAME, TrackletFilter, TrackletId
 from reid_dhm.gallery.store.gallery import Gallery, queries
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ def people(gallery: Gallery) -> dict[str, int]:
         return dict(db.execute(sql).fetchall())
 
 
-def unfinished(gallery: Gallery, where: Where) -> int:
+def unfinished(gallery: Gallery, where: TrackletFilter) -> int:
     """How many tracks of videos that are not indexed to their end satisfy the conditions.
 
-    They are no tracklets yet, but their pictures are kept; they have neither an id nor a name.
+    They are no tracklets yet, but their images are kept; they have neither an id nor a name.
     """
     if not _reaches_unfinished(where):
         return 0
@@ -72,7 +72,7 @@ def unfinished(gallery: Gallery, where: Where) -> int:
         return int(db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0])
 
 
-def delete(gallery: Gallery, where: Where, shown: Iterable[int] | None = None) -> int:
+def delete(gallery: Gallery, where: TrackletFilter, shown: Iterable[int] | None = None) -> int:
     """Delete tracklets with everything about them, for good; returns how many.
 
     Videos and cameras stay. What was deleted is overwritten in the file, and the cache emptied.
@@ -107,7 +107,7 @@ def delete(gallery: Gallery, where: Where, shown: Iterable[int] | None = None) -
 
 def delete_video(gallery: Gallery, hash: str) -> int:
     """Delete a video and all tracklets in it, unfinished ones included; returns how many."""
-    found, where = gallery.video(hash), Where(videos=[hash])
+    found, where = gallery.video(hash), TrackletFilter(videos=[hash])
     with _forgetting(gallery) as db:
         gone = gallery.count(where) + unfinished(gallery, where)
         db.execute("DELETE FROM videos WHERE id = ?", (found.id,))
@@ -120,7 +120,7 @@ def delete_camera(gallery: Gallery, name: str) -> int:
     Returns:
         How many tracklets.
     """
-    found, where = gallery.camera(name), Where(cameras=[name])
+    found, where = gallery.camera(name), TrackletFilter(cameras=[name])
     with _forgetting(gallery) as db:
         gone = gallery.count(where) + unfinished(gallery, where)
         db.execute("DELETE FROM cameras WHERE id = ?", (found.id,))
@@ -170,13 +170,15 @@ def _forgetting(gallery: Gallery) -> Iterator[Any]:
             )
 
 
-def _reaches_unfinished(where: Where) -> bool:
+def _reaches_unfinished(where: TrackletFilter) -> bool:
     return not where.tracklets and where.person is None
 
 
-def _keep_forgotten(db: Any, where: Where) -> None:
+def _keep_forgotten(db: Any, where: TrackletFilter) -> None:
     """Write down which spans of unfinished videos are forgotten, for whoever indexes them."""
-    condition, values = queries.condition(Where(videos=where.videos, cameras=where.cameras))
+    condition, values = queries.condition(
+        TrackletFilter(videos=where.videos, cameras=where.cameras)
+    )
     sql = f"SELECT v.id, v.start_time FROM videos v {condition} AND NOT v.complete"
     for video, start in db.execute(sql, values).fetchall():
         bounds = [_from_start(bound, start) for bound in (where.after, where.before)]

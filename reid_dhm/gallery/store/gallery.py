@@ -1,8 +1,8 @@
 """A gallery: a folder whose SQLite file holds who was seen where and when. It is the truth.
 
 An index over the embeddings is derived from it, kept in ``Gallery.cache`` and told by
-:meth:`Gallery.state` whether it is stale. Videos are added through :mod:`reid_dhm.gallery.store.writing`,
-people labelled and deleted through :mod:`reid_dhm.gallery.store.editing`; docs/gallery.md explains
+:meth:`Gallery.state` whether it is stale. Videos are added through :mod:`.writing`,
+people labelled and deleted through :mod:`.editing`; docs/gallery.md explains
 tables, ids and invariants.
 """
 
@@ -28,9 +28,9 @@ from reid_dhm.gallery.records import (
     EmbeddingPage,
     State,
     Tracklet,
+    TrackletFilter,
     TrackletId,
     Video,
-    Where,
 )
 from reid_dhm.gallery.store import queries
 from reid_dhm.gallery.store.database import FILE, connect, explained, transaction
@@ -210,7 +210,7 @@ class Gallery:
             )
         return queries.video(row)
 
-    def count(self, where: Where | None = None) -> int:
+    def count(self, where: TrackletFilter | None = None) -> int:
         """How many tracklets satisfy the conditions; all of them by default."""
         condition, values = self.condition(where)
         with self.reading() as db:
@@ -222,7 +222,7 @@ class Gallery:
             return dict(db.execute("SELECT video, count(*) FROM tracklets GROUP BY video"))
 
     def tracklets(
-        self, where: Where | None = None, after: int = 0, limit: int = 1000
+        self, where: TrackletFilter | None = None, after: int = 0, limit: int = 1000
     ) -> list[Tracklet]:
         """The next tracklets, by key.
 
@@ -252,7 +252,7 @@ class Gallery:
             InputError: there is none.
         """
         wanted = TrackletId.parse(id) if isinstance(id, str) else id
-        found = self.tracklets(Where(tracklets=[wanted]))
+        found = self.tracklets(TrackletFilter(tracklets=[wanted]))
         if not found:
             raise InputError(
                 f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list shows those it has"
@@ -260,17 +260,17 @@ class Gallery:
         return found[0]
 
     def boxes(self, key: int) -> NDArray[np.void]:
-        """(N,) :data:`~reid_dhm.gallery.records.DETECTION` of a tracklet, empty if it is gone."""
+        """(N,) :data:`.DETECTION` of a tracklet, empty if it is gone."""
         blob = self._one("SELECT boxes FROM boxes WHERE tracklet = ?", key)
         return np.frombuffer(blob or b"", DETECTION)
 
     def crops(self, key: int) -> list[Crop]:
-        """The pictures of a tracklet with their embeddings, best first."""
+        """The images of a tracklet with their embeddings, best first."""
         with self.reading() as db:
             return [queries.crop(row) for row in db.execute(queries.CROPS, (key,))]
 
     def thumbnail(self, key: int) -> bytes | None:
-        """The best picture of a tracklet, as JPEG; None if it is gone."""
+        """The best image of a tracklet, as JPEG; None if it is gone."""
         return self._one("SELECT jpeg FROM crops WHERE tracklet = ? AND rank = 0", key)
 
     def seen_in_frame(
@@ -290,7 +290,7 @@ class Gallery:
     # Embeddings
 
     def embeddings(
-        self, where: Where | None = None, after: int = 0, limit: int = 65536
+        self, where: TrackletFilter | None = None, after: int = 0, limit: int = 65536
     ) -> EmbeddingPage:
         """The next tracklets' embeddings as arrays, by key; no rows when there are no more.
 
@@ -306,14 +306,14 @@ class Gallery:
         return queries.page(rows, self.dim or 0)
 
     def pages(
-        self, where: Where | None = None, limit: int = 65536, after: int = 0
+        self, where: TrackletFilter | None = None, limit: int = 65536, after: int = 0
     ) -> Iterator[EmbeddingPage]:
         """All embeddings above a key, page after page; what is added meanwhile comes at the end."""
         while len((page := self.embeddings(where, after, limit)).keys):
             yield page
             after = int(page.keys[-1])
 
-    def keys(self, where: Where | None = None) -> NDArray[np.int64]:
+    def keys(self, where: TrackletFilter | None = None) -> NDArray[np.int64]:
         """(N,) keys of the tracklets that satisfy the conditions, ascending."""
         condition, values = self.condition(where)
         with self.reading() as db:
@@ -325,13 +325,13 @@ class Gallery:
             row = db.execute(sql, values).fetchone()
         return row[0] if row else None
 
-    def condition(self, where: Where | None) -> tuple[str, list[Any]]:
+    def condition(self, where: TrackletFilter | None) -> tuple[str, list[Any]]:
         """A WHERE clause over tracklets ``t`` of videos ``v``, and its values.
 
         Raises:
             InputError: a camera or video that is not there.
         """
-        where = where or Where()
+        where = where or TrackletFilter()
         for name in where.cameras:
             self.camera(name)
         for hash in where.videos:

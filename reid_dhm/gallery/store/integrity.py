@@ -37,7 +37,7 @@ _FAULTS = {
 def problems(gallery: Gallery, progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
     """Everything that is wrong with a gallery, a sentence each; nothing if all is well.
 
-    Every page of the file is read, every picture decoded, every embedding measured.
+    Every page of the file is read, every image decoded, every embedding measured.
 
     Args:
         gallery: which.
@@ -79,7 +79,7 @@ def _tracklet_problems(gallery: Gallery, key: int) -> Iterator[str]:
         try:
             decode(crop.jpeg)
         except ValueError:
-            yield f"a picture of the tracklet with key {key} cannot be decoded"
+            yield f"an image of the tracklet with key {key} cannot be decoded"
         vector = crop.embedding.astype(np.float32)
         if len(vector) != gallery.dim or abs(float(np.linalg.norm(vector)) - 1) > _UNIT:
             yield f"an embedding of the tracklet with key {key} is damaged"

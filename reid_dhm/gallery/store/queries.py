@@ -13,9 +13,9 @@ from reid_dhm.gallery.records import (
     Crop,
     EmbeddingPage,
     Tracklet,
+    TrackletFilter,
     TrackletId,
     Video,
-    Where,
     from_epoch,
 )
 
@@ -44,7 +44,7 @@ CROPS = """SELECT frame, time, x1, y1, x2, y2, quality, jpeg, embedding FROM cro
 # To be completed by a condition.
 DELETE = f"DELETE FROM tracklets WHERE key IN (SELECT t.key FROM {_JOINED} {{}})"
 
-# Tracks that are not finished yet, from their first kept picture to their last.
+# Tracks that are not finished yet, from their first kept image to their last.
 _UNFINISHED = """(SELECT video, track, min(time) AS start, max(time) AS "end" FROM pending
     GROUP BY video, track) t JOIN videos v ON v.id = t.video"""
 COUNT_UNFINISHED = f"SELECT count(*) FROM {_UNFINISHED}"
@@ -52,7 +52,7 @@ DELETE_UNFINISHED = f"""DELETE FROM pending WHERE (video, track) IN
     (SELECT t.video, t.track FROM {_UNFINISHED} {{}})"""
 
 
-def condition(where: Where) -> tuple[str, list[Any]]:
+def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
     """A WHERE clause over tracklets ``t`` and their videos ``v``, and its values."""
     parts: list[str] = ["true"]
     values: list[Any] = []

@@ -1,11 +1,11 @@
-"""Which pictures of a person are worth keeping: a quality score, and the best few spread over time.
+"""Which images of a person are worth keeping: a quality score, and the best few spread over time.
 
 Quality is the product of five numbers in 0 … 1:
 
 - size: the box's height over 128 pixels (what re-identification models see), 1 above that;
 - whole: 1, or 0.4 where the box touches the frame's edge and the body may be cut;
 - alone: 1 minus the largest share of the box that another person's box covers;
-- sharp: v / (v + 400), where v is the variance of the Laplacian of the grey picture at 64×32;
+- sharp: v / (v + 400), where v is the variance of the Laplacian of the grey image at 64×32;
 - score: the detector's.
 """
 
@@ -23,7 +23,7 @@ _CUT = 0.4
 _SHARPNESS_SIZE = (32, 64)  # width, height
 _HALF_SHARP = 400.0
 _SMALLEST = (16, 8)  # height, width in pixels: less shows nobody
-_TALLEST = 512  # pixels of a kept picture
+_TALLEST = 512  # pixels of a kept image
 _JPEG_QUALITY = 95
 
 
@@ -49,9 +49,9 @@ def geometric_quality(
     return np.where((tall >= _SMALLEST[0]) & (wide >= _SMALLEST[1]), quality, 0)
 
 
-def sharpness(picture: NDArray[np.uint8]) -> float:
-    """How sharp a (H, W, 3) picture is, 0 … 1."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """How sharp a (H, W, 3) image is, 0 … 1."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA)
     variance = float(cv2.Laplacian(small, cv2.CV_64F).var())
     return variance / (variance + _HALF_SHARP)
@@ -93,12 +93,12 @@ class BestCrops:
         bar = max((crop.quality for crop in rivals), default=0.0)
         if limit <= bar:  # sharpness cannot help it
             return False
-        picture = cut(image, box)
-        quality = limit * sharpness(picture)
+        pixels = cut(image, box)
+        quality = limit * sharpness(pixels)
         if quality <= bar:
             return False
         self._crops = [crop for crop in self._crops if crop not in rivals]
-        self._crops.append(Crop(frame, time, box, quality, encode(picture)))
+        self._crops.append(Crop(frame, time, box, quality, encode(pixels)))
         return True
 
     def _rivals(self, time: float) -> list[Crop]:
@@ -117,23 +117,23 @@ def cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return image[y1:y2, x1:x2]
 
 
-def encode(picture: NDArray[np.uint8]) -> bytes:
-    """A BGR picture as JPEG, made smaller if it is taller than 512 pixels."""
-    height, width = picture.shape[:2]
+def encode(image: NDArray[np.uint8]) -> bytes:
+    """A BGR image as JPEG, made smaller if it is taller than 512 pixels."""
+    height, width = image.shape[:2]
     if height > _TALLEST:
         size = max(1, round(width * _TALLEST / height)), _TALLEST
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return bytes(data)
 
 
 def decode(jpeg: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB pixels of a kept picture.
+    """(H, W, 3) uint8 RGB pixels of a kept image.
 
     Raises:
-        ValueError: it is no picture.
+        ValueError: it is no image.
     """
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError("no picture")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("no image")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

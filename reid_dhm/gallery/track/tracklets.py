@@ -32,7 +32,7 @@ class TrackSettings:
             which nothing does.
         min_boxes: tracks with fewer boxes are dropped.
         max_seconds: a longer track goes on as a new one, so that who stays is found too.
-        crops: how many pictures a tracklet keeps.
+        crops: how many images a tracklet keeps.
         crops_apart: seconds between them at least.
     """
 
@@ -167,7 +167,7 @@ class TrackletBuilder:
 
 
 def worth_keeping(track: Track, settings: TrackSettings) -> bool:
-    """Whether a track that is done becomes a tracklet: long enough, and with a picture."""
+    """Whether a track that is done becomes a tracklet: long enough, and with an image."""
     return len(track.boxes) >= settings.min_boxes and bool(track.best.crops)
 
 
@@ -185,7 +185,7 @@ def embed_tracks(tracks: Sequence[Track], embed: Embed) -> list[NewTracklet]:
 def _tracklet(track: Track, crops: list[Crop], rows: NDArray[np.float32]) -> NewTracklet:
     mean = rows.astype(np.float64).mean(axis=0)
     mean /= max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
-    # One box around two people is large and sharp, but not like the person's other pictures.
+    # One box around two people is large and sharp, but not like the person's other images.
     likeness = np.maximum(rows @ mean, 0)
     shown = np.array([crop.quality for crop in crops]) * likeness**_LIKENESS
     embedded = [

@@ -23,7 +23,7 @@ AGREEMENT = 0.999
 
 _ROUNDED = 0.8  # 16 bits that are asked for may round as far as this; below it, something is wrong
 CHECKED = 8
-"""Pictures of the first batch that are embedded both ways."""
+"""Images of the first batch that are embedded both ways."""
 
 
 class Engine(Protocol):
@@ -33,7 +33,7 @@ class Engine(Protocol):
         name: as it is asked for, never ``auto``.
         device: where it runs.
         precision: ``float32``, ``bf16`` or ``fp16``.
-        batch_size: pictures that it takes at once best.
+        batch_size: images that it takes at once best.
         streams: calls at once, from as many threads, that keep the device busy.
         dim: length D of an embedding.
     """
@@ -56,8 +56,8 @@ class Engine(Protocol):
     @property
     def dim(self) -> int: ...  # noqa: D102
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """(N, H, W, 3) uint8 RGB pictures of the card's size → (N, D) float32, not normalised."""
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(N, H, W, 3) uint8 RGB images of the card's size → (N, D) float32, not normalised."""
         ...
 
 
@@ -125,18 +125,18 @@ class CheckedEngine:
         """Of every choice."""
         return self._engine.dim
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32, not normalised."""
-        self.decide(pictures)
-        return self._engine(pictures)
+        self.decide(images)
+        return self._engine(images)
 
     @property
     def decided(self) -> bool:
         """Whether the engine held is the one that stays."""
         return self._reference is None
 
-    def decide(self, pictures: np.ndarray) -> None:
-        """Compare on the first of (N, H, W, 3) uint8 pictures, unless that was done before.
+    def decide(self, images: np.ndarray) -> None:
+        """Compare on the first of (N, H, W, 3) uint8 images, unless that was done before.
 
         Raises:
             InputError: none of the choices agrees.
@@ -145,16 +145,16 @@ class CheckedEngine:
             return
         with self._deciding:
             if self._reference is not None:
-                self._decide(pictures[:CHECKED], self._reference)
+                self._decide(images[:CHECKED], self._reference)
                 self._reference = None  # frees what it holds
                 self._left.clear()
 
-    def _decide(self, pictures: np.ndarray, reference: Choice) -> None:
+    def _decide(self, images: np.ndarray, reference: Choice) -> None:
         if self._choice is reference:
             return
-        expected = reference.make()(pictures)
+        expected = reference.make()(images)
         while self._choice is not reference:
-            fault = self._fault(pictures, expected, reference)
+            fault = self._fault(images, expected, reference)
             if fault is None:
                 return
             if not self._left:
@@ -162,16 +162,16 @@ class CheckedEngine:
             self._choice, self._engine = self._next()
             logger.warning("%s: using %s", fault, self._choice)
 
-    def _fault(self, pictures: np.ndarray, expected: np.ndarray, reference: Choice) -> str | None:
+    def _fault(self, images: np.ndarray, expected: np.ndarray, reference: Choice) -> str | None:
         """What speaks against the engine held, if anything does."""
         try:
-            cosine = float(cosines(self._engine(pictures), expected).min())
+            cosine = float(cosines(self._engine(images), expected).min())
         except Exception as error:  # whatever a library raises when its kernels meet the device
             return f"{self._choice} cannot run this model ({first_line(error)})"
         if cosine >= AGREEMENT:
             return None
         differs = (
-            f"{self._choice} differs from {reference} on the first pictures "
+            f"{self._choice} differs from {reference} on the first images "
             f"(cosine {cosine:.4f}, {AGREEMENT} is asked for)"
         )
         if self._insist and cosine >= _ROUNDED:

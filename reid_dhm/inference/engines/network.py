@@ -1,4 +1,4 @@
-"""The network as engines take it: the part that embeds, or one graph from uint8 pictures on.
+"""The network as engines take it: the part that embeds, or one graph from uint8 images on.
 
 Reading, resizing and mirroring are the Embedder's.
 """
@@ -42,9 +42,9 @@ class EmbeddingNetwork(nn.Module):
         self.model = model
         self.ensemble = card.embedding == "ensemble"
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) float32, normalised → (N, D) embeddings, not normalised."""
-        return self.model.embed_ensemble(pictures) if self.ensemble else self.model.embed(pictures)
+        return self.model.embed_ensemble(images) if self.ensemble else self.model.embed(images)
 
     def folded(self) -> nn.Module:
         """A copy whose convolutions do the work of the batch normalisations behind them."""
@@ -56,7 +56,7 @@ class EmbeddingNetwork(nn.Module):
 
 
 class DeployedNetwork(nn.Module):
-    """From uint8 pictures to embeddings: the normalisation of pixels lies inside.
+    """From uint8 images to embeddings: the normalisation of pixels lies inside.
 
     Args:
         model: in eval mode, on the CPU; kept, not copied.
@@ -73,14 +73,14 @@ class DeployedNetwork(nn.Module):
         self.register_buffer("scale", (1 / (255 * std))[:, None, None])
         self.register_buffer("shift", (-mean / std)[:, None, None])
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, 3) uint8 RGB → (N, D) float32 unit rows, and the same not normalised."""
-        raw = self.embedding(pictures.permute(0, 3, 1, 2).float() * self.scale + self.shift)
+        raw = self.embedding(images.permute(0, 3, 1, 2).float() * self.scale + self.shift)
         return F.normalize(raw), raw
 
 
-def example_pictures(card: ModelCard) -> Tensor:
-    """Two black pictures to trace a network with; a single one might be taken for a rule."""
+def example_images(card: ModelCard) -> Tensor:
+    """Two black images to trace a network with; a single one might be taken for a rule."""
     return torch.zeros((2, *card.size, 3), dtype=torch.uint8)
 
 
@@ -101,7 +101,7 @@ def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
         warnings.simplefilter("ignore")  # of the exporter's future, and of shapes that it takes in
         torch.onnx.export(
             DeployedNetwork(model, card).eval(),
-            (example_pictures(card),),
+            (example_images(card),),
             graph,
             input_names=[INPUT],
             output_names=list(OUTPUTS),

@@ -23,7 +23,7 @@ class OnnxRuntimeEngine:
             :func:`~reid_dhm.inference.engines.network.onnx_graph`.
         device: where, as PyTorch names it.
         precision: ``float32``, or ``fp16`` on a GPU.
-        batch_size: pictures at once; ``None`` for what suits the device.
+        batch_size: images at once; ``None`` for what suits the device.
 
     Raises:
         InputError: a file that is no such graph, or one that the device's provider does not run.
@@ -73,20 +73,20 @@ class OnnxRuntimeEngine:
         dims = {output.name: output.shape[1] for output in self._session.get_outputs()}
         self.dim = int(dims[RAW])
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32."""
-        return self._run([RAW], pictures)[0]
+        return self._run([RAW], images)[0]
 
-    def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
-        return dict(zip(OUTPUTS, self._run(OUTPUTS, pictures), strict=True))
+        return dict(zip(OUTPUTS, self._run(OUTPUTS, images), strict=True))
 
-    def _run(self, outputs: Sequence[str], pictures: np.ndarray) -> list[np.ndarray]:
-        missing = self._rows - len(pictures)
+    def _run(self, outputs: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
+        missing = self._rows - len(images)
         if missing <= 0:
-            return self._session.run(outputs, {INPUT: pictures})
-        full = np.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        return [found[: len(pictures)] for found in self._session.run(outputs, {INPUT: full})]
+            return self._session.run(outputs, {INPUT: images})
+        full = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        return [found[: len(images)] for found in self._session.run(outputs, {INPUT: full})]
 
 
 def gpu_precisions() -> tuple[str, ...]:

@@ -52,21 +52,21 @@ class OpenVINOEngine:
         for _ in range(self.streams):
             self._requests.put(compiled.create_infer_request())
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32."""
-        return self._run(pictures)[RAW]
+        return self._run(images)[RAW]
 
-    def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
-        found = self._run(pictures)
+        found = self._run(images)
         return {name: found[name] for name in OUTPUTS}
 
-    def _run(self, pictures: np.ndarray) -> Any:
+    def _run(self, images: np.ndarray) -> Any:
         request = self._requests.get()
         try:
             # Inputs and outputs are copied: a request that was once given our memory to share
             # writes later inputs into it (seen in 2026.4).
-            return request.infer({INPUT: pictures}, share_inputs=False, share_outputs=False)
+            return request.infer({INPUT: images}, share_inputs=False, share_outputs=False)
         finally:
             self._requests.put(request)
 

@@ -15,13 +15,13 @@ import torch
 from reid_dhm.devices import parse_device
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.engines.agreement import CheckedEngine, Choice, Engine
+from reid_dhm.inference.engines.exported import ExportedModel
 from reid_dhm.inference.engines.network import installed, onnx_graph
 from reid_dhm.inference.engines.torch_engine import (
     TorchEngine,
     cpu_has_bf16,
     half_precision,
 )
-from reid_dhm.inference.exported import ExportedModel
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
@@ -63,7 +63,7 @@ def build_engine(
 
     Whatever is taken has its first batch compared with eager PyTorch in float32 (an exported file,
     with itself in float32). Where it fails, or the cosine is below
-    :data:`~reid_dhm.inference.engines.agreement.AGREEMENT`, the next engine takes over with a warning; 16
+    :data:`.AGREEMENT`, the next engine takes over with a warning; 16
     bits that were asked for by name run with a warning, unless they differ beyond all rounding.
 
     Args:
@@ -73,9 +73,9 @@ def build_engine(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: one of :data:`PRECISIONS`; ``auto`` is the first of the order that agrees.
         compiled: of the torch engine on a GPU: see
-            :class:`~reid_dhm.inference.engines.torch_engine.TorchEngine`; what cannot be compiled runs as
+            :class:`.TorchEngine`; what cannot be compiled runs as
             it is.
-        batch_size: pictures at once; ``None`` for what suits the engine.
+        batch_size: images at once; ``None`` for what suits the engine.
 
     Raises:
         InputError: an unknown engine, device or precision, one that is not there, ``compiled``

@@ -35,7 +35,7 @@ class TorchEngine:
         precision: ``float32`` (without TF32), ``bf16`` or ``fp16``.
         compiled: compile the network and replay it as one CUDA graph; CUDA alone.
         plain: leave batch normalisations as they are.
-        batch_size: pictures at once, for which a CUDA graph is recorded; ``None`` for what suits.
+        batch_size: images at once, for which a CUDA graph is recorded; ``None`` for what suits.
 
     Raises:
         InputError: a device that is not there, or ``compiled`` on the CPU.
@@ -79,9 +79,9 @@ class TorchEngine:
             self.dim = self._forward(example).shape[1]
 
     @torch.inference_mode()
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32."""
-        batch = torch.from_numpy(pictures)
+        batch = torch.from_numpy(images)
         if self._on_gpu:
             batch = batch.pin_memory()
         return self._forward(batch.to(self._device, non_blocking=True)).cpu().numpy()

@@ -15,13 +15,13 @@ from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
 INT8_AGREEMENT = 0.99
-"""Of int8, on average over real pictures; random ones lie outside of what it is calibrated for."""
+"""Of int8, on average over real images; random ones lie outside of what it is calibrated for."""
 
-_RANDOM = 16  # made-up pictures that every file is verified on
+_RANDOM = 16  # made-up images that every file is verified on
 _UNIT = 1e-3  # how far from 1 an embedding's length may be
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""From pictures to what a file gives, by the names of
+"""From images to what a file gives, by the names of
 :data:`~reid_dhm.inference.engines.network.OUTPUTS`."""
 
 
@@ -30,13 +30,13 @@ class Agreement:
     """How a written file's embeddings agree with eager PyTorch's in float32.
 
     Attributes:
-        pictures: ``random``, ``real``, or ``calibration`` for those that int8 was calibrated with.
+        images: ``random``, ``real``, or ``calibration`` for those that int8 was calibrated with.
         count: how many there were.
         lowest: of their cosines, over everything that the file gives.
         mean: of their cosines, likewise.
     """
 
-    pictures: str
+    images: str
     count: int
     lowest: float
     mean: float
@@ -45,32 +45,32 @@ class Agreement:
 def verify(
     run: Run, model: ReIDModel, card: ModelCard, shown: Mapping[str, np.ndarray]
 ) -> list[Agreement]:
-    """Compare all that a file gives, the first picture of each kind alone in its batch.
+    """Compare all that a file gives, the first image of each kind alone in its batch.
 
     Raises:
         InputError: embeddings that are no unit rows.
     """
     reference = TorchEngine(model, card, "cpu", plain=True)
     found = []
-    for kind, pictures in shown.items():
-        if not len(pictures):
+    for kind, images in shown.items():
+        if not len(images):
             continue
-        expected = reference(pictures)
-        parts = [run(part) for part in (pictures[:1], pictures[1:]) if len(part)]
+        expected = reference(images)
+        parts = [run(part) for part in (images[:1], images[1:]) if len(part)]
         given = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if EMBEDDINGS in given:
             length = np.linalg.norm(given[EMBEDDINGS], axis=1)
             if not (np.abs(length - 1) < _UNIT).all():
                 raise InputError(
-                    f"its embeddings of {kind} pictures are no unit rows (lengths "
+                    f"its embeddings of {kind} images are no unit rows (lengths "
                     f"{length.min():.4f} to {length.max():.4f}): choose another format"
                 )
         cosine = np.stack([cosines(rows, expected) for rows in given.values()]).min(axis=0)
-        found.append(Agreement(kind, len(pictures), float(cosine.min()), float(cosine.mean())))
+        found.append(Agreement(kind, len(images), float(cosine.min()), float(cosine.mean())))
     return found
 
 
-def random_pictures(size: tuple[int, int]) -> np.ndarray:
+def random_images(size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8 white noise, the same every time."""
     return np.random.default_rng(0).integers(0, 256, (_RANDOM, *size, 3), np.uint8)
 
@@ -78,7 +78,7 @@ def random_pictures(size: tuple[int, int]) -> np.ndarray:
 def find_fault(found: Sequence[Agreement], int8: bool) -> str | None:
     """What is wrong with a file, if anything is."""
     for agreement in found:
-        if int8 and agreement.pictures == "random":
+        if int8 and agreement.images == "random":
             continue
         kind, value, limit = (
             ("mean", agreement.mean, INT8_AGREEMENT)
@@ -88,7 +88,7 @@ def find_fault(found: Sequence[Agreement], int8: bool) -> str | None:
         if not value >= limit:
             mend = "export it without int8" if int8 else "choose another format"
             return (
-                f"its embeddings of {agreement.count} {agreement.pictures} pictures differ from "
+                f"its embeddings of {agreement.count} {agreement.images} images differ from "
                 f"PyTorch's ({kind} cosine {value:.4f}, {limit} is asked for): {mend}"
             )
     return None

@@ -1,4 +1,4 @@
-"""Post-training int8 by NNCF, calibrated with pictures."""
+"""Post-training int8 by NNCF, calibrated with images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reid_dhm.inference.engines.network import INPUT, installed
 
 logger = logging.getLogger(__name__)
 
-# Convolutions, counted from the picture, that stay in float32: the fewest that are enough. There an
+# Convolutions, counted from the image, that stay in float32: the fewest that are enough. There an
 # edge is the small difference of large sums, which eight bits lose.
 _SPARED = (0, 6, 12, 24)
 
@@ -25,13 +25,13 @@ _LENGTH = ["ReduceL2", "Maximum", "Minimum", "Divide", "Clip", "Div"]
 
 
 def quantise(
-    graph: Any, pictures: np.ndarray, agreement: Callable[[Any], float], enough: float
+    graph: Any, images: np.ndarray, agreement: Callable[[Any], float], enough: float
 ) -> Any:
     """A graph in int8, but for the first convolutions where too much would be lost.
 
     Args:
         graph: an ``openvino.Model`` or an ``onnx.ModelProto`` in float32.
-        pictures: (N, H, W, 3) uint8 of what it will see; a few hundred are enough.
+        images: (N, H, W, 3) uint8 of what it will see; a few hundred are enough.
         agreement: told a quantised graph, says how well it does.
         enough: agreement with which the search ends; without it, the best graph is taken.
 
@@ -44,13 +44,13 @@ def quantise(
     nncf = _nncf()
     names = _convolutions(graph)
     named = _is_onnx(graph)
-    single = [pictures[i : i + 1] for i in range(len(pictures))]
+    single = [images[i : i + 1] for i in range(len(images))]
     best: tuple[float, Any] | None = None
     for spared in (number for number in _SPARED if number < len(names)):
         with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
             quantised = nncf.quantize(
                 graph,
-                nncf.Dataset([{INPUT: picture} if named else picture for picture in single]),
+                nncf.Dataset([{INPUT: image} if named else image for image in single]),
                 subset_size=len(single),
                 # Linear bottlenecks give activations of either sign, unevenly.
                 preset=nncf.QuantizationPreset.MIXED,
@@ -73,7 +73,7 @@ def _is_onnx(graph: Any) -> bool:
 
 
 def _convolutions(graph: Any) -> list[str]:
-    """Names of the convolutions, from the picture on."""
+    """Names of the convolutions, from the image on."""
     if _is_onnx(graph):
         return [node.name for node in graph.graph.node if node.op_type == "Conv"]
     kinds = ("Convolution", "GroupConvolution")

@@ -1,6 +1,6 @@
 """Writing a model for other programs, and proving that what was written gives its embeddings.
 
-A file takes uint8 RGB pictures (N, H, W, 3) and gives (N, D) float32 unit rows. It appears whole
+A file takes uint8 RGB images (N, H, W, 3) and gives (N, D) float32 unit rows. It appears whole
 and verified, or not at all.
 """
 
@@ -24,11 +24,12 @@ from reid_dhm import __version__
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, what_embeds
 from reid_dhm.inference.engines.agreement import cosines
+from reid_dhm.inference.engines.exported import METADATA, WEIGHTS, ExportedModel, file_digest
 from reid_dhm.inference.engines.network import (
     EMBEDDINGS,
     RAW,
     DeployedNetwork,
-    example_pictures,
+    example_images,
     installed,
     onnx_graph,
 )
@@ -38,12 +39,11 @@ from reid_dhm.inference.export.check import (
     Agreement,
     Run,
     find_fault,
-    random_pictures,
+    random_images,
     verify,
 )
 from reid_dhm.inference.export.quantisation import quantise
-from reid_dhm.inference.exported import METADATA, WEIGHTS, ExportedModel, file_digest
-from reid_dhm.inference.reading import Picture, read_batches
+from reid_dhm.inference.reading import Image, read_batches
 from reid_dhm.models.card import ModelCard, load_model, save_model
 from reid_dhm.models.reid import ReIDModel
 
@@ -56,11 +56,11 @@ SUFFIXES = {
 """Formats, and how their files must end so that they are known again."""
 
 CALIBRATION = 300
-"""Pictures that are enough to calibrate int8 with."""
+"""Images that are enough to calibrate int8 with."""
 VERIFICATION = 64
-"""Real pictures that are enough to verify a file on."""
+"""Real images that are enough to verify a file on."""
 
-_INT8_MARGIN = 0.002  # above that on calibration pictures, since others do a little worse
+_INT8_MARGIN = 0.002  # above that on calibration images, since others do a little worse
 
 
 def export_model(
@@ -68,8 +68,8 @@ def export_model(
     card: ModelCard,
     format: str,
     output: Path,
-    pictures: Sequence[Picture] = (),
-    calibration: Sequence[Picture] = (),
+    images: Sequence[Image] = (),
+    calibration: Sequence[Image] = (),
 ) -> list[Agreement]:
     """Write what of a model embeds: the main path, or the ensemble where its card asks for it.
 
@@ -79,17 +79,17 @@ def export_model(
         format: a key of :data:`SUFFIXES`; ``safetensors`` is weights with a card, for reid-dhm.
         output: the file, ending as its format does; OpenVINO writes a ``.bin`` beside it, and
             weights their card.
-        pictures: real ones to verify it with, beside random ones; without, it is verified with
+        images: real ones to verify it with, beside random ones; without, it is verified with
             some of those it is calibrated with.
         calibration: real ones to quantise it to int8 with (``onnx`` and ``openvino``); none for
             float32.
 
     Returns:
-        How the file agrees on random pictures, and on the real ones if there are any.
+        How the file agrees on random images, and on the real ones if there are any.
 
     Raises:
         InputError: what is no model to be exported, a package that is missing, or embeddings that
-            do not agree: some picture's cosine below 0.999, for int8 the mean of the real pictures'
+            do not agree: some image's cosine below 0.999, for int8 the mean of the real images'
             below 0.99; or no unit rows.
     """
     _refuse(model, format, output, len(calibration) > 0)
@@ -104,9 +104,9 @@ def export_model(
         unfinished = Path(folder) / output.name
         run = _WRITERS[format](chosen, card, unfinished, facts, sample)
         shown = {
-            "random": random_pictures(card.size),
-            "real": _read(pictures, card),
-            "calibration": sample[spread(len(sample), 0 if len(pictures) else VERIFICATION)],
+            "random": random_images(card.size),
+            "real": _read(images, card),
+            "calibration": sample[spread(len(sample), 0 if len(images) else VERIFICATION)],
         }
         try:
             found = verify(run, chosen, card, shown)
@@ -139,14 +139,14 @@ def _refuse(model: ReIDModel | ExportedModel, format: str, output: Path, int8: b
         raise InputError(f"{format} is verified with openvino, which is missing: install it")
 
 
-def _read(pictures: Sequence[Picture], card: ModelCard) -> np.ndarray:
+def _read(images: Sequence[Image], card: ModelCard) -> np.ndarray:
     """(N, H, W, 3) uint8; the first that cannot be read raises its error."""
-    if not len(pictures):
+    if not len(images):
         return np.empty((0, *card.size, 3), np.uint8)
-    (batch,) = read_batches(pictures, len(pictures), card.size)
+    (batch,) = read_batches(images, len(images), card.size)
     for _, error in batch.faults:
         raise error
-    return batch.pictures
+    return batch.images
 
 
 def _metadata(model: ReIDModel, card: ModelCard, format: str, sample: np.ndarray) -> dict[str, str]:
@@ -218,14 +218,14 @@ def _write_torchscript(
     network = _UnitRows(DeployedNetwork(model, card)).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch would rather have its newer format asked for
-        traced = torch.jit.trace(network, example_pictures(card), check_trace=False)
+        traced = torch.jit.trace(network, example_images(card), check_trace=False)
         frozen = torch.jit.freeze(traced)
         torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
         written = torch.jit.load(str(path))
 
-    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            return {EMBEDDINGS: written(torch.from_numpy(pictures)).numpy()}
+            return {EMBEDDINGS: written(torch.from_numpy(images)).numpy()}
 
     return run
 
@@ -235,7 +235,7 @@ def _write_safetensors(
 ) -> Run:
     save_model(model, card, path, facts)
     engine = TorchEngine(*load_model(path), device="cpu", plain=True)
-    return lambda pictures: {RAW: engine(pictures)}
+    return lambda images: {RAW: engine(images)}
 
 
 _WRITERS = {
@@ -253,8 +253,8 @@ class _UnitRows(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network(pictures)[0]
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)[0]
 
 
 def _judge(

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.records import Tracklet, Video, Where
+from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.search import prior_of_a_hit
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
@@ -45,7 +45,7 @@ _BOX_COLOUR = (40, 140, 255)  # BGR, seen on most backgrounds
 
 
 class JPEGResponse(Response):
-    """A picture."""
+    """An image."""
 
     media_type = "image/jpeg"
 
@@ -115,7 +115,9 @@ def videos(
 def video(service: ServiceDep, video: Annotated[Hash, Path()]) -> VideoModel:
     """A video."""
     with service.gallery() as opened:
-        return VideoModel.of(find_video(opened, video), opened.count(Where(videos=[video])))
+        return VideoModel.of(
+            find_video(opened, video), opened.count(TrackletFilter(videos=[video]))
+        )
 
 
 @router.get("/tracklets")
@@ -129,7 +131,7 @@ def tracklets(
     limit: PageSize = 100,
 ) -> Page[TrackletModel]:
     """Tracklets, in the order they were stored; `from` and `to` bound their time."""
-    where = Where(cameras=camera, videos=video, after=since, before=until)
+    where = TrackletFilter(cameras=camera, videos=video, after=since, before=until)
     with service.gallery() as opened:
         found = opened.tracklets(where, after, limit + 1)
     items = [TrackletModel(**TrackletModel.fields_of(tracklet)) for tracklet in found[:limit]]
@@ -138,7 +140,7 @@ def tracklets(
 
 @router.get("/tracklets/{tracklet}", responses=_NOT_THERE)
 def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDetail:
-    """A tracklet with all its boxes and pictures."""
+    """A tracklet with all its boxes and images."""
     with service.gallery() as opened:
         found = _tracklet(opened, tracklet)
         boxes, crops = opened.boxes(found.key), opened.crops(found.key)
@@ -159,12 +161,12 @@ def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDe
 
 @router.get("/tracklets/{tracklet}/thumbnail", response_class=Response, responses=_JPEG)
 def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGResponse:
-    """The best picture of a tracklet."""
+    """The best image of a tracklet."""
     with service.gallery() as opened:
-        picture = opened.thumbnail(_tracklet(opened, tracklet).key)
-    if picture is None:  # deleted between the two
+        image = opened.thumbnail(_tracklet(opened, tracklet).key)
+    if image is None:  # deleted between the two
         raise Problem(404, f"the gallery has no tracklet {tracklet}")
-    return JPEGResponse(picture)
+    return JPEGResponse(image)
 
 
 @router.get("/tracklets/{tracklet}/crops/{rank}", response_class=Response, responses=_JPEG)
@@ -173,11 +175,11 @@ def crop(
     tracklet: Annotated[Id, Path()],
     rank: Annotated[int, Path(ge=0, lt=1000, description="0 is the best.")],
 ) -> JPEGResponse:
-    """One of the best pictures of a tracklet."""
+    """One of the best images of a tracklet."""
     with service.gallery() as opened:
         crops = opened.crops(_tracklet(opened, tracklet).key)
     if rank >= len(crops):
-        raise Problem(404, f"tracklet {tracklet} has {len(crops)} pictures, counted from 0")
+        raise Problem(404, f"tracklet {tracklet} has {len(crops)} images, counted from 0")
     return JPEGResponse(crops[rank].jpeg)
 
 

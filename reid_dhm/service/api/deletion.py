@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from reid_dhm.gallery.records import TrackletId, Where
+from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, editing
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.service.api.catalog import find_video, seeking
@@ -29,7 +29,7 @@ def delete_tracklet(
     id = TrackletId.parse(tracklet)
     with service.gallery() as gallery, seeking(f"tracklet {tracklet}"):
         gallery.tracklet(id)
-    where = Where(tracklets=[id])
+    where = TrackletFilter(tracklets=[id])
     return _forget(
         service, actor, {"tracklet": tracklet}, lambda gallery: editing.delete(gallery, where)
     )

@@ -18,7 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from reid_dhm.gallery.records import Box, TrackletId, Where, wall_clock
+from reid_dhm.gallery.records import Box, TrackletFilter, TrackletId, wall_clock
 
 MAX_HITS = 500
 MAX_TRACKLETS = 200
@@ -84,9 +84,9 @@ class Conditions(Strict):
     after: Moment | None = Field(None, description="Still there at this time or later.")
     before: Moment | None = Field(None, description="There already at this time or earlier.")
 
-    def where(self, tracklets: Sequence[str] = ()) -> Where:
+    def where(self, tracklets: Sequence[str] = ()) -> TrackletFilter:
         """As the gallery understands it."""
-        return Where(
+        return TrackletFilter(
             tracklets=ids(tracklets),
             videos=self.videos,
             cameras=self.cameras,

@@ -34,7 +34,7 @@ class GalleryModel(BaseModel):
     offsets: list[str] = Field(description="Offsets from UTC of the videos that have one.")
     seconds: float = Field(description="Length of the longest video.")
     model: str | None = Field(description="Fingerprint of the model that embedded it.")
-    detects: bool = Field(description="Whether it finds the person in pictures without a box.")
+    detects: bool = Field(description="Whether it finds the person in images without a box.")
     prior: float | None = Field(
         description="What match probabilities take the chance of one person to be before the "
         "similarity is known; null where hits have none."
@@ -101,7 +101,7 @@ class TrackletModel(BaseModel):
     first_frame: int
     last_frame: int
     num_boxes: int = Field(description="Frames in which the person was detected.")
-    frame: int = Field(description="Of the best picture.")
+    frame: int = Field(description="Of the best image.")
     box: tuple[float, float, float, float] = Field(description="In that frame, in pixels.")
 
     @staticmethod
@@ -121,14 +121,14 @@ class BoxModel(BaseModel):
 
 
 class CropModel(BoxModel):
-    """One of a tracklet's best pictures."""
+    """One of a tracklet's best images."""
 
     rank: int = Field(description="0 is the best.")
     quality: float
 
 
 class TrackletDetail(TrackletModel):
-    """A tracklet with all its boxes and pictures."""
+    """A tracklet with all its boxes and images."""
 
     boxes: list[BoxModel]
     crops: list[CropModel]
@@ -161,7 +161,7 @@ class SearchResult(BaseModel):
 
     hits: list[HitModel]
     boxes: list[tuple[float, float, float, float] | None] = Field(
-        description="Where the person was looked for in each uploaded picture; null for all."
+        description="Where the person was looked for in each uploaded image; null for all."
     )
     recall: float | None = Field(
         description="Share of the ten nearest that this kind of index finds, measured on a sample "

@@ -1,4 +1,4 @@
-"""Searching: by pictures, by a box in a frame, by tracklets; refined by right and wrong hits."""
+"""Searching: by images, by a box in a frame, by tracklets; refined by right and wrong hits."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ from reid_dhm.service.state import ActorDep, Service, ServiceDep
 
 router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
 
-MAX_PICTURES = 8
+MAX_IMAGES = 8
 
-# A picture of the largest size takes 100 MB and more while it is decoded.
+# An image of the largest size takes 100 MB and more while it is decoded.
 _DECODING = threading.BoundedSemaphore(2)
-_PATIENCE = 10.0  # seconds that a picture waits for it
+_PATIENCE = 10.0  # seconds that an image waits for it
 
 
 @router.post("/pictures")
-def by_pictures(
+def by_images(
     service: ServiceDep,
     actor: ActorDep,
-    pictures: Annotated[
+    images: Annotated[
         list[UploadFile],
-        File(min_length=1, max_length=MAX_PICTURES, description="One person: JPEG, PNG or WebP."),
+        File(min_length=1, max_length=MAX_IMAGES, description="One person: JPEG, PNG or WebP."),
     ],
     boxes: Annotated[
         list[str],
         Form(
-            max_length=MAX_PICTURES,
-            description="Where the person is in each picture, as `x1,y1,x2,y2` in pixels; empty "
+            max_length=MAX_IMAGES,
+            description="Where the person is in each image, as `x1,y1,x2,y2` in pixels; empty "
             "where the service shall find the person, or where nothing else is to be seen. "
-            "None at all says so for all pictures.",
+            "None at all says so for all images.",
         ),
     ] = [],  # noqa: B006 (FastAPI copies)
     top_k: Annotated[int, Form(ge=1, le=MAX_HITS)] = 20,
@@ -71,9 +71,9 @@ def by_pictures(
     rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
     min_similarity: Annotated[float | None, Form(ge=-1, le=1)] = None,
 ) -> SearchResult:
-    """Who looks like the person in these pictures."""
-    if boxes and len(boxes) != len(pictures):
-        raise Problem(422, f"there are {len(boxes)} boxes for {len(pictures)} pictures")
+    """Who looks like the person in these images."""
+    if boxes and len(boxes) != len(images):
+        raise Problem(422, f"there are {len(boxes)} boxes for {len(images)} images")
     question = Question(
         top_k=top_k,
         cameras=cameras,
@@ -88,11 +88,11 @@ def by_pictures(
     shown, found = [], []
     with _written_down(service, actor, question) as told:
         told |= {"pictures": digests, "boxes": boxes}
-        for number, upload in enumerate(pictures, 1):
+        for number, upload in enumerate(images, 1):
             data = upload.file.read()  # one at a time: together they may be large
             digests.append(hashlib.sha256(data).hexdigest())
             box = _sides(boxes[number - 1]) if boxes else None
-            person, place = _person(service, data, box, f"picture {number}")
+            person, place = _person(service, data, box, f"image {number}")
             shown.append(person)
             found.append(place)
         return _search(service, question, service.batcher(shown), told, found)
@@ -105,7 +105,7 @@ def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> S
         with service.gallery() as gallery:
             video = find_video(gallery, question.video)
             moment = moment_of(gallery, video, question.frame)
-        # The very picture on which the box was drawn.
+        # The very image on which the box was drawn.
         frame = service.frames.image(video, question.frame, moment)
         person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
         return _search(service, question, service.batcher([service.shrunk(person)]), told)
@@ -121,13 +121,13 @@ def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestio
 def _person(
     service: Service, data: bytes, box: Box | None, name: str
 ) -> tuple[NDArray[np.uint8], Box | None]:
-    """The person in an uploaded picture, small enough to wait for the network, and where."""
+    """The person in an uploaded image, small enough to wait for the network, and where."""
     if not _DECODING.acquire(timeout=_PATIENCE):
-        raise Busy("other pictures are being read: try again")
+        raise Busy("other images are being read: try again")
     try:
-        picture = decode(data, name)
-        box = box or service.locate(picture, name)
-        return service.shrunk(cut_person(picture, box, name)), box
+        image = decode(data, name)
+        box = box or service.locate(image, name)
+        return service.shrunk(cut_person(image, box, name)), box
     finally:
         _DECODING.release()
 

@@ -1,6 +1,6 @@
-"""Pictures from outside: nothing is decoded before its header was believed and found small enough.
+"""Decoding uploaded images within limits of size and time.
 
-What the picture shows, and embedding it, is left to others.
+What the image shows, and embedding it, is left to others.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from PIL import Image, ImageOps
 
 from reid_dhm.service.errors import Problem
 
-MAX_PICTURE_BYTES = 16 * 2**20
+MAX_IMAGE_BYTES = 16 * 2**20
 MAX_PIXELS = 32_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP picture, whatever its name or declared type says.
+    """Decode a JPEG, PNG or WebP image, whatever its name or declared type says.
 
-    Header and pixels are read by one library, so that no picture can claim one size to the check
+    Header and pixels are read by one library, so that no image can claim one size to the check
     and another to the decoder.
 
     Args:
@@ -30,15 +30,15 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         name: what to call it in messages.
 
     Returns:
-        (H, W, 3) uint8 RGB, upright; of several pictures in one file the first.
+        (H, W, 3) uint8 RGB, upright; of several images in one file the first.
 
     Raises:
-        Problem: too large in bytes or pixels, no picture of these kinds, or a damaged one.
+        Problem: too large in bytes or pixels, no image of these kinds, or a damaged one.
     """
-    if len(data) > MAX_PICTURE_BYTES:
+    if len(data) > MAX_IMAGE_BYTES:
         raise Problem(
             413,
-            f"{name} has {len(data) / 2**20:.1f} MiB, and {MAX_PICTURE_BYTES // 2**20} is the "
+            f"{name} has {len(data) / 2**20:.1f} MiB, and {MAX_IMAGE_BYTES // 2**20} is the "
             "most: make it smaller",
         )
     try:
@@ -51,9 +51,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         raise _too_many_pixels(name, "far more pixels than that") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError):
         # Pillow's own exceptions are an OSError; damaged PNGs raise a SyntaxError.
-        raise Problem(
-            400, f"{name} is damaged or no picture: send a JPEG, a PNG or a WebP"
-        ) from None
+        raise Problem(400, f"{name} is damaged or no image: send a JPEG, a PNG or a WebP") from None
 
 
 def _too_many_pixels(name: str, claim: str) -> Problem:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.footage.frames import Span, believable_rate, open_capture
-from reid_dhm.gallery.footage.sources import Pictures
+from reid_dhm.gallery.footage.sources import ImageSequence
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy
 from reid_dhm.service.frames.frame_times import Moment
@@ -117,17 +117,17 @@ class VideoReader:
         return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 - self._origin
 
 
-class PictureReader:
-    """Pictures in the order in which they were indexed.
+class ImageReader:
+    """Images in the order in which they were indexed.
 
     Args:
-        pictures: the source.
+        images: the source.
     """
 
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
+    def __init__(self, images: ImageSequence) -> None:
+        self._images = images
 
     def __call__(self, number: int, moment: Moment) -> Image | None:
         """See :class:`Reader`."""
-        frame = next(self._pictures.frames(Span(first=number)), None)
+        frame = next(self._images.frames(Span(first=number)), None)
         return frame.image if frame is not None and frame.number == number else None

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.data.images import list_pictures
+from reid_dhm.data.images import list_images
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.footage.sources import Pictures, content_hash, open_source
+from reid_dhm.gallery.footage.sources import ImageSequence, content_hash, open_source
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy, Problem
-from reid_dhm.service.frames.frame_readers import PictureReader, Reader, VideoReader
+from reid_dhm.service.frames.frame_readers import ImageReader, Reader, VideoReader
 from reid_dhm.service.frames.frame_times import START, Moment
 
 _KEPT_OPEN = 4
@@ -76,7 +76,7 @@ class Frames:
         return jpeg
 
     def image(self, video: Video, number: int, moment: Moment = START) -> Image:
-        """The same picture as :meth:`jpeg`'s, as (H, W, 3) uint8 BGR."""
+        """The same image as :meth:`jpeg`'s, as (H, W, 3) uint8 BGR."""
         data = np.frombuffer(self.jpeg(video, number, moment), np.uint8)
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
@@ -108,8 +108,8 @@ class _Footage:
                 if Path(self._video.source).is_file():
                     found = content_hash([Path(self._video.source)])
                 else:
-                    pictures = self._pictures()
-                    self.reader, found = PictureReader(pictures), pictures.info.hash
+                    images = self._images()
+                    self.reader, found = ImageReader(images), images.info.hash
                 self._is_other, self._marks = found != self._video.hash, marks
         except (OSError, InputError):  # it went away meanwhile
             raise Problem(404, _why_not(self._video)) from None
@@ -132,13 +132,13 @@ class _Footage:
     def _open(self) -> Reader:
         if Path(self._video.source).is_file():
             return VideoReader(self._video)
-        return PictureReader(self._pictures())
+        return ImageReader(self._images())
 
-    def _pictures(self) -> Pictures:
-        pictures = open_source(self._video.source, self._video.fps)
-        if not isinstance(pictures, Pictures):
-            raise InputError(f"{self._video.source} holds no pictures any more")
-        return pictures
+    def _images(self) -> ImageSequence:
+        images = open_source(self._video.source, self._video.fps)
+        if not isinstance(images, ImageSequence):
+            raise InputError(f"{self._video.source} holds no images any more")
+        return images
 
 
 def _marks(source: str) -> object:
@@ -147,7 +147,7 @@ def _marks(source: str) -> object:
     if path.is_file():
         files = [path]
     elif path.is_dir():
-        files = list_pictures(path)
+        files = list_images(path)
     else:
         files = [Path(name) for name in sorted(glob(source))]  # noqa: PTH207 (absolute patterns)
     stats = [(str(file), file.stat()) for file in files]
@@ -165,7 +165,7 @@ def _turn(lock: threading.Lock | threading.Semaphore) -> Iterator[None]:
 
 
 def encode(image: Image) -> bytes:
-    """JPEG of a (H, W, 3) uint8 BGR picture."""
+    """JPEG of a (H, W, 3) uint8 BGR image."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return data.tobytes()
 

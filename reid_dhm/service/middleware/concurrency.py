@@ -24,7 +24,7 @@ class Limits:
         requests: that are answered at the same time.
         waiting: requests that may wait for their turn; more are refused at once.
         patience: seconds that they wait at most.
-        upload_bytes: of a request with pictures.
+        upload_bytes: of a request with images.
         body_bytes: of any other request.
         body_seconds: in which a request has to arrive.
     """

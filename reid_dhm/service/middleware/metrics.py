@@ -25,7 +25,7 @@ class Metrics:
         )
         self.running = Gauge("reid_requests_running", "Requests now", registry=self._registry)
         self.tracklets = Gauge("reid_tracklets", "In the gallery", registry=self._registry)
-        self.embedded = Counter("reid_embedded", "Pictures embedded", registry=self._registry)
+        self.embedded = Counter("reid_embedded", "Images embedded", registry=self._registry)
 
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Add a figure that is read whenever somebody asks."""

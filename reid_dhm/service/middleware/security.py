@@ -21,7 +21,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"/", "/health", "/openapi.json", "/api/session"})
 
 _HEADERS = {
-    # Scripts and styles are files of our own, pictures come from us or are being uploaded.
+    # Scripts and styles are files of our own, images come from us or are being uploaded.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -149,7 +149,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value
-            # People's pictures stay in no browser's cache; our own files are asked for anew.
+            # People's images stay in no browser's cache; our own files are asked for anew.
             headers["Cache-Control"] = "no-cache" if self._kept else "no-store"
         await self._send(message)
 

@@ -58,8 +58,8 @@ export async function ask(path, { method = "GET", json, form, signal } = {}) {
   return (await answered(path, { method, headers, body, signal })).json();
 }
 
-/** A picture, as an address that pictures can be shown from. */
-export async function askPicture(path, signal) {
+/** An image, as an address that images can be shown from. */
+export async function askImage(path, signal) {
   return URL.createObjectURL(await (await answered(path, { signal })).blob());
 }
 

@@ -1,15 +1,15 @@
-/* Drawing a box on a picture, with a pointer or with the keyboard. Boxes are in the picture's pixels. */
+/* Drawing a box on an image, with a pointer or with the keyboard. Boxes are in the image's pixels. */
 
 import { el } from "./dom.js";
 
 const SMALLEST = 8;
 
-/** A box that can be drawn on a stage: an element around a picture. */
+/** A box that can be drawn on a stage: an element around an image. */
 export class Boxing {
   constructor(stage, image, { part, entered }) {
     this.stage = stage;
     this.image = image;
-    this.part = part; // of the picture's height, that a first box takes
+    this.part = part; // of the image's height, that a first box takes
     this.box = null;
     this.active = false;
     this.drag = null;
@@ -135,7 +135,7 @@ export class Boxing {
   }
 }
 
-/** The part of a shown picture inside a box, as a small canvas. */
+/** The part of a shown image inside a box, as a small canvas. */
 export function thumbnail(image, box, width = 86, height = 118) {
   const [x1, y1, x2, y2] = box || [0, 0, image.naturalWidth, image.naturalHeight];
   const scale = Math.min(width / (x2 - x1), height / (y2 - y1));

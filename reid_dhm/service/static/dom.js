@@ -53,8 +53,8 @@ export function drawIcons() {
   for (const button of document.querySelectorAll("[data-icon]")) button.append(icon(button.dataset.icon));
 }
 
-/** A picture that is asked for again when the service was busy. */
-export function picture(src, alt, attributes = {}) {
+/** An image that is asked for again when the service was busy. */
+export function image(src, alt, attributes = {}) {
   let attempts = 0;
   const image = el("img", { src, alt, loading: "lazy", decoding: "async", ...attributes });
   image.addEventListener("error", () => {

@@ -8,9 +8,9 @@ import { inWords, moment } from "./format.js";
 export function confirmed(text, thumbnail = null) {
   const dialog = $("confirm");
   $("confirm-text").textContent = text;
-  $("confirm-picture").hidden = !thumbnail;
-  if (thumbnail) $("confirm-picture").src = thumbnail;
-  else $("confirm-picture").removeAttribute("src");
+  $("confirm-image").hidden = !thumbnail;
+  if (thumbnail) $("confirm-image").src = thumbnail;
+  else $("confirm-image").removeAttribute("src");
   return new Promise((answer) => {
     let yes = false;
     const agree = () => { yes = true; dialog.close(); };
@@ -35,14 +35,14 @@ async function forget(path, options) {
 
 /** Delete one appearance, if that is what the user wants; resolves to what was deleted, or null. */
 export async function forgetOne(seen) {
-  const text = `The appearance at ${inWords({ ...seen, similarity: undefined })}: its boxes, pictures and embedding.`;
+  const text = `The appearance at ${inWords({ ...seen, similarity: undefined })}: its boxes, images and embedding.`;
   if (!(await confirmed(text, `/api/tracklets/${seen.tracklet}/thumbnail`))) return null;
   return forget(`/api/tracklets/${seen.tracklet}`, { method: "DELETE" });
 }
 
 /** Delete several appearances, if that is what the user wants; resolves to what was deleted, or null. */
 export async function forgetAll(tracklets) {
-  const text = `All ${count(tracklets.length, "appearance")} that you marked as right: boxes, pictures and embeddings.`;
+  const text = `All ${count(tracklets.length, "appearance")} that you marked as right: boxes, images and embeddings.`;
   if (!(await confirmed(text))) return null;
   return forget("/api/deletions", { method: "POST", json: { tracklets } });
 }

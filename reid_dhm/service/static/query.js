@@ -1,24 +1,24 @@
-/* What is searched for: pictures, a box in a frame, or a tracklet; and which hits were right. */
+/* What is searched for: images, a box in a frame, or a tracklet; and which hits were right. */
 
 import { ask } from "./api.js";
 import { Boxing, thumbnail } from "./boxing.js";
-import { $, el, picture } from "./dom.js";
+import { $, el, image } from "./dom.js";
 import { inWords } from "./format.js";
 
-const MOST_PICTURES = 8;
-const WIDEST = 0.75; // a picture that is wider than this part of its height hardly shows one person alone
+const MOST_IMAGES = 8;
+const WIDEST = 0.75; // an image that is wider than this part of its height hardly shows one person alone
 
 export class Query {
   constructor(changed, attempt) {
     this.changed = changed;
     this.attempt = attempt;
-    this.items = []; // of one kind: "picture", "frame" or "tracklet"
+    this.items = []; // of one kind: "image", "frame" or "tracklet"
     this.right = new Map(); // hits by tracklet
     this.wrong = new Map();
     this.cutting = null;
-    this.unclear = []; // pictures that may show several people, to be asked about
+    this.unclear = []; // images that may show several people, to be asked about
     this.detects = false; // whether the service finds the person by itself
-    this.boxing = new Boxing($("cutter-stage"), $("cutter-picture"), { part: 0.8, entered: () => this.cut(true) });
+    this.boxing = new Boxing($("cutter-stage"), $("cutter-image"), { part: 0.8, entered: () => this.cut(true) });
     $("cutter-use").addEventListener("click", () => this.cut(true));
     $("cutter-whole").addEventListener("click", () => this.cut(false));
     $("cutter").addEventListener("close", () => {
@@ -67,28 +67,28 @@ export class Query {
     return this.wrong.has(tracklet) ? "wrong" : null;
   }
 
-  /** Begin anew with items of a kind, or add pictures to pictures. */
+  /** Begin anew with items of a kind, or add images to images. */
   take(items) {
     const kind = items[0].kind;
-    if (kind !== "picture" || this.items.some((item) => item.kind !== "picture")) this.clear();
+    if (kind !== "image" || this.items.some((item) => item.kind !== "image")) this.clear();
     this.items.push(...items);
     this.show();
-    // Where a picture may show several people, the search waits for who is meant.
+    // Where an image may show several people, the search waits for who is meant.
     const isWide = ({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight;
     this.unclear = this.detects ? [] : items.filter(isWide);
     return this.goOn();
   }
 
-  /** Ask about the next picture that may show several people; search when none is left. */
+  /** Ask about the next image that may show several people; search when none is left. */
   goOn() {
     const item = this.unclear.shift();
     return item ? this.openCutter(item) : this.changed();
   }
 
-  /** Add picture files; asks where the person is in those that may show more. */
+  /** Add image files; asks where the person is in those that may show more. */
   async addFiles(files) {
-    const room = MOST_PICTURES - this.items.filter((item) => item.kind === "picture").length;
-    if (files.length > room) throw new Error(`${MOST_PICTURES} pictures are the most: leave some out`);
+    const room = MOST_IMAGES - this.items.filter((item) => item.kind === "image").length;
+    if (files.length > room) throw new Error(`${MOST_IMAGES} images are the most: leave some out`);
     const items = [];
     for (const file of files) {
       const url = URL.createObjectURL(file);
@@ -97,9 +97,9 @@ export class Query {
         await image.decode();
       } catch {
         URL.revokeObjectURL(url);
-        throw new Error(`${file.name || "The picture"} is damaged or no picture: choose a JPEG, a PNG or a WebP`);
+        throw new Error(`${file.name || "The image"} is damaged or no image: choose a JPEG, a PNG or a WebP`);
       }
-      items.push({ kind: "picture", file, url, image, box: null });
+      items.push({ kind: "image", file, url, image, box: null });
     }
     if (items.length) await this.take(items);
   }
@@ -114,10 +114,10 @@ export class Query {
 
   async openCutter(item) {
     this.cutting = item;
-    const shown = $("cutter-picture");
+    const shown = $("cutter-image");
     shown.src = item.url;
     await shown.decode();
-    // Small pictures are enlarged, so that a finger can draw on them.
+    // Small images are enlarged, so that a finger can draw on them.
     const room = [innerWidth / shown.naturalWidth, (0.64 * innerHeight) / shown.naturalHeight];
     shown.style.width = `${shown.naturalWidth * Math.min(...room, 6)}px`;
     $("cutter").showModal();
@@ -148,11 +148,11 @@ export class Query {
     const remove = el("button", { type: "button", onclick: () => this.remove(item), "aria-label": "Remove" }, "Remove");
     if (item.kind === "tracklet") {
       const { tracklet } = item.seen;
-      return el("li", {}, el("div", { class: "picture" }, picture(`/api/tracklets/${tracklet}/thumbnail`, `Person seen by ${inWords(item.seen)}`)), el("p", {}, item.seen.camera), remove);
+      return el("li", {}, el("div", { class: "image" }, image(`/api/tracklets/${tracklet}/thumbnail`, `Person seen by ${inWords(item.seen)}`)), el("p", {}, item.seen.camera), remove);
     }
-    if (item.kind === "frame") return el("li", {}, el("div", { class: "picture" }, item.canvas), el("p", {}, item.words), remove);
+    if (item.kind === "frame") return el("li", {}, el("div", { class: "image" }, item.canvas), el("p", {}, item.words), remove);
     const box = el("button", { type: "button", onclick: () => this.attempt(() => this.openCutter(item)) }, item.box ? "Change box" : "Draw a box");
-    return el("li", {}, el("div", { class: "picture" }, thumbnail(item.image, item.box)), box, remove);
+    return el("li", {}, el("div", { class: "image" }, thumbnail(item.image, item.box)), box, remove);
   }
 
   /** Search; the conditions are those of the service's interface. */
@@ -168,7 +168,7 @@ export class Query {
     }
     const form = new FormData();
     for (const item of this.items) {
-      form.append("pictures", item.file, "picture"); // the service has no use for the file's name
+      form.append("pictures", item.file, "image"); // the service has no use for the file's name
       form.append("boxes", item.box ? item.box.join(",") : "");
     }
     for (const [name, value] of Object.entries({ ...conditions, ...marks })) {
@@ -177,9 +177,9 @@ export class Query {
     return ask("/api/search/pictures", { method: "POST", form });
   }
 
-  /** Show where the service looked for the person in pictures without a box. */
+  /** Show where the service looked for the person in images without a box. */
   located(boxes) {
-    this.items.forEach((item, place) => { if (item.kind === "picture") item.box ??= boxes[place]; });
+    this.items.forEach((item, place) => { if (item.kind === "image") item.box ??= boxes[place]; });
     this.show();
   }
 }

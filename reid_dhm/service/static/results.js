@@ -1,6 +1,6 @@
 /* Cards of people: hits of a search, or whoever is in the gallery. */
 
-import { $, el, icon, picture } from "./dom.js";
+import { $, el, icon, image } from "./dom.js";
 import { chance, date, inWords, likeness, span } from "./format.js";
 
 /** A card of somebody; `rank` is given for hits. */
@@ -13,7 +13,7 @@ export function card(seen, rank, verdict, actions) {
     ...(rank ? similarity(seen) : []),
     tools(seen, rank, verdict, actions));
   const open = el("button", { type: "button", class: "open", "aria-label": `Open ${inWords(seen)}`, onclick: () => actions.open(seen) },
-    picture(`/api/tracklets/${seen.tracklet}/thumbnail`, ""));
+    image(`/api/tracklets/${seen.tracklet}/thumbnail`, ""));
   return el("li", { class: `hit ${verdict || ""}`, "data-tracklet": seen.tracklet }, open, words);
 }
 

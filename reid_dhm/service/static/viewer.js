@@ -1,8 +1,8 @@
 /* The viewer: frames of a video, who is in them, and a box to search for whom nobody found. */
 
-import { ask, askAll, askPicture } from "./api.js";
+import { ask, askAll, askImage } from "./api.js";
 import { Boxing } from "./boxing.js";
-import { $, count, el, picture, showProblem } from "./dom.js";
+import { $, count, el, image, showProblem } from "./dom.js";
 import { chance, date, likeness, moment, span } from "./format.js";
 
 const KEPT = 48; // frames that stay in memory, for stepping back and forth
@@ -141,11 +141,11 @@ export class Viewer {
 
   load(number) {
     if (!this.video.reachable) {
-      return Promise.reject(new Error("The video cannot be reached any more, so its frames cannot be shown; the best pictures of people can."));
+      return Promise.reject(new Error("The video cannot be reached any more, so its frames cannot be shown; the best images of people can."));
     }
     const known = this.cache.get(number);
     if (known) return known;
-    const url = askPicture(`/api/videos/${this.video.video}/frames/${number}`);
+    const url = askImage(`/api/videos/${this.video.video}/frames/${number}`);
     this.cache.set(number, url);
     url.catch(() => this.cache.delete(number));
     if (this.cache.size > KEPT) {
@@ -216,9 +216,9 @@ export class Viewer {
       ["Id", el("code", {}, person.tracklet)],
     ].filter(([, value]) => value !== null);
     const list = el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-    const crops = el("ul", { class: "crops", "aria-label": "Best pictures" }, ...person.crops.map((crop) =>
-      el("li", {}, el("button", { type: "button", "data-frame": crop.frame, "aria-label": `Picture ${crop.rank + 1}: go to frame ${crop.frame}`, onclick: () => this.goTo(crop.frame) },
-        picture(`/api/tracklets/${person.tracklet}/crops/${crop.rank}`, "")))));
+    const crops = el("ul", { class: "crops", "aria-label": "Best images" }, ...person.crops.map((crop) =>
+      el("li", {}, el("button", { type: "button", "data-frame": crop.frame, "aria-label": `Image ${crop.rank + 1}: go to frame ${crop.frame}`, onclick: () => this.goTo(crop.frame) },
+        image(`/api/tracklets/${person.tracklet}/crops/${crop.rank}`, "")))));
     $("viewer-side").replaceChildren(crops, list, this.tools(person));
     this.markCrop();
   }

@@ -21,13 +21,13 @@ DIM = 3 * STRIPES
 Index = Callable[..., Summary]
 
 
-def stripes(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, 18) unit rows: the mean colour of six stripes of each picture, from top to bottom."""
+def stripes(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, 18) unit rows: the mean colour of six stripes of each image, from top to bottom."""
     rows = [
-        [stripe.mean(axis=(0, 1)) - 128 for stripe in np.array_split(picture, STRIPES)]
-        for picture in pictures
+        [stripe.mean(axis=(0, 1)) - 128 for stripe in np.array_split(image, STRIPES)]
+        for image in images
     ]
-    flat = np.array(rows, np.float32).reshape(len(pictures), DIM)
+    flat = np.array(rows, np.float32).reshape(len(images), DIM)
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 

@@ -19,7 +19,7 @@ from reid_dhm.gallery.footage.sources import open_source
 SHARED = Path(__file__).parents[4] / "shared"
 YOLOX, VTEST = SHARED / "models" / "yolox_nano.onnx", SHARED / "data" / "vtest.avi"
 
-CELLS = 8 * 8 + 4 * 4 + 2 * 2  # of a picture of 64x64 on strides 8, 16 and 32
+CELLS = 8 * 8 + 4 * 4 + 2 * 2  # of an image of 64x64 on strides 8, 16 and 32
 
 
 def frame(height: int = 128, width: int = 128, number: int = 0) -> Frame:
@@ -220,13 +220,13 @@ def test_motion_finds_who_walks_and_not_what_stands():
     detector = MotionDetector()
     found = sv.Detections.empty()
     for number in range(30):
-        picture = scene.copy()
+        image = scene.copy()
         left = 100 + 5 * number
         if number:  # nobody in the first frame
-            picture[80:200, left : left + 40] = (30, 30, 160)
-        noise = np.random.default_rng(number).normal(0, 2, picture.shape)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-        found = detector.detect(Frame(number, number / 10, picture))
+            image[80:200, left : left + 40] = (30, 30, 160)
+        noise = np.random.default_rng(number).normal(0, 2, image.shape)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        found = detector.detect(Frame(number, number / 10, image))
     assert len(found) == 1
     np.testing.assert_allclose(found.xyxy[0], [245, 80, 285, 200], atol=6)
 
@@ -235,12 +235,12 @@ def test_motion_joins_the_pieces_of_one_body():
     detector = MotionDetector()
     found = sv.Detections.empty()
     for number in range(12):
-        picture = np.full((240, 320, 3), 120, np.uint8)
+        image = np.full((240, 320, 3), 120, np.uint8)
         left = 60 + 8 * number
         if number:
-            picture[80:130, left : left + 40] = (30, 30, 160)
-            picture[136:200, left : left + 40] = (30, 30, 160)  # a belt like the background
-        found = detector.detect(Frame(number, number / 10, picture))
+            image[80:130, left : left + 40] = (30, 30, 160)
+            image[136:200, left : left + 40] = (30, 30, 160)  # a belt like the background
+        found = detector.detect(Frame(number, number / 10, image))
     assert len(found) == 1
     np.testing.assert_allclose(found.xyxy[0][[1, 3]], [80, 200], atol=6)
 
@@ -249,10 +249,10 @@ def test_who_stood_in_the_first_frame_and_left_is_forgotten():
     detector = MotionDetector()
     counts = []
     for number in range(40):
-        picture = np.full((240, 320, 3), 120, np.uint8)
+        image = np.full((240, 320, 3), 120, np.uint8)
         if number < 8:
-            picture[80:200, 100:140] = (30, 30, 160)
-        counts.append(len(detector.detect(Frame(number, number / 10, picture))))
+            image[80:200, 100:140] = (30, 30, 160)
+        counts.append(len(detector.detect(Frame(number, number / 10, image))))
     assert 1 in counts  # the hole that was left
     assert counts[20:] == [0] * 20
 
@@ -260,8 +260,8 @@ def test_who_stood_in_the_first_frame_and_left_is_forgotten():
 def test_motion_sees_nobody_in_an_empty_scene_or_when_all_of_it_changes():
     detector = MotionDetector()
     for number in range(10):
-        picture = np.full((120, 160, 3), 50 if number < 8 else 200, np.uint8)
-        assert len(detector.detect(Frame(number, number / 10, picture))) == 0
+        image = np.full((120, 160, 3), 50 if number < 8 else 200, np.uint8)
+        assert len(detector.detect(Frame(number, number / 10, image))) == 0
 
 
 def test_torchvision_people_are_those_labelled_so(monkeypatch):
@@ -270,8 +270,8 @@ def test_torchvision_people_are_those_labelled_so(monkeypatch):
     shown = []
 
     class Model(torch.nn.Module):
-        def forward(self, pictures):
-            shown.append(pictures)
+        def forward(self, images):
+            shown.append(images)
             return [
                 {
                     "boxes": torch.tensor([[1.0, 2, 30, 40], [5, 5, 20, 20], [9, 9, 99, 99]]),
@@ -282,8 +282,8 @@ def test_torchvision_people_are_those_labelled_so(monkeypatch):
 
     monkeypatch.setattr(models, "get_model", lambda name, **_: Model())
     detector = build_detector("torchvision:ssdlite320_mobilenet_v3_large")
-    picture = frame(64, 96)._replace(image=np.full((64, 96, 3), (255, 51, 0), np.uint8))
-    found = detector.detect(picture)
+    image = frame(64, 96)._replace(image=np.full((64, 96, 3), (255, 51, 0), np.uint8))
+    found = detector.detect(image)
     np.testing.assert_array_equal(found.xyxy, [[1, 2, 30, 40]])
     np.testing.assert_allclose(found.confidence, [0.9])
     (tensor,) = shown[0]

@@ -14,7 +14,7 @@ from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.ingest import Options
-from reid_dhm.gallery.records import NewVideo, Where, wall_clock
+from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
 from reid_dhm.gallery.store import editing
 from reid_dhm.gallery.store.gallery import Gallery
 from reid_dhm.gallery.store.integrity import problems
@@ -29,7 +29,7 @@ def gallery(tmp_path):
 
 
 def content(gallery: Gallery) -> list[tuple]:
-    """All that must not depend on interruptions: ids, boxes, times, pictures, embeddings."""
+    """All that must not depend on interruptions: ids, boxes, times, images, embeddings."""
     return [
         (
             *(found.id, found.camera, found.start, found.end, found.frame, found.box),
@@ -42,7 +42,7 @@ def content(gallery: Gallery) -> list[tuple]:
 
 def test_everybody_who_walked_by_is_in_the_gallery(indexed, clips):
     for clip in clips:
-        where = Where(cameras=[f"camera {clip.camid}"])
+        where = TrackletFilter(cameras=[f"camera {clip.camid}"])
         boxes = np.concatenate([indexed.boxes(key) for key in indexed.keys(where).tolist()])
         for pid in (1, 2):
             own = clip.pids == pid
@@ -72,7 +72,7 @@ def test_one_person_is_found_before_the_other_camera(indexed, clips):
 
     pages = {}
     for clip in clips:
-        where = Where(cameras=[f"camera {clip.camid}"])
+        where = TrackletFilter(cameras=[f"camera {clip.camid}"])
         page = indexed.embeddings(where)
         whole = [row for row, key in enumerate(page.keys) if len(indexed.boxes(int(key))) > 10]
         pids = [pid_of(clip, indexed.boxes(int(page.keys[row]))) for row in whole]
@@ -197,7 +197,7 @@ def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
         with pytest.raises(Unplugged):
             index(gallery, clips[0].path, source=source, chunk=4)
         deleted = gallery.tracklets()[0].id
-        editing.delete(gallery, Where(tracklets=[deleted]))
+        editing.delete(gallery, TrackletFilter(tracklets=[deleted]))
         index(gallery, clips[0].path, chunk=4)
         remaining = [found.id for found in gallery.tracklets()]
         assert remaining
@@ -215,13 +215,16 @@ def stopped(gallery, clips, index, start=None) -> None:
 
 
 def pending(gallery) -> list[tuple[int, float]]:
-    """Tracks and times of the pictures of people who are still in view."""
+    """Tracks and times of the images of people who are still in view."""
     with gallery.reading() as db:
         return db.execute("SELECT track, time FROM pending ORDER BY id").fetchall()
 
 
-@pytest.mark.parametrize("where", [Where(cameras=["gate"]), Where(before=1000.0), Where(after=0.0)])
-def test_pictures_of_people_in_view_are_forgotten_with_their_span(gallery, clips, index, where):
+@pytest.mark.parametrize(
+    "where",
+    [TrackletFilter(cameras=["gate"]), TrackletFilter(before=1000.0), TrackletFilter(after=0.0)],
+)
+def test_images_of_people_in_view_are_forgotten_with_their_span(gallery, clips, index, where):
     stopped(gallery, clips, index)
     tracks = {track for track, _ in pending(gallery)}
     assert tracks
@@ -242,9 +245,9 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
     last = max(time for _, time in kept)
     editing.label(gallery, [found.id for found in gallery.tracklets()], "anna")
     for where in (
-        Where(after=last + 0.05),
-        Where(person="anna"),
-        Where(before=wall_clock("2026-03-01")),
+        TrackletFilter(after=last + 0.05),
+        TrackletFilter(person="anna"),
+        TrackletFilter(before=wall_clock("2026-03-01")),
     ):
         editing.delete(gallery, where)
     assert pending(gallery) == kept
@@ -254,7 +257,7 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
 def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index, before):
     # One person is there from 2.8 s, one from 4.5 s.
     stopped(gallery, clips, index, EIGHT)
-    editing.delete(gallery, Where(before=before))
+    editing.delete(gallery, TrackletFilter(before=before))
     index(gallery, clips[0].path, chunk=4, start=EIGHT)
     (found,) = gallery.tracklets()
     assert found.start > 4
@@ -272,7 +275,7 @@ def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
             for frame in source.frames(span):
                 if frame.number == 46:
                     with Gallery(gallery.folder) as other:
-                        editing.delete(other, Where(cameras=["gate"]))
+                        editing.delete(other, TrackletFilter(cameras=["gate"]))
                         with other.reading() as db:
                             at.extend(db.execute("SELECT before FROM forgotten").fetchone())
                 yield frame
@@ -341,7 +344,7 @@ def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
 
 
 def test_an_error_in_any_stage_stops_all_of_them(gallery, clips, index):
-    def broken(pictures):
+    def broken(images):
         raise Unplugged
 
     before = threading.active_count()
@@ -355,9 +358,9 @@ def test_the_embedder_is_given_batches_across_tracks(gallery, clips, index, embe
     monkeypatch.setattr(indexing, "_CROPS_PER_BATCH", 5)
     sizes = []
 
-    def counting(pictures):
-        sizes.append(len(pictures))
-        return embed(pictures)
+    def counting(images):
+        sizes.append(len(images))
+        return embed(images)
 
     index(gallery, clips[0].path, embed=counting, chunk=1000, tracks=TrackSettings(crops=3))
     assert max(sizes) > 3
@@ -418,7 +421,7 @@ def test_a_stream_whose_process_died_is_finished_by_the_next(
     assert finished.complete
     assert new.complete
     assert finished.num_frames == 56
-    assert gallery.count(Where(videos=[left.hash])) >= 1
+    assert gallery.count(TrackletFilter(videos=[left.hash])) >= 1
     assert list(problems(gallery)) == []
 
 

@@ -17,8 +17,8 @@ FPS = 8.0
 COUNT = 24
 
 
-def picture(number: int) -> np.ndarray:
-    """A grey picture whose brightness tells its number."""
+def image(number: int) -> np.ndarray:
+    """A grey image whose brightness tells its number."""
     return np.full((48, 64, 3), 10 * number, np.uint8)
 
 
@@ -31,7 +31,7 @@ def video(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("video") / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
     for number in range(COUNT):
-        writer.write(picture(number))
+        writer.write(image(number))
     writer.release()
     return path
 
@@ -96,7 +96,7 @@ def test_the_containers_clock_is_believed_only_while_it_is_sane(video, monkeypat
             return True
 
         def retrieve(self):
-            return True, picture(0)
+            return True, image(0)
 
         def get(self, key: int) -> float:
             return self._now * 1000
@@ -143,15 +143,15 @@ def test_a_source_that_is_not_there_is_named(tmp_path):
         open_source(str(tmp_path / "gone.mp4"))
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     folder.mkdir()
     for number in range(12):
-        cv2.imwrite(str(folder / f"frame{number}.png"), picture(number))
+        cv2.imwrite(str(folder / f"frame{number}.png"), image(number))
 
 
-def test_pictures_come_in_natural_order_at_their_rate(tmp_path):
-    write_pictures(tmp_path / "frames")
-    (tmp_path / "frames" / "notes.txt").write_text("no picture")
+def test_images_come_in_natural_order_at_their_rate(tmp_path):
+    write_images(tmp_path / "frames")
+    (tmp_path / "frames" / "notes.txt").write_text("no image")
     for text in (tmp_path / "frames", tmp_path / "frames" / "*.png"):
         source = open_source(str(text), fps=4.0)
         assert source.info.num_frames == 12
@@ -160,7 +160,7 @@ def test_pictures_come_in_natural_order_at_their_rate(tmp_path):
         assert [frame.time for frame in frames] == [number / 4 for number in range(1, 12)]
 
 
-def test_the_pixels_of_pictures_are_bgr_as_those_of_videos(tmp_path):
+def test_the_pixels_of_images_are_bgr_as_those_of_videos(tmp_path):
     (tmp_path / "frames").mkdir()
     blue = np.zeros((8, 8, 3), np.uint8)
     blue[..., 0] = 255
@@ -169,19 +169,19 @@ def test_the_pixels_of_pictures_are_bgr_as_those_of_videos(tmp_path):
     np.testing.assert_array_equal(frame.image, blue)
 
 
-def test_a_damaged_picture_is_left_out_and_named(tmp_path, caplog):
-    write_pictures(tmp_path / "frames")
-    (tmp_path / "frames" / "frame3.png").write_bytes(b"no picture")
+def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog):
+    write_images(tmp_path / "frames")
+    (tmp_path / "frames" / "frame3.png").write_bytes(b"no image")
     frames = list(open_source(str(tmp_path / "frames"), fps=1.0).frames(Span()))
     assert [frame.number for frame in frames] == [n for n in range(12) if n != 3]
-    assert "frame3.png is truncated, corrupt or not a picture" in caplog.text
+    assert "frame3.png is truncated, corrupt or not an image" in caplog.text
 
 
-def test_pictures_need_a_rate_and_there_must_be_some(tmp_path):
-    write_pictures(tmp_path / "frames")
-    with pytest.raises(InputError, match="holds pictures, which have no clock: give --fps"):
+def test_images_need_a_rate_and_there_must_be_some(tmp_path):
+    write_images(tmp_path / "frames")
+    with pytest.raises(InputError, match="holds images, which have no clock: give --fps"):
         open_source(str(tmp_path / "frames"))
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="holds no images"):
         open_source(str(tmp_path / "frames" / "*.jpg"), fps=1.0)
     with pytest.raises(InputError, match=r"--fps is 0\.0: give frames a second"):
         open_source(str(tmp_path / "frames"), fps=0.0)
@@ -196,7 +196,7 @@ def test_hashes_follow_content_and_nothing_else(video, tmp_path):
     assert len(open_source(str(copy)).info.hash) == 16
 
 
-def test_hashes_of_pictures_tell_where_one_ends(tmp_path):
+def test_hashes_of_images_tell_where_one_ends(tmp_path):
     parts = {"a": b"12", "b": b"3", "c": b"1", "d": b"23"}
     for name, content in parts.items():
         (tmp_path / name).write_bytes(content)
@@ -224,7 +224,7 @@ class Line:
         if self.left <= 0:
             return False, None
         self.left -= 1
-        return True, picture(self.left)
+        return True, image(self.left)
 
     def get(self, key: int) -> float:
         return {cv2.CAP_PROP_FPS: 90000.0}.get(key, 0.0)
@@ -300,7 +300,7 @@ def test_every_opening_of_a_stream_is_another_video(line):
 
 
 def test_a_real_stream_that_drops_and_returns(monkeypatch):
-    """Motion JPEG over HTTP, whose server hangs up after every tenth picture."""
+    """Motion JPEG over HTTP, whose server hangs up after every tenth image."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -308,7 +308,7 @@ def test_a_real_stream_that_drops_and_returns(monkeypatch):
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
             self.end_headers()
             for number in range(10):
-                _, data = cv2.imencode(".jpg", picture(number))
+                _, data = cv2.imencode(".jpg", image(number))
                 self.wfile.write(b"--x\r\nContent-Type: image/jpeg\r\n")
                 self.wfile.write(f"Content-Length: {len(data)}\r\n\r\n".encode())
                 self.wfile.write(data.tobytes() + b"\r\n")

@@ -72,12 +72,12 @@ def test_crops_are_the_pixels_of_the_box():
     assert cut(IMAGE, (390, 190, 500, 500)).shape == (10, 10, 3)
 
 
-def test_kept_pictures_are_rgb_when_they_come_back_and_not_larger_than_needed():
+def test_kept_images_are_rgb_when_they_come_back_and_not_larger_than_needed():
     red = np.zeros((64, 32, 3), np.uint8)
     red[..., 2] = 200  # BGR
     np.testing.assert_allclose(decode(encode(red))[32, 16], (200, 0, 0), atol=6)
     assert decode(encode(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="no image"):
         decode(b"\xff\xd8")
 
 
@@ -226,7 +226,7 @@ def test_boxes_alone_bring_a_tracker_back_to_where_it_was(tracker):
     assert stored  # else the restart would have proved nothing
 
 
-def test_short_tracks_and_tracks_without_a_picture_are_not_worth_keeping():
+def test_short_tracks_and_tracks_without_a_image_are_not_worth_keeping():
     settings = TrackSettings(min_boxes=5)
     long = [boxes_of(number, walker(number)) for number in range(10)]
     (track,) = follow(TrackletBuilder(settings, 10), long)
@@ -247,9 +247,9 @@ def test_faint_boxes_begin_no_track():
 def test_crops_of_many_tracks_are_embedded_at_once_and_averaged():
     calls = []
 
-    def embed(pictures):
-        calls.append([picture.shape for picture in pictures])
-        return np.eye(8, dtype=np.float32)[: len(pictures)]
+    def embed(images):
+        calls.append([image.shape for image in images])
+        return np.eye(8, dtype=np.float32)[: len(images)]
 
     frames = [boxes_of(number, walker(number), walker(number, 250, -3, 60)) for number in range(28)]
     tracks = follow(TrackletBuilder(TrackSettings(crops=2), 10), frames)
@@ -268,9 +268,9 @@ def test_crops_of_many_tracks_are_embedded_at_once_and_averaged():
     assert isinstance(first.crops[0], Crop)
 
 
-def test_a_picture_unlike_the_others_comes_last_however_good():
-    def embed(pictures):  # the best of them shows two people
-        return np.array([[0, 1], [1, 0], [0.8, 0.6]], np.float32)[: len(pictures)]
+def test_a_image_unlike_the_others_comes_last_however_good():
+    def embed(images):  # the best of them shows two people
+        return np.array([[0, 1], [1, 0], [0.8, 0.6]], np.float32)[: len(images)]
 
     frames = [boxes_of(number, walker(number)) for number in range(28)]
     (track,) = follow(TrackletBuilder(TrackSettings(crops=3), 10), frames)

@@ -55,7 +55,7 @@ def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
     card = parse_card(facts["card"], source=path)
     if size != card.size:
         raise InputError(
-            f"{path} takes pictures of {size}, height and width, and its card says "
+            f"{path} takes images of {size}, height and width, and its card says "
             f"{card.size}: export the model again"
         )
     # Files of before say nothing of their weights.

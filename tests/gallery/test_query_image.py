@@ -28,18 +28,18 @@ class Finds:
         return sv.Detections(xyxy=boxes, confidence=np.array(self.scores, np.float32))
 
 
-def mean_colour(pictures):
-    rows = np.array([picture.mean((0, 1)) for picture in pictures])
+def mean_colour(images):
+    rows = np.array([image.mean((0, 1)) for image in images])
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture
 def frame() -> np.ndarray:
     """Grey, with a red person at 40,20 to 60,80 and a blue one at 100,10 to 120,100; RGB."""
-    picture = np.full((120, 160, 3), 99, np.uint8)
-    picture[20:80, 40:60] = (200, 0, 0)
-    picture[10:100, 100:120] = (0, 0, 200)
-    return picture
+    image = np.full((120, 160, 3), 99, np.uint8)
+    image[20:80, 40:60] = (200, 0, 0)
+    image[10:100, 100:120] = (0, 0, 200)
+    return image
 
 
 class TestEmbedQuery:
@@ -48,7 +48,7 @@ class TestEmbedQuery:
         cv2.imwrite(str(path), frame[:, :, ::-1])
         assert embed_query(mean_colour, path, (40, 20, 60, 80)).tolist() == [[1, 0, 0]]
 
-    def test_takes_all_of_a_picture_where_nothing_says_otherwise(self, frame):
+    def test_takes_all_of_a_image_where_nothing_says_otherwise(self, frame):
         expected = frame.mean((0, 1)) / np.linalg.norm(frame.mean((0, 1)))
         assert embed_query(mean_colour, frame)[0] == pytest.approx(expected)
 
@@ -104,6 +104,6 @@ class TestCutPerson:
         with pytest.raises(InputError, match=message):
             cut_person(frame, box, "frame")
 
-    def test_refuses_a_picture_that_is_too_small(self):
+    def test_refuses_a_image_that_is_too_small(self):
         with pytest.raises(InputError, match="thumb has 7x40 pixels, too few"):
             cut_person(np.zeros((40, 7, 3), np.uint8), None, "thumb")
