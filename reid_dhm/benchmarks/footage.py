@@ -20,7 +20,7 @@ from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import Summary, ingest
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
@@ -56,7 +56,7 @@ def camera_of(clip: Clip) -> str:
 
 
 def index_clips(
-    gallery: Gallery, clips: Sequence[Clip], embedder: Embedder, detector: str = "motion"
+    gallery: GalleryStore, clips: Sequence[Clip], embedder: Embedder, detector: str = "motion"
 ) -> list[Summary]:
     """Index every clip under its camera's name."""
     gallery.claim_model(embedder.fingerprint, embedder.dim, "benchmark")
@@ -72,7 +72,7 @@ def index_clips(
     ]
 
 
-def known_embeddings(gallery: Gallery, clips: Sequence[Clip]) -> EmbeddingSet:
+def known_embeddings(gallery: GalleryStore, clips: Sequence[Clip]) -> EmbeddingSet:
     """Tracklets' mean embeddings with the pid that the truth gives them, 0 for nobody's."""
     rows, pids, camids = [], [], []
     for clip in clips:
@@ -85,7 +85,7 @@ def known_embeddings(gallery: Gallery, clips: Sequence[Clip]) -> EmbeddingSet:
     return EmbeddingSet(np.concatenate(rows), np.array(pids), np.array(camids))
 
 
-def judge_search(gallery: Gallery, clips: Sequence[Clip]) -> RetrievalResult:
+def judge_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalResult:
     """Search with every tracklet that shows somebody, for the person before other cameras.
 
     As in any evaluation: the person's tracklets of the same camera are left out, other people's and
@@ -97,7 +97,7 @@ def judge_search(gallery: Gallery, clips: Sequence[Clip]) -> RetrievalResult:
     return evaluate(queries, known)
 
 
-def judge_tracking(gallery: Gallery, clip: Clip) -> Tracking:
+def judge_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
     """Compare the tracklets of a clip with its truth."""
     from trackers.eval import evaluate_mot_sequence
 
@@ -143,7 +143,7 @@ def main() -> None:
         clips = write_clips(
             folder, num_people=options.people, pause=options.pause, seed=options.seed
         )
-        with Gallery(folder / "gallery", create=True) as gallery:
+        with GalleryStore(folder / "gallery", create=True) as gallery:
             index_clips(
                 gallery, clips, Embedder(options.checkpoint, precision="float32"), options.detector
             )

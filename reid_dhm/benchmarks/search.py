@@ -26,7 +26,7 @@ from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 
 TOP_K = 10
@@ -132,7 +132,7 @@ def compare_search(
     made = []
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "gallery"
-        with Gallery(path, create=True) as gallery:
+        with GalleryStore(path, create=True) as gallery:
             gallery.claim_model("made up", dim, "made up")
             for size in sizes:
                 grow(gallery, people, size)
@@ -148,7 +148,7 @@ def suggested(count: int, dim: int) -> str:
     return f"IVF{lists},PQ{math.gcd(dim, max(1, dim // 4))}x4fs"
 
 
-def grow(gallery: Gallery, people: MadeUpPeople, size: int) -> None:
+def grow(gallery: GalleryStore, people: MadeUpPeople, size: int) -> None:
     """Add tracklets until there are ``size``, in about equal parts before each camera."""
     boxes = np.zeros(2, DETECTION)
     boxes["frame"], boxes["time"], boxes["box"] = (0, 10), (0, 1), (0, 0, 32, 64)
@@ -167,7 +167,9 @@ def grow(gallery: Gallery, people: MadeUpPeople, size: int) -> None:
         writer.finish()
 
 
-def _measure(gallery: Gallery, queries: NDArray[np.float32], approximate: str) -> SearchFigures:
+def _measure(
+    gallery: GalleryStore, queries: NDArray[np.float32], approximate: str
+) -> SearchFigures:
     kinds = ["Flat", approximate]
     gallery.empty_cache()  # of a smaller gallery
     built = {kind: in_a_process(_build, gallery.folder, kind) for kind in kinds}
@@ -234,7 +236,7 @@ class _Clock:
         return result
 
 
-def _everything(gallery: Gallery) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _everything(gallery: GalleryStore) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(N,) keys and (N, D) float32 rows."""
     matrix = np.empty((gallery.state().tracklets, gallery.dim or 0), np.float32)
     keys = gallery.keys()
@@ -253,7 +255,7 @@ def _brute_force(matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDA
 
 def _build(folder: Path, kind: str) -> dict[str, Any]:
     """Make an index from the gallery, and keep it in the cache."""
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         start = time.perf_counter()
         with peak() as highest:
             LiveIndex(kind).opened(gallery)
@@ -263,7 +265,7 @@ def _build(folder: Path, kind: str) -> dict[str, Any]:
 def _reopen(folder: Path, kind: str) -> dict[str, Any]:
     """Read an index back from the cache."""
     process = psutil.Process()
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         before, start = process.memory_info().rss, time.perf_counter()
         index = LiveIndex(kind).opened(gallery)
         seconds = time.perf_counter() - start

@@ -29,9 +29,9 @@ from reid_dhm.cli.tracklet_options import (
     VideoOption,
     as_words,
     brief,
+    parse_filter,
     print_table,
     warn_of_untimed,
-    which,
 )
 from reid_dhm.errors import InputError
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from reid_dhm.gallery.records import TrackletFilter, TrackletId
     from reid_dhm.gallery.search.search import Hit, Searcher
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
 _SHOWN = 20
 
@@ -96,11 +96,11 @@ def delete(
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.match_thresholds import open_thresholds
     from reid_dhm.gallery.search.search import Searcher
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    where = which(tracklet, camera, video, person, after, before)
+    where = parse_filter(tracklet, camera, video, person, after, before)
     likes = [TrackletId.parse(text) for text in like or ()]
-    with Gallery(folder) as store:
+    with GalleryStore(folder) as store:
         for id in where.tracklets:
             store.tracklet(id)
         warn_of_untimed(store, where)
@@ -123,7 +123,7 @@ def delete(
         typer.echo(f"{count} tracklets deleted")
 
 
-def _delete_all(store: Gallery, where: TrackletFilter, yes: bool) -> int | None:
+def _delete_all(store: GalleryStore, where: TrackletFilter, yes: bool) -> int | None:
     """Delete all that satisfies the conditions; returns how many, None where there was nobody."""
     from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store import audit, editing
@@ -166,7 +166,11 @@ def _alike(
 
 
 def _delete_hits(
-    store: Gallery, hits: Sequence[Hit], where: TrackletFilter, detail: dict[str, Any], yes: bool
+    store: GalleryStore,
+    hits: Sequence[Hit],
+    where: TrackletFilter,
+    detail: dict[str, Any],
+    yes: bool,
 ) -> int | None:
     """Delete exactly who was found; returns how many, None where there was nobody."""
     from reid_dhm.gallery.records import TrackletFilter

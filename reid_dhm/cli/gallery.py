@@ -17,15 +17,15 @@ from reid_dhm.cli.tracklet_options import (
     PersonOption,
     VideoOption,
     brief,
+    parse_filter,
     print_table,
     warn_of_untimed,
-    which,
 )
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
 gallery = typer.Typer(
     help="What is in a gallery, who is who, forgetting, and care of the file.",
@@ -57,10 +57,10 @@ def list_(
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with Gallery(folder) as store:
-        where = which((), camera, video, person, after, before)
+    with GalleryStore(folder) as store:
+        where = parse_filter((), camera, video, person, after, before)
         narrowed = where != TrackletFilter(after=where.after, before=where.before)
         if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
             raise InputError(f"such conditions narrow down tracklets, not {what}: list tracklets")
@@ -91,9 +91,9 @@ def show(
     Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops images
     """
     from reid_dhm.gallery.store.export import as_row
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with Gallery(folder) as store:
+    with GalleryStore(folder) as store:
         found = store.tracklet(tracklet)
         images = store.crops(found.key)
     facts = as_row(found)
@@ -134,12 +134,12 @@ def merge(
     """
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.store import audit, editing
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
     if unname and person is not None:
         raise typer.BadParameter("--unname takes names away and --person gives one: drop one")
     ids = [TrackletId.parse(text) for text in tracklets]
-    with Gallery(folder) as store:
+    with GalleryStore(folder) as store:
         if person is None and not unname:
             person = editing.common_name(store, ids)
         changed = editing.label(store, ids, person)
@@ -166,10 +166,10 @@ def export(
     """
     from reid_dhm.gallery.store import audit
     from reid_dhm.gallery.store.export import export
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with Gallery(folder) as store:
-        where = which((), camera, video, person, after, before)
+    with GalleryStore(folder) as store:
+        where = parse_filter((), camera, video, person, after, before)
         warn_of_untimed(store, where)
         count = export(store, output, where)
         audit.record(store, "export", {"file": str(output), "tracklets": count})
@@ -186,11 +186,11 @@ def verify(folder: GalleryOption) -> None:
     Example: reid-dhm gallery verify --gallery galleries/site
     """
     from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery.store.gallery import Gallery
-    from reid_dhm.gallery.store.integrity import problems
+    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.integrity import check_integrity
 
-    with Gallery(folder) as store, progress_bar("Verifying") as bar:
-        found = list(problems(store, bar))
+    with GalleryStore(folder) as store, progress_bar("Verifying") as bar:
+        found = list(check_integrity(store, bar))
         count = store.state().tracklets
     for line in found:
         typer.echo(line)
@@ -210,16 +210,18 @@ def compact(folder: GalleryOption) -> None:
     Example: reid-dhm gallery compact --gallery galleries/site
     """
     from reid_dhm.gallery.store import editing
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with Gallery(folder) as store:
+    with GalleryStore(folder) as store:
         before = store.path.stat().st_size
         editing.compact(store)
         after = store.path.stat().st_size
     typer.echo(f"{store.path}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
 
 
-def _rows(store: Gallery, what: str, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
+def _rows(
+    store: GalleryStore, what: str, where: TrackletFilter, limit: int
+) -> list[dict[str, Any]]:
     from reid_dhm.gallery.store import editing
 
     if what == "tracklets":
@@ -254,7 +256,7 @@ def _rows(store: Gallery, what: str, where: TrackletFilter, limit: int) -> list[
     ]
 
 
-def _entries(store: Gallery, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
+def _entries(store: GalleryStore, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
     """The newest entries of the audit log, newest first."""
     from reid_dhm.gallery.store import audit
 

@@ -114,7 +114,7 @@ def index_video(
     from reid_dhm.gallery.ingest.ingest import Options, ingest
     from reid_dhm.gallery.records import wall_clock
     from reid_dhm.gallery.store import audit
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.writing import check_camera_name
     from reid_dhm.gallery.track.tracklets import TrackSettings
     from reid_dhm.inference.checkpoints import open_checkpoint
@@ -130,7 +130,7 @@ def index_video(
     # A run that is gone on with elsewhere must embed alike, so nothing is rounded to 16 bits.
     embedder = Embedder(opened, device=device, precision="float32")
     frames = open_source(source, fps, patience)
-    with Gallery(gallery, create=True) as store:
+    with GalleryStore(gallery, create=True) as store:
         store.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint or "default"))
         with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
             summary = ingest(store, camera, frames, finder, embedder, options, moment, bar)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reid_dhm.gallery.records import Box
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.inference.embedder import Embedder
 
 WHO = "Who is searched for"
@@ -74,7 +74,9 @@ def parse_boxes(boxes: Sequence[str] | None, num_queries: int) -> list[Box | Non
     return [_box(text) for text in boxes]
 
 
-def open_embedder(store: Gallery, checkpoint: Path | None, device: str, **others: Any) -> Embedder:
+def open_embedder(
+    store: GalleryStore, checkpoint: Path | None, device: str, **others: Any
+) -> Embedder:
     """The gallery's model.
 
     Args:

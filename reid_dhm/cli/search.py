@@ -34,9 +34,9 @@ from reid_dhm.cli.tracklet_options import (
     PersonOption,
     VideoOption,
     as_words,
+    parse_filter,
     print_table,
     warn_of_untimed,
-    which,
 )
 
 if TYPE_CHECKING:
@@ -130,17 +130,17 @@ def search(
     from reid_dhm.gallery.search.search_output import annotate_video, as_json, write_crops
     from reid_dhm.gallery.search.search_report import Asked, write_search_report
     from reid_dhm.gallery.store import audit
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.report.folder import check_folder
 
     if report is not None:
         check_folder(report)
     if annotated is not None:
         check_video_name(annotated)
-    where = which((), camera, video, person, after, before)
+    where = parse_filter((), camera, video, person, after, before)
     right = [TrackletId.parse(text) for text in tracklet or ()]
     wrong = [TrackletId.parse(text) for text in rejected or ()]
-    with Gallery(folder) as store:
+    with GalleryStore(folder) as store:
         warn_of_untimed(store, where)
         asked = Asked(where, right, wrong, top_k, min_similarity, by_person)
         vectors = None

@@ -69,7 +69,7 @@ def serve(
             )
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.search.match_thresholds import open_thresholds
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.service.app import create_app
     from reid_dhm.service.auth import is_loopback, read_tokens
     from reid_dhm.service.server import Certificate, build_server, check_address, listen
@@ -80,7 +80,7 @@ def serve(
     pem = Certificate(certificate, key) if certificate else None
     tokens = read_tokens(token_file)
     check_address(host, tokens, allow_host or ())
-    with Gallery(gallery) as store:
+    with GalleryStore(gallery) as store:
         embedder = open_embedder(store, checkpoint, device, backbone=backbone, size=size, neck=neck)
     calibration = open_thresholds(embedder.fingerprint, checkpoint, thresholds)
     finder = build_detector(detector) if detector is not None else None

@@ -14,7 +14,7 @@ from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Tracklet, TrackletFilter
-    from reid_dhm.gallery.store.gallery import Gallery
+    from reid_dhm.gallery.store.gallery import GalleryStore
 
 _LONGEST = 1e7  # seconds of a video: four months; 20260301 is meant for a date
 
@@ -42,7 +42,7 @@ BeforeOption = Annotated[
 ]
 
 
-def which(
+def parse_filter(
     tracklets: Iterable[str] | None = None,
     cameras: Sequence[str] | None = None,
     videos: Sequence[str] | None = None,
@@ -85,7 +85,7 @@ def moment(text: str | None) -> float | datetime | None:
     return seconds
 
 
-def warn_of_untimed(store: Gallery, where: TrackletFilter) -> None:
+def warn_of_untimed(store: GalleryStore, where: TrackletFilter) -> None:
     """Say how many videos a wall-clock condition leaves out because nobody said when they began."""
     if not any(isinstance(bound, datetime) for bound in (where.after, where.before)):
         return

@@ -12,7 +12,7 @@ from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import ingest
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.synthetic.clips import write_clips
 
@@ -37,7 +37,7 @@ def run_footage_demo(
     place = folder / "gallery"
     shutil.rmtree(place, ignore_errors=True)
     embedder = Embedder(checkpoint, precision="float32")
-    with Gallery(place, create=True) as gallery:
+    with GalleryStore(place, create=True) as gallery:
         gallery.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint))
         frames = 0
         for clip in clips:

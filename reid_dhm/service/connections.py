@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 
 class Connections:
@@ -26,15 +26,15 @@ class Connections:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._idle = deque([Gallery(folder)])  # append and pop are atomic
+        self._idle = deque([GalleryStore(folder)])  # append and pop are atomic
 
     @contextmanager
-    def lend(self) -> Iterator[Gallery]:
+    def lend(self) -> Iterator[GalleryStore]:
         """A connection, for as long as the context lasts."""
         try:
             gallery = self._idle.pop()
         except IndexError:
-            gallery = Gallery(self.folder)
+            gallery = GalleryStore(self.folder)
         failed = False
         try:
             yield gallery

@@ -20,7 +20,7 @@ from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.search.query_image import find_person
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Sessions, Tokens
 from reid_dhm.service.batching import Batcher
 from reid_dhm.service.connections import Connections
@@ -155,7 +155,7 @@ class Service:
         return self.connections.folder.name
 
     @contextmanager
-    def gallery(self) -> Iterator[Gallery]:
+    def gallery(self) -> Iterator[GalleryStore]:
         """A connection for the calling thread."""
         with self.connections.lend() as gallery:
             yield gallery
@@ -188,7 +188,7 @@ class Service:
         return resize_image(image, self.input_size)
 
     @contextmanager
-    def writing(self) -> Iterator[Gallery]:
+    def writing(self) -> Iterator[GalleryStore]:
         """A connection to write with: threads queue here rather than at SQLite, which polls."""
         with self._writing, self.connections.lend() as gallery:
             yield gallery

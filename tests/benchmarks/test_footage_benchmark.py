@@ -3,7 +3,7 @@ import pytest
 
 from reid_dhm.benchmarks.footage import index_clips, judge_search, judge_tracking, known_embeddings
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.synthetic.clips import write_clips
@@ -13,7 +13,7 @@ from reid_dhm.synthetic.clips import write_clips
 def footage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("footage")
     clips = write_clips(folder, num_people=3, pause=3.0, size=(120, 214), seed=2)
-    with Gallery(folder / "gallery", create=True) as gallery:
+    with GalleryStore(folder / "gallery", create=True) as gallery:
         index_clips(gallery, clips, Embedder(DEFAULT_CHECKPOINT))
         yield gallery, clips
 

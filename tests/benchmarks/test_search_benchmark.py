@@ -3,7 +3,7 @@ import pytest
 
 from reid_dhm.benchmarks.search import Latency, compare_search, grow, suggested
 from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 
 class TestMadeUpPeople:
@@ -53,7 +53,7 @@ def test_suggests_lists_by_the_root_of_the_number(count, dim, kind):
 
 
 def test_a_gallery_grows_in_equal_parts(tmp_path):
-    with Gallery(tmp_path, create=True) as gallery:
+    with GalleryStore(tmp_path, create=True) as gallery:
         gallery.claim_model("made up", 16, "made up")
         people = MadeUpPeople(10, 16)
         grow(gallery, people, 100)

@@ -18,7 +18,7 @@ from reid_dhm.gallery.records import (
     wall_clock,
 )
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 
 TOOL = Path(__file__).parents[2] / "tools" / "gallery.py"
@@ -40,7 +40,7 @@ def tracklet(track: int, start: float) -> NewTracklet:
 def folder(tmp_path) -> Path:
     """Tracklets 1, 2 and 3 at the gate from 8 o'clock, one every ten seconds; one at the door."""
     path = tmp_path / "gallery"
-    with Gallery(path, create=True) as gallery:
+    with GalleryStore(path, create=True) as gallery:
         gallery.claim_model("a" * 64, 2, "model")
         start = wall_clock("2026-03-01T08:00:00Z")
         for camera, hash, begin, count in (("gate", GATE, start, 3), ("door", DOOR, None, 1)):
@@ -52,7 +52,7 @@ def folder(tmp_path) -> Path:
 
 
 def ids(folder: Path) -> list[str]:
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         return [str(found.id) for found in gallery.tracklets()]
 
 
@@ -125,11 +125,11 @@ def test_show_tells_all_and_writes_the_images(run, folder, tmp_path):
 
 def test_merge_names_people_and_takes_names_away(run, folder):
     run("gallery", "merge", f"{GATE}-1", f"{GATE}-2", "--gallery", folder, "--person", "Anna")
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="Anna")) == 2
     taken = run("gallery", "merge", f"{GATE}-1", "--gallery", folder, "--unname")
     assert taken.out == "1 of 1 tracklets changed, all are nobody's now\n"
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="Anna")) == 1
         assert [entry.action for entry in audit.entries(gallery)] == ["merge", "merge"]
 
@@ -141,7 +141,7 @@ def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
     assert "2 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-1", f"{DOOR}-1")
     assert "1 of 1 tracklets changed, all are person 2's now" in merge(f"{GATE}-2")
     assert "1 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-3", f"{DOOR}-1")
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="person 1")) == 3
     both = ("--unname", "--person", "Anna")
     assert run("gallery", "merge", "--gallery", folder, f"{GATE}-1", *both).code == 2
@@ -149,7 +149,7 @@ def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
 
 def test_the_audit_log_is_listed_newest_first(run, folder, tmp_path):
     figures = tmp_path / "list.json"
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         for number in range(3):
             audit.record(gallery, "search", {"number": number})
         middle = audit.entries(gallery)[1].time.isoformat()
@@ -219,7 +219,7 @@ def test_delete_shows_what_goes_and_needs_a_yes(run, folder):
     assert len(ids(folder)) == 4
     assert run(*options, "--yes").code == 0
     assert ids(folder) == [f"{GATE}-1", f"{GATE}-3", f"{DOOR}-1"]
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         asked, done = audit.entries(gallery)
     assert (asked.action, asked.detail) == (
         "delete",
@@ -242,16 +242,16 @@ def test_a_camera_alone_goes_whole_and_with_a_time_only_tracklets_go(run, folder
     options = ("gallery", "delete", "--gallery", folder, "--yes", "--camera", "gate")
     assert run(*options, "--before", "2026-03-01T08:00:15Z").code == 0
     assert ids(folder) == [f"{GATE}-2", f"{GATE}-3", f"{DOOR}-1"]
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert [camera.name for camera in gallery.cameras()] == ["door", "gate"]
     assert run(*options).code == 0
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert [camera.name for camera in gallery.cameras()] == ["door"]
 
 
 def test_a_video_alone_goes_whole(run, folder):
     assert run("gallery", "delete", "--gallery", folder, "--yes", "--video", GATE).code == 0
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert [video.hash for video in gallery.videos()] == [DOOR]
 
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_deleted_is_named(run, folder, options, message):
 
 def test_who_came_while_somebody_read_stays(run, folder, monkeypatch):
     def confirm(question: str) -> bool:
-        with Gallery(folder) as gallery:
+        with GalleryStore(folder) as gallery:
             late = NewVideo(f"{3:016x}", "/footage/late.avi", 10.0, 64, 48)
             VideoWriter.open(gallery, "late", late).add([tracklet(1, 10.0)])
         return True
@@ -291,7 +291,7 @@ def test_who_came_while_somebody_read_stays(run, folder, monkeypatch):
 
 
 def test_people_in_view_where_indexing_stopped_go_with_their_span(run, folder):
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         writer = VideoWriter.open(
             gallery, "roof", NewVideo(f"{3:016x}", "/footage/roof.avi", 10.0, 64, 48)
         )
@@ -308,14 +308,14 @@ def test_people_in_view_where_indexing_stopped_go_with_their_span(run, folder):
 def test_nothing_to_delete_is_said(run, folder):
     outcome = run("gallery", "delete", "--gallery", folder, "--yes", "--after", "1000")
     assert (outcome.code, "no tracklets satisfy all that" in outcome.out) == (0, True)
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert audit.entries(gallery) == []
 
 
 def test_verify_says_what_is_wrong(run, folder):
     outcome = run("gallery", "verify", "--gallery", folder)
     assert (outcome.code, outcome.out) == (0, f"{folder} is whole: 4 tracklets\n")
-    with Gallery(folder) as gallery, gallery.reading() as db:
+    with GalleryStore(folder) as gallery, gallery.reading() as db:
         db.execute("DELETE FROM embeddings WHERE tracklet = 2")
     outcome = run("gallery", "verify", "--gallery", folder)
     assert outcome.code == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.synthetic.clips import write_clips
@@ -37,7 +37,7 @@ def test_tool_indexes_with_nothing_but_a_video(clip, tmp_path):
     for stage in ("decode", "detect", "track and crop", "embed", "store"):
         assert stage in done.stdout
     assert "end to end" in done.stdout
-    with Gallery(tmp_path / "g") as gallery:
+    with GalleryStore(tmp_path / "g") as gallery:
         assert gallery.count() >= 1
         assert gallery.fingerprint == Embedder(DEFAULT_CHECKPOINT).fingerprint
         assert gallery.dim == 1280
@@ -58,7 +58,7 @@ def test_figures_options_and_a_second_time(run, clip, tmp_path):
     assert found["known"] is False
     assert found["stages"][0]["name"] == "decode"
     assert found["seconds"] > 0
-    with Gallery(tmp_path / "g") as gallery:
+    with GalleryStore(tmp_path / "g") as gallery:
         assert gallery.count() == found["tracklets"] >= 1
         assert found["videos"] == [gallery.videos()[0].hash]
         assert gallery.videos()[0].start_time.isoformat() == "2026-03-01T08:00:00+01:00"
@@ -136,7 +136,7 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
     outcome = run("index-video", "--gallery", "g", "--camera", "desk", "7")
     assert outcome.code == 0
     assert signal.getsignal(signal.SIGINT) is before
-    with Gallery(tmp_path / "g") as gallery:
+    with GalleryStore(tmp_path / "g") as gallery:
         (video,) = gallery.videos()
         assert (video.source, video.complete, video.resumable) == ("webcam 7", True, False)
         assert video.start_time is not None

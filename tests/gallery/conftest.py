@@ -11,7 +11,7 @@ import pytest
 
 from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.gallery.track.crops import cut, decode, encode
 
@@ -27,9 +27,9 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def empty(tmp_path) -> Iterator[Gallery]:
+def empty(tmp_path) -> Iterator[GalleryStore]:
     """A new gallery of no model yet."""
-    with Gallery(tmp_path / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "gallery", create=True) as gallery:
         yield gallery
 
 
@@ -38,7 +38,7 @@ def keep() -> Keep:
     """Puts a finished video into a gallery, one tracklet a row of (N, D) embeddings."""
 
     def keep(
-        gallery: Gallery,
+        gallery: GalleryStore,
         embeddings: np.ndarray,
         camera: str = "gate",
         starts: Sequence[float] | None = None,
@@ -126,7 +126,7 @@ def keep_film(film) -> Keep:
     """Puts the film into a gallery as one would have indexed it: red is track 1, blue track 2."""
 
     def keep_film(
-        gallery: Gallery,
+        gallery: GalleryStore,
         embed: Embed = mean_colour,
         model: str = MODEL,
         start_time: datetime | None = None,

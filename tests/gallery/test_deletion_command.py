@@ -12,7 +12,7 @@ import torch
 from reid_dhm.cli import main
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard, save_model
 
@@ -51,25 +51,25 @@ def model(tmp_path_factory) -> Path:
 def folder(model, keep_film, keep, tmp_path) -> Path:
     """Red and blue at the gate, and both again at the door, where red goes by as ``red again``."""
     embedder = Embedder(model, precision="float32")
-    with Gallery(tmp_path / "site", create=True) as gallery:
+    with GalleryStore(tmp_path / "site", create=True) as gallery:
         keep_film(gallery, embedder, embedder.fingerprint)
         gallery.claim_model = lambda *_: None  # of the film's
         keep(gallery, means(gallery), "door")
     return tmp_path / "site"
 
 
-def means(gallery: Gallery) -> np.ndarray:
+def means(gallery: GalleryStore) -> np.ndarray:
     return np.concatenate([page.embeddings for page in gallery.pages()]).astype(np.float32)
 
 
 def ids(folder: Path) -> list[str]:
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         return [str(found.id) for found in gallery.tracklets()]
 
 
 def between(folder: Path) -> str:
     """A similarity that tells red from blue."""
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         red, blue = means(gallery)[:2]
     assert red @ blue < 0.999
     return f"{(1 + red @ blue) / 2:.6f}"
@@ -82,7 +82,7 @@ def test_whoever_looks_like_a_tracklet_goes_with_it(delete, folder):
     assert outcome.out.count("1.000") == 2
     assert "2 tracklets deleted" in outcome.out
     assert ids(folder) == [blue, blue_again]
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         search, asked, done = audit.entries(gallery)
     assert (search.action, search.detail["hits"]) == ("search", 2)
     assert (asked.action, asked.detail["state"]) == ("delete", "asked")
@@ -98,7 +98,7 @@ def test_a_image_says_who_goes_and_conditions_where(delete, folder, model, film,
     boxes = film.boxes["red"]
     x1, y1, x2, y2 = boxes["box"][boxes["frame"] == 20][0].astype(int)
     person = Embedder(model, precision="float32")([image[y1:y2, x1:x2, ::-1].copy()])[0]
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         same, other = means(gallery)[:2] @ person
     assert same - other > 0.001
     options = ("--query", tmp_path / "frame.png", "--box", f"{x1},{y1},{x2},{y2}")

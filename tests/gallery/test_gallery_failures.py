@@ -15,8 +15,8 @@ import pytest
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.store import database, editing
-from reid_dhm.gallery.store.gallery import Gallery
-from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
 
 UNIT = np.array([0.6, 0.8], np.float16)
@@ -28,41 +28,41 @@ def tracklet(track: int, size: int = 1000) -> NewTracklet:
     return NewTracklet(track, boxes, [Crop(0, 0.0, (0, 0, 1, 1), 0.5, jpeg, UNIT)], UNIT)
 
 
-def open_writer(gallery: Gallery) -> VideoWriter:
+def open_writer(gallery: GalleryStore) -> VideoWriter:
     gallery.claim_model("a" * 64, 2, "the model")
     return VideoWriter.open(gallery, "gate", NewVideo("0" * 16, "/gate.avi", 10.0, 64, 48))
 
 
-def tracks(gallery: Gallery) -> list[int]:
+def tracks(gallery: GalleryStore) -> list[int]:
     return [found.id.track for found in gallery.tracklets()]
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A gallery with tracklet 1."""
-    with Gallery(tmp_path / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "gallery", create=True) as gallery:
         open_writer(gallery).add([tracklet(1)])
     return tmp_path / "gallery"
 
 
 def test_no_gallery_there(tmp_path):
     with pytest.raises(InputError, match="nowhere holds no gallery: index a video into it first"):
-        Gallery(tmp_path / "nowhere")
+        GalleryStore(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_gallery_whose_making_was_killed_can_be_made_again(tmp_path):
     sqlite3.connect(tmp_path / database.FILE).execute("PRAGMA journal_mode = WAL")
     with pytest.raises(InputError, match="holds no gallery: index a video into it first"):
-        Gallery(tmp_path)
-    with Gallery(tmp_path, create=True) as gallery:
+        GalleryStore(tmp_path)
+    with GalleryStore(tmp_path, create=True) as gallery:
         assert gallery.count() == 0
 
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / database.FILE).write_bytes(b"a photograph" * 1000)
     with pytest.raises(InputError, match="it is no gallery, or damaged"):
-        Gallery(tmp_path)
+        GalleryStore(tmp_path)
 
 
 def test_a_database_of_somebody_else_is_left_alone(tmp_path):
@@ -72,7 +72,7 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path):
     before = path.read_bytes()
     for create in (False, True):
         with pytest.raises(InputError, match="is no gallery: name another folder"):
-            Gallery(tmp_path, create=create)
+            GalleryStore(tmp_path, create=create)
     assert path.read_bytes() == before
 
 
@@ -80,7 +80,7 @@ def test_a_gallery_of_a_newer_release(folder):
     with sqlite3.connect(folder / database.FILE) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(InputError, match=r"newer release \(schema 99, this one knows 2\)"):
-        Gallery(folder)
+        GalleryStore(folder)
 
 
 def test_a_gallery_of_an_older_release_is_brought_up_to_date(folder):
@@ -88,7 +88,7 @@ def test_a_gallery_of_an_older_release_is_brought_up_to_date(folder):
         db.execute("DROP TABLE forgotten")
         db.execute("PRAGMA user_version = 1")
     for count in (1, 0):
-        with Gallery(folder) as gallery:
+        with GalleryStore(folder) as gallery:
             assert editing.delete(gallery, TrackletFilter(after=0.0, before=9.0)) == count
 
 
@@ -99,14 +99,14 @@ def test_a_damaged_file_is_one_sentence(folder):
     path.write_bytes(content)
     with (
         pytest.raises(InputError, match="it is damaged; restore it from a copy"),
-        Gallery(folder) as gallery,
+        GalleryStore(folder) as gallery,
     ):
         gallery.tracklets()
 
 
 def test_a_locked_file_is_waited_for_and_then_named(folder, monkeypatch):
     monkeypatch.setattr(database, "_PATIENCE_MS", 50)
-    with Gallery(folder) as gallery, sqlite3.connect(folder / database.FILE) as other:
+    with GalleryStore(folder) as gallery, sqlite3.connect(folder / database.FILE) as other:
         writer = open_writer(gallery)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(InputError, match=r"gallery\.sqlite: it is locked by another process"):
@@ -118,7 +118,7 @@ def test_a_locked_file_is_waited_for_and_then_named(folder, monkeypatch):
 
 
 def test_a_file_that_may_not_grow_keeps_what_was_committed(folder):
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         writer = open_writer(gallery)
         with gallery.reading() as db:
             (pages,) = db.execute("PRAGMA page_count").fetchone()
@@ -137,13 +137,13 @@ import os, sys
 from tests_of_failures import open_writer, tracklet
 from reid_dhm.cli import _failure
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 if "nobody" in sys.argv:
     os.setgid(65534)
     os.setuid(65534)
 try:
-    with Gallery(sys.argv[1], create=True) as gallery:
+    with GalleryStore(sys.argv[1], create=True) as gallery:
         writer = open_writer(gallery)
         for track in range(2, 1000):
             writer.add([tracklet(track, 20_000)])
@@ -178,16 +178,16 @@ def test_a_disk_that_fills_up_keeps_what_was_committed(folder):
     assert "is full" in done.stderr
     written = [int(line) for line in done.stdout.split()]
     assert len(written) > 3
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         assert tracks(gallery) == [1, *written]
-        assert not [p for p in problems(gallery) if "decoded" not in p]
+        assert not [p for p in check_integrity(gallery) if "decoded" not in p]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can step down to another user")
 def test_a_folder_that_may_not_be_written():
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     try:
-        with Gallery(folder, create=True) as gallery:
+        with GalleryStore(folder, create=True) as gallery:
             open_writer(gallery)
         folder.chmod(0o555)
         done = python(FILL, folder, "nobody")
@@ -209,7 +209,7 @@ def test_another_writer_of_the_same_video_is_noticed(folder):
         frames = np.array([(first, first / 10)], dtype=[("frame", "<i4"), ("time", "<f8")])
         return Progress(Chunk(frames, np.empty(0, DETECTION)), first + 1, {})
 
-    with Gallery(folder) as gallery, Gallery(folder) as other:
+    with GalleryStore(folder) as gallery, GalleryStore(folder) as other:
         mine, theirs = open_writer(gallery), open_writer(other)
         mine.commit(progress(0))
         with pytest.raises(InputError, match="is being indexed by another process"):

@@ -12,7 +12,7 @@ from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store import editing
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 12
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
@@ -22,7 +22,7 @@ def vectors(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, DIM))
 
 
-def similarities(gallery: Gallery, query: np.ndarray) -> dict[str, float]:
+def similarities(gallery: GalleryStore, query: np.ndarray) -> dict[str, float]:
     """Cosine of a query to every tracklet's mean, by id."""
     page = next(gallery.pages())
     scores = page.embeddings.astype(np.float64) @ (query / np.linalg.norm(query))
@@ -39,7 +39,7 @@ def ids(hits) -> list[str]:
 
 
 @pytest.fixture
-def site(empty, keep) -> Gallery:
+def site(empty, keep) -> GalleryStore:
     """Two cameras with 30 tracklets each, a second apart; the gate's have wall-clock times."""
     keep(empty, vectors(30, 1), "gate", start_time=START)
     keep(empty, vectors(30, 2), "yard")
@@ -49,7 +49,7 @@ def site(empty, keep) -> Gallery:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, keep):
     """As ``site``, for tests that only read."""
-    with Gallery(tmp_path_factory.mktemp("gallery"), create=True) as gallery:
+    with GalleryStore(tmp_path_factory.mktemp("gallery"), create=True) as gallery:
         keep(gallery, vectors(30, 1), "gate", start_time=START)
         keep(gallery, vectors(30, 2), "yard")
         yield gallery
@@ -141,7 +141,7 @@ class TestSearch:
     def test_another_process_deletes_and_adds_between_searches(self, site, keep):
         searcher, query = Searcher(site), vectors(1, 9)
         first, second = searcher.search(query, 2)
-        with Gallery(site.folder) as other:
+        with GalleryStore(site.folder) as other:
             editing.delete(other, TrackletFilter(tracklets=[first.tracklet.id]))
             assert ids(searcher.search(query, 1)) == [str(second.tracklet.id)]
             keep(other, query, "roof")
@@ -150,7 +150,7 @@ class TestSearch:
     def test_searchers_share_an_index(self, site):
         index = LiveIndex()
         query = vectors(1, 5)
-        with Gallery(site.folder) as other:
+        with GalleryStore(site.folder) as other:
             assert Searcher(site, index).search(query, 3) == Searcher(other, index).search(query, 3)
 
 

@@ -18,7 +18,7 @@ from reid_dhm.gallery.records import (
 )
 from reid_dhm.gallery.records import TrackletId as Id
 from reid_dhm.gallery.store import audit, editing
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 
 DIM = 8
@@ -45,14 +45,14 @@ def new_tracklet(track: int, start: float = 0.0, end: float = 1.0) -> NewTrackle
     return NewTracklet(track, boxes, crops, unit(track))
 
 
-def add_video(gallery: Gallery, number: int = 1, camera: str = "gate", **facts) -> VideoWriter:
+def add_video(gallery: GalleryStore, number: int = 1, camera: str = "gate", **facts) -> VideoWriter:
     video = NewVideo(f"{number:016x}", f"/footage/{number}.avi", 10.0, 640, 480, **facts)
     return VideoWriter.open(gallery, camera, video)
 
 
 @pytest.fixture
 def gallery(tmp_path):
-    with Gallery(tmp_path / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "gallery", create=True) as gallery:
         gallery.claim_model("a" * 64, DIM, "the model")
         yield gallery
 
@@ -72,11 +72,11 @@ def three(gallery):
 GATE1, GATE2, DOOR1 = Id(f"{1:016x}", 1), Id(f"{1:016x}", 2), Id(f"{2:016x}", 1)
 
 
-def ids(gallery: Gallery, where: TrackletFilter | None = None) -> list[Id]:
+def ids(gallery: GalleryStore, where: TrackletFilter | None = None) -> list[Id]:
     return [tracklet.id for tracklet in gallery.tracklets(where)]
 
 
-def bytes_of(gallery: Gallery) -> bytes:
+def bytes_of(gallery: GalleryStore) -> bytes:
     """All that lies in the folder."""
     return b"".join(
         path.read_bytes() for path in sorted(gallery.folder.rglob("*")) if path.is_file()
@@ -169,7 +169,7 @@ def test_conditions_hold_together(three, where, expected):
     before=st.none() | st.integers(0, 100),
 )
 def test_a_span_of_time_matches_what_overlaps_it(tmp_path_factory, spans, after, before):
-    with Gallery(tmp_path_factory.mktemp("gallery"), create=True) as gallery:
+    with GalleryStore(tmp_path_factory.mktemp("gallery"), create=True) as gallery:
         gallery.claim_model("a" * 64, DIM, "the model")
         tracks = [
             new_tracklet(number, start, start + length)
@@ -311,10 +311,10 @@ def test_a_cache_that_stays_stops_a_deletion_and_the_log_is_cut_all_the_same(thr
 
 
 def test_a_gallery_is_its_owner_s_alone(tmp_path):
-    with Gallery(tmp_path / "some" / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "some" / "gallery", create=True) as gallery:
         assert gallery.folder.stat().st_mode & 0o077 == 0
     gallery.folder.chmod(0o750)
-    with Gallery(gallery.folder, create=True):
+    with GalleryStore(gallery.folder, create=True):
         assert gallery.folder.stat().st_mode & 0o777 == 0o750  # as somebody wanted it
 
 
@@ -481,7 +481,7 @@ def test_wall_clock_times_without_an_offset_are_utc():
 def test_traces_that_a_reader_keeps_are_owned_up_to(three, caplog):
     with three.reading() as db:
         db.execute("PRAGMA busy_timeout = 50")
-    with Gallery(three.folder) as reader, reader.reading() as db:
+    with GalleryStore(three.folder) as reader, reader.reading() as db:
         cursor = db.execute("SELECT key FROM tracklets")
         cursor.fetchone()  # a read that is under way holds the log
         editing.delete(three, TrackletFilter(tracklets=[GATE2]))

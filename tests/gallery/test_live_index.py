@@ -14,7 +14,7 @@ from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.index.vectors import Filter
 from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store import editing
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 16
 KINDS = ["Flat", "IVF1,SQfp16", "HNSW32_SQfp16"]
@@ -29,7 +29,7 @@ def unit_queries(count: int, seed: int = 99) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def brute_force(gallery: Gallery, query: np.ndarray, k: int) -> tuple[list[float], list[int]]:
+def brute_force(gallery: GalleryStore, query: np.ndarray, k: int) -> tuple[list[float], list[int]]:
     """Similarities and keys of the k best, from what the gallery holds; equal ones by key."""
     found = []
     for page in gallery.pages():
@@ -39,7 +39,7 @@ def brute_force(gallery: Gallery, query: np.ndarray, k: int) -> tuple[list[float
     return [-score for score, _ in found], [key for _, key in found]
 
 
-def assert_as_brute_force(live: LiveIndex, gallery: Gallery, k: int = 8) -> None:
+def assert_as_brute_force(live: LiveIndex, gallery: GalleryStore, k: int = 8) -> None:
     queries = unit_queries(3)
     similarities, keys = live.search(gallery, queries, k)
     for query, found, names in zip(queries, similarities, keys, strict=True):
@@ -66,7 +66,7 @@ class TestFollowing:
         rng = np.random.default_rng(len(steps))
         folder = tmp_path_factory.mktemp("gallery")
         live = LiveIndex(kind)
-        with Gallery(folder, create=True) as gallery, Gallery(folder) as other:
+        with GalleryStore(folder, create=True) as gallery, GalleryStore(folder) as other:
             keep(gallery, vectors(30))
             for number, step in enumerate(steps):
                 if step == "add":
@@ -105,14 +105,14 @@ class TestFollowing:
         protected = {int(key) for key in empty.keys()[:10]}
 
         def search(seed: int) -> None:
-            with Gallery(empty.folder) as own:
+            with GalleryStore(empty.folder) as own:
                 for turn in range(6):
                     wanted = Filter(only=np.array(sorted(protected)))
                     _, keys = live.search(own, unit_queries(1, seed * 10 + turn), 10, wanted)
                     assert set(keys[0].tolist()) == protected
 
         def change() -> None:
-            with Gallery(empty.folder) as own:
+            with GalleryStore(empty.folder) as own:
                 for turn in range(4):
                     keep(own, vectors(20, turn + 5))
                     ids = [t.id for t in own.tracklets(after=max(protected), limit=15)]
@@ -190,7 +190,7 @@ class TestCache:
         LiveIndex().search(empty, unit_queries(1), 1)
         empty.close()
         empty.path.write_bytes(copy)
-        with Gallery(empty.folder) as restored:
+        with GalleryStore(empty.folder) as restored:
             keep(restored, vectors(added, 2))
             assert_as_brute_force(LiveIndex(), restored)
 
@@ -209,7 +209,7 @@ class TestCache:
         class Overtaken(FaissIndex):
             def save(self, file):
                 super().save(file)
-                with Gallery(empty.folder) as other:
+                with GalleryStore(empty.folder) as other:
                     editing.delete(other, TrackletFilter(tracklets=[other.tracklets()[0].id]))
 
         LiveIndex("Flat", Overtaken).search(empty, unit_queries(1), 1)
@@ -224,7 +224,7 @@ class TestCache:
         looked = []
 
         def state() -> State:
-            looked.append(Gallery.state(empty))
+            looked.append(GalleryStore.state(empty))
             if len(looked) == 1:
                 # All of a deletion comes between the last look and the file's taking its place.
                 partial = next(empty.cache.glob("*.partial"))

@@ -15,7 +15,7 @@ from reid_dhm.cli import main
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard, save_model
 
@@ -56,7 +56,7 @@ def folder(model, keep_film, tmp_path_factory) -> Path:
     """A gallery of the film, with wall-clock times."""
     path = tmp_path_factory.mktemp("gallery") / "site"
     embedder = Embedder(model)
-    with Gallery(path, create=True) as gallery:
+    with GalleryStore(path, create=True) as gallery:
         keep_film(gallery, embedder, embedder.fingerprint, START)
     return path
 
@@ -74,7 +74,7 @@ def image(film, tmp_path) -> Path:
 @pytest.fixture
 def ids(folder) -> dict[str, str]:
     """Of both people."""
-    with Gallery(folder) as gallery:
+    with GalleryStore(folder) as gallery:
         return dict(
             zip(["red", "blue"], map(str, (t.id for t in gallery.tracklets())), strict=True)
         )
@@ -139,7 +139,7 @@ class TestFinding:
             *("--thresholds", path, "--json", found),
         )
         (hit,) = json.loads(found.read_text())
-        with Gallery(folder) as gallery:
+        with GalleryStore(folder) as gallery:
             odds = np.exp(9 * hit["similarity"] - 4) / gallery.count()
         expected = odds / (1 + odds)
         assert hit["probability"] == pytest.approx(expected)
@@ -157,7 +157,7 @@ class TestFinding:
 
     def test_every_search_is_in_the_audit_log(self, run, folder, ids):
         run("--gallery", folder, "--tracklet", ids["red"], "--camera", "gate")
-        with Gallery(folder) as gallery:
+        with GalleryStore(folder) as gallery:
             last = audit.entries(gallery)[-1]
         assert last.action == "search"
         assert last.detail == {"tracklets": [ids["red"]], "cameras": ["gate"], "hits": 1}
@@ -264,7 +264,7 @@ class TestRefusals:
 
     def test_a_gallery_of_nobody(self, run, tmp_path, model, image):
         assert "holds no gallery" in run("--gallery", tmp_path, "--query", image).err
-        Gallery(tmp_path, create=True).close()
+        GalleryStore(tmp_path, create=True).close()
         outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", image)
         assert outcome.code == 1
         assert "holds nobody yet: index a video into it first" in outcome.err

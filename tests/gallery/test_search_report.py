@@ -15,7 +15,7 @@ import pytest
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.search.search_report import Asked, write_search_report
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
 
@@ -23,7 +23,7 @@ START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
 @pytest.fixture(scope="module")
 def gallery(keep, keep_film, tmp_path_factory):
     """The film, and on another camera somebody whose footage is gone."""
-    with Gallery(tmp_path_factory.mktemp("site") / "site", create=True) as gallery:
+    with GalleryStore(tmp_path_factory.mktemp("site") / "site", create=True) as gallery:
         keep_film(gallery, start_time=START)
         keep(gallery, np.array([[0.9, -0.2, -0.1]]), "yard")
         yield gallery

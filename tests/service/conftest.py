@@ -19,7 +19,7 @@ from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletId
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.models.card import ModelCard
 from reid_dhm.service.app import create_app
@@ -105,7 +105,7 @@ def _write_video(path: Path, walks: Sequence[Walk]) -> list[np.ndarray]:
 
 
 def add_video(
-    gallery: Gallery,
+    gallery: GalleryStore,
     path: Path,
     camera: str,
     walks: Sequence[Walk],
@@ -149,7 +149,7 @@ def build_site(folder: Path, embedder) -> Site:
         "yard": [Walk("cleo", 0, 20, 20), Walk("anna", 12, 39, 120), Walk("dora", 20, 39, 20)],
     }
     ids = {}
-    with Gallery(folder / "site", create=True) as gallery:
+    with GalleryStore(folder / "site", create=True) as gallery:
         gallery.claim_model(embedder.fingerprint, embedder.dim, "of a test")
         for camera, walks in ways.items():
             start, path = START if camera == "gate" else None, folder / f"{camera}.avi"

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service import state as service
 
 
@@ -12,7 +12,7 @@ def left(client) -> set[str]:
 
 
 def log(site) -> list[audit.Entry]:
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         return audit.entries(gallery)
 
 
@@ -55,7 +55,7 @@ def test_traces_that_another_process_keeps_are_told_and_overwritten_later(
 ):
     monkeypatch.setattr(service, "_RETRY_SECONDS", 0.01)
     dora, log = site.ids["yard", "dora"], site.folder / "gallery.sqlite-wal"
-    with Gallery(site.folder) as other:
+    with GalleryStore(site.folder) as other:
         with other.reading() as db:
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM tracklets").fetchone()
@@ -69,7 +69,7 @@ def test_traces_that_another_process_keeps_are_told_and_overwritten_later(
 
 
 def test_unfinished_tracks_are_counted(client, site):
-    with Gallery(site.folder) as gallery, gallery.writing() as db:
+    with GalleryStore(site.folder) as gallery, gallery.writing() as db:
         db.execute("UPDATE videos SET complete = 0 WHERE source LIKE '%yard.avi'")
         db.execute(
             "INSERT INTO pending (video, track, frame, time, x1, y1, x2, y2, quality, jpeg) "

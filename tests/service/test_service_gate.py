@@ -177,7 +177,7 @@ def test_images_of_people_stay_in_no_cache(client, site):
 
 def test_failures_inside_are_one_sentence_with_the_headers(client, monkeypatch, caplog):
     monkeypatch.setattr(
-        "reid_dhm.gallery.store.gallery.Gallery.cameras", lambda self: 1 / 0, raising=True
+        "reid_dhm.gallery.store.gallery.GalleryStore.cameras", lambda self: 1 / 0, raising=True
     )
     response = client.get("/api/cameras")
     assert response.status_code == 500

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Video
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 from reid_dhm.service.frames.frame_times import START, Moment, moment_of
 
@@ -15,9 +15,9 @@ EVEN = [n / FPS for n in range(100)]
 UNEVEN = list(accumulate([0.0] + [0.5 if n % 3 else 0.1 for n in range(99)]))
 
 
-def gallery_of(folder, times: list[float], *seen: list[int]) -> tuple[Gallery, Video]:
+def gallery_of(folder, times: list[float], *seen: list[int]) -> tuple[GalleryStore, Video]:
     """A gallery of one video, and who was seen in which of its frames."""
-    gallery = Gallery(folder, create=True)
+    gallery = GalleryStore(folder, create=True)
     gallery.claim_model("model", 2, "of a test")
     writer = VideoWriter.open(gallery, "gate", NewVideo("0" * 16, "/gate.mp4", FPS, 64, 48))
     tracklets = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reid_dhm.gallery.store import audit, editing
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 VISITORS = {"desk": (1280, 900, "light"), "phone": (390, 844, "dark")}
@@ -340,7 +340,7 @@ def test_one_appearance_is_deleted_after_asking(visit, site):
     expect(page.locator(".hit")).to_have_count(4)
     expect(page.locator("#counts")).to_contain_text("4 appearances")
     expect(page.locator("#status")).to_have_text("1 appearance deleted.")
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         assert gallery.count() == 4
         assert [entry.action for entry in audit.entries(gallery)] == ["delete", "delete"]
 
@@ -409,7 +409,7 @@ def test_all_hits_of_a_similarity_are_deleted_after_being_shown(visit, site, ima
     page.locator("#forget-right").click()
     page.locator("#confirm-yes").click()
     assert wait_for_hits(page, "0 hits") == []
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         assert {str(tracklet.id) for tracklet in gallery.tracklets()} == {*site.ids.values()} - both
 
 
@@ -436,7 +436,7 @@ def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_
     visit.upload(tmp_path, image_of("anna"))
     wait_for_hits(page, "5 hits")
     page.locator(".mark-right").first.click()
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         editing.delete_camera(gallery, "gate")
         editing.delete_camera(gallery, "yard")
     page.locator("#refine").click()
@@ -447,7 +447,7 @@ def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_
 
 
 def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         editing.delete_video(gallery, site.ids["gate", "anna"][:16])
     page = visit.open()
     page.locator("#from-video").click()
@@ -472,7 +472,7 @@ def test_every_wide_image_is_asked_about(visit, site, person_beside, tmp_path):
 
 
 def test_times_of_several_offsets_are_told_apart(visit, site):
-    with Gallery(site.folder) as gallery, gallery.writing() as db:
+    with GalleryStore(site.folder) as gallery, gallery.writing() as db:
         # The yard was recorded at the same instant, but by a clock an hour ahead.
         db.execute(
             "UPDATE videos SET utc_offset = 7200, start_time = "

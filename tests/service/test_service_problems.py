@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
 from reid_dhm.service.connections import Connections
@@ -50,7 +50,7 @@ def test_a_failed_lookup_is_not_a_missing_thing(client, site, monkeypatch):
     def fail(*_: object) -> None:
         raise InputError(f"{site.folder}: it is damaged") from sqlite3.DatabaseError("malformed")
 
-    monkeypatch.setattr(Gallery, "tracklet", fail)
+    monkeypatch.setattr(GalleryStore, "tracklet", fail)
     response = client.get(f"/api/tracklets/{site.ids['gate', 'anna']}")
     assert response.status_code == 500
     assert response.json()["detail"] == "the gallery: it is damaged"

@@ -9,7 +9,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.store import audit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api import search as searching
 
 
@@ -24,7 +24,7 @@ def by_image(client, *images: bytes, **fields):
 
 
 def log(site) -> list[audit.Entry]:
-    with Gallery(site.folder) as gallery:
+    with GalleryStore(site.folder) as gallery:
         return audit.entries(gallery)
 
 
@@ -229,7 +229,7 @@ def test_an_empty_gallery_says_so(client, site, anna):
 
 def test_searches_follow_what_others_add_and_delete(client, site, anna):
     assert len(found(by_image(client, anna))) == 5
-    with Gallery(site.folder) as gallery:  # another process
+    with GalleryStore(site.folder) as gallery:  # another process
         from reid_dhm.gallery.store import editing
 
         editing.delete_camera(gallery, "gate")
@@ -280,7 +280,7 @@ def test_no_search_counts_the_gallery(client, anna, monkeypatch):
     def count(*_: object) -> int:
         raise AssertionError("a search counts all tracklets")
 
-    monkeypatch.setattr(Gallery, "count", count)
+    monkeypatch.setattr(GalleryStore, "count", count)
     assert by_image(client, anna, cameras="yard").status_code == 200
 
 
@@ -322,7 +322,7 @@ def test_the_owner_of_the_token_is_written_down(connect, site, anna):
 
 
 def test_nothing_is_answered_that_cannot_be_written_down(client, site, anna):
-    with Gallery(site.folder) as other, other.writing():
+    with GalleryStore(site.folder) as other, other.writing():
         response = by_image(client, anna)
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"

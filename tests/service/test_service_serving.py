@@ -12,7 +12,7 @@ import pytest
 
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Tokens
 from reid_dhm.service.server import Certificate, check_address, listen
 from reid_dhm.service.state import Service
@@ -132,7 +132,7 @@ def test_help_shows_an_example_without_loading_what_is_heavy():
 
 
 def test_the_tool_serves_until_it_is_told_to_stop(tmp_path):
-    with Gallery(tmp_path / "new", create=True):
+    with GalleryStore(tmp_path / "new", create=True):
         pass
     tokens = tmp_path / "tokens"
     tokens.write_text("anna annas-very-own-token\n")

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api.session import STATIC
 
 OWN = re.compile(r'(?:src|href)="([^"]+)"')
@@ -41,7 +41,7 @@ def test_health_counts_nobody(client, monkeypatch):
     def state(_: object) -> None:
         raise AssertionError("/health counts all tracklets")
 
-    monkeypatch.setattr(Gallery, "state", state)
+    monkeypatch.setattr(GalleryStore, "state", state)
     assert client.get("/health").status_code == 200
 
 

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 from reid_dhm.gallery.index.vectors import VectorIndex
 from reid_dhm.gallery.records import State
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 _FORMAT = 1
 _BLOCK = 2**22
@@ -30,13 +30,13 @@ _LONGEST_WRITE = 3600.0  # seconds
 _log = logging.getLogger(__name__)
 
 
-def path_of(gallery: Gallery, kind: str) -> Path:
+def path_of(gallery: GalleryStore, kind: str) -> Path:
     """Where the index of a kind is kept."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", kind).strip("-")[:40]
     return gallery.cache / f"{readable}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}.index"
 
 
-def load(gallery: Gallery, index: VectorIndex) -> State | None:
+def load(gallery: GalleryStore, index: VectorIndex) -> State | None:
     """Read an index back; returns what state of the gallery it holds, or None if it cannot serve.
 
     ``index`` is left in an unknown condition where None is returned: fill it.
@@ -63,7 +63,7 @@ def load(gallery: Gallery, index: VectorIndex) -> State | None:
         return None
 
 
-def save(gallery: Gallery, index: VectorIndex, state: State) -> bool:
+def save(gallery: GalleryStore, index: VectorIndex, state: State) -> bool:
     """Write an index, unless something was deleted since; returns whether it is there.
 
     Args:
@@ -128,14 +128,14 @@ def _is_whole(file: BinaryIO) -> bool:
     return whole
 
 
-def _last(gallery: Gallery, key: int) -> list[int]:
+def _last(gallery: GalleryStore, key: int) -> list[int]:
     """A key and the checksum of its embedding, 0 if it is not there."""
     page = gallery.embeddings(after=key - 1, limit=1)
     found = len(page.keys) and page.keys[0] == key
     return [key, zlib.crc32(page.embeddings.tobytes()) if found else 0]
 
 
-def _continues(gallery: Gallery, last: list[int], state: State) -> bool:
+def _continues(gallery: GalleryStore, last: list[int], state: State) -> bool:
     """Whether the gallery is still the one that was indexed, and no older copy that went on alone.
 
     Keys are never given twice, but by a copy: its last tracklets are others, or not there.
@@ -144,7 +144,7 @@ def _continues(gallery: Gallery, last: list[int], state: State) -> bool:
     return now == last or (now[1] == 0 and gallery.state().deletions != state.deletions)
 
 
-def _about(gallery: Gallery, index: VectorIndex) -> dict[str, object]:
+def _about(gallery: GalleryStore, index: VectorIndex) -> dict[str, object]:
     """What an index must agree in with the gallery to be read at all."""
     return {
         "format": _FORMAT,

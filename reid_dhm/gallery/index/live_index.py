@@ -1,6 +1,6 @@
 """An index that follows its gallery, and whose proposals the gallery's own embeddings decide.
 
-Derived from the gallery, it is kept in ``Gallery.cache`` and made anew whenever it cannot be
+Derived from the gallery, it is kept in ``GalleryStore.cache`` and made anew whenever it cannot be
 trusted. What indexes are is :mod:`.vectors`'; none is known here by name but the
 default.
 """
@@ -18,7 +18,7 @@ from reid_dhm.gallery.index import index_cache
 from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.vectors import Filter, MakeIndex, VectorIndex
 from reid_dhm.gallery.records import State
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
@@ -43,7 +43,7 @@ class LiveIndex:
         self._state: State | None = None
         self._unsaved = 0  # vectors that came or went since it was kept
 
-    def opened(self, gallery: Gallery) -> VectorIndex:
+    def opened(self, gallery: GalleryStore) -> VectorIndex:
         """The index, as the gallery is now; for reading what it is called and how good it is.
 
         Raises:
@@ -54,7 +54,7 @@ class LiveIndex:
 
     def search(
         self,
-        gallery: Gallery,
+        gallery: GalleryStore,
         queries: NDArray[np.float32],
         k: int,
         wanted: Filter | None = None,
@@ -92,7 +92,7 @@ class LiveIndex:
 
     # Following the gallery
 
-    def _follow(self, gallery: Gallery) -> VectorIndex:
+    def _follow(self, gallery: GalleryStore) -> VectorIndex:
         """The index up to date: as it is, with what is new, without what is gone, or made anew."""
         index, known = self._index, self._state
         if index is not None and known is not None and known.generation == _generation(gallery):
@@ -125,7 +125,7 @@ class LiveIndex:
         return index
 
 
-def nobody_yet(gallery: Gallery) -> InputError:
+def nobody_yet(gallery: GalleryStore) -> InputError:
     """What to say of a gallery in which nothing can be searched."""
     return InputError(
         f"{gallery.folder} holds nobody yet: index a video into it first "
@@ -133,20 +133,20 @@ def nobody_yet(gallery: Gallery) -> InputError:
     )
 
 
-def _generation(gallery: Gallery) -> int:
-    """That of :meth:`Gallery.state`, without counting a million tracklets before every search."""
+def _generation(gallery: GalleryStore) -> int:
+    """Of :meth:`GalleryStore.state`, without counting a million tracklets before every search."""
     with gallery.reading() as db:
         return int(db.execute("SELECT generation FROM gallery").fetchone()[0])
 
 
-def _removed(gallery: Gallery, index: VectorIndex, known: State, state: State) -> bool:
+def _removed(gallery: GalleryStore, index: VectorIndex, known: State, state: State) -> bool:
     """Take out of an index what was deleted since; False if it has to be made anew."""
     if known.deletions == state.deletions:
         return True
     return index.remove(np.setdiff1d(index.keys(), gallery.keys(), assume_unique=True))
 
 
-def _added(gallery: Gallery, index: VectorIndex) -> bool:
+def _added(gallery: GalleryStore, index: VectorIndex) -> bool:
     """Add to an index what is new; False if it has to be made anew."""
     keys = index.keys()
     return all(index.add(page) for page in gallery.pages(after=int(keys[-1]) if len(keys) else 0))
@@ -156,7 +156,7 @@ def _added(gallery: Gallery, index: VectorIndex) -> bool:
 
 
 def _scores(
-    gallery: Gallery, queries: NDArray[np.float32], candidates: NDArray[np.int64]
+    gallery: GalleryStore, queries: NDArray[np.float32], candidates: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """(Q, C) float64 inner products with the float16 vectors that the gallery holds.
 
@@ -174,7 +174,7 @@ def _scores(
 
 
 def _embeddings(
-    gallery: Gallery, keys: NDArray[np.int64]
+    gallery: GalleryStore, keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Keys that are still in the gallery, ascending, and their (n, D) embeddings."""
     with gallery.reading() as db:

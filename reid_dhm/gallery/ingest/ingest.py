@@ -28,7 +28,7 @@ from reid_dhm.gallery.footage.frames import Frame, Source, Span
 from reid_dhm.gallery.ingest.indexing import Embedding, Stages, VideoIndexer
 from reid_dhm.gallery.ingest.pipeline import Stage, ahead, in_order, measured
 from reid_dhm.gallery.records import Embed, NewVideo
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 from reid_dhm.gallery.track.tracking import LEAST_RATE, release
 from reid_dhm.gallery.track.tracklets import TrackSettings
@@ -96,7 +96,7 @@ class Summary:
 
 
 def ingest(
-    gallery: Gallery,
+    gallery: GalleryStore,
     camera: str,
     source: Source,
     detector: Detector,
@@ -108,7 +108,7 @@ def ingest(
     """Index a source; what an earlier process left unfinished is gone on with.
 
     Args:
-        gallery: whose model is claimed (:meth:`.Gallery.claim_model`).
+        gallery: whose model is claimed (:meth:`.GalleryStore.claim_model`).
         camera: its name; made if it is new.
         source: the frames. A live one is cut into videos of ten minutes.
         detector: finds people in them.
@@ -204,7 +204,7 @@ def _new_video(
     )
 
 
-def _left_unfinished(gallery: Gallery, camera: str, source: str) -> list[NewVideo]:
+def _left_unfinished(gallery: GalleryStore, camera: str, source: str) -> list[NewVideo]:
     """Parts of a stream that a killed process began."""
     return [
         video
@@ -214,7 +214,7 @@ def _left_unfinished(gallery: Gallery, camera: str, source: str) -> list[NewVide
 
 
 @contextmanager
-def _alone(gallery: Gallery, camera: str, source: Source) -> Iterator[None]:
+def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]:
     """Keep other processes from indexing the same live source, until this one ends or is killed."""
     if not source.info.live:
         yield

@@ -19,7 +19,7 @@ from reid_dhm.gallery.index.live_index import LiveIndex, nobody_yet
 from reid_dhm.gallery.index.vectors import Filter
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, TrackletId
 from reid_dhm.gallery.search.match_thresholds import check_thresholds
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 # Weights of Rocchio's rule. With the package's model on Market-1501 (tracklets of four images of
 # 120 people), telling right from wrong among five hits raised the mAP of all others from 0.59 to
@@ -58,7 +58,7 @@ class Searcher:
 
     def __init__(
         self,
-        gallery: Gallery,
+        gallery: GalleryStore,
         index: str | LiveIndex = "Flat",
         thresholds: Thresholds | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reid_dhm.gallery.footage.annotation import Drawn, annotate
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.search import Hit, Searcher
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 
 def as_json(hit: Hit, crop: Path | None = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def when(tracklet: Tracklet) -> str:
     return f"{begin:%Y-%m-%d %H:%M:%S} to {until} {offset[:3]}:{offset[3:]}"
 
 
-def write_crops(gallery: Gallery, hits: Sequence[Hit], folder: Path) -> list[Path | None]:
+def write_crops(gallery: GalleryStore, hits: Sequence[Hit], folder: Path) -> list[Path | None]:
     """Write the best image of every hit as ``RANK_TRACKLET.jpg``; None for what is gone."""
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path | None] = []

@@ -20,7 +20,7 @@ from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.search import Hit, Searcher
 from reid_dhm.gallery.search.search_output import as_json, when, write_crops
 from reid_dhm.gallery.search.timeline import timelines
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode, encode
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
@@ -134,7 +134,7 @@ def write_search_report(
     return files
 
 
-def _clip(gallery: Gallery, hit: Hit, folder: Path, rank: int) -> _Clip | None:
+def _clip(gallery: GalleryStore, hit: Hit, folder: Path, rank: int) -> _Clip | None:
     """Cut what surrounds the best image; None for what was deleted meanwhile."""
     found = hit.tracklet
     boxes = gallery.boxes(found.key)
@@ -176,7 +176,7 @@ def _card(
     }
 
 
-def _write_asked(gallery: Gallery, asked: Asked, folder: Path) -> list[tuple[str, _Shown]]:
+def _write_asked(gallery: GalleryStore, asked: Asked, folder: Path) -> list[tuple[str, _Shown]]:
     """Write the images that were searched for; each with what it is called."""
     shown = []
     (folder / "query").mkdir()

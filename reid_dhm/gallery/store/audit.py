@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Entry:
 
 
 def record(
-    gallery: Gallery, action: str, detail: Mapping[str, Any], actor: str | None = None
+    gallery: GalleryStore, action: str, detail: Mapping[str, Any], actor: str | None = None
 ) -> None:
     """Write down that something was done, by this process's user unless ``actor`` says who.
 
@@ -46,14 +46,14 @@ def record(
         )
 
 
-def entries(gallery: Gallery, after: int = 0, limit: int = 1000) -> list[Entry]:
+def entries(gallery: GalleryStore, after: int = 0, limit: int = 1000) -> list[Entry]:
     """The next entries behind the one numbered ``after``, oldest first."""
     sql = "SELECT id, time, actor, action, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?"
     return _read(gallery, sql, after, limit)
 
 
 def latest(
-    gallery: Gallery,
+    gallery: GalleryStore,
     limit: int = 1000,
     after: datetime | None = None,
     before: datetime | None = None,
@@ -76,7 +76,7 @@ def latest(
     return _read(gallery, sql, *bounds, limit)
 
 
-def _read(gallery: Gallery, sql: str, *values: object) -> list[Entry]:
+def _read(gallery: GalleryStore, sql: str, *values: object) -> list[Entry]:
     with gallery.reading() as db:
         rows = db.execute(sql, values).fetchall()
     return [
@@ -86,7 +86,7 @@ def _read(gallery: Gallery, sql: str, *values: object) -> list[Entry]:
 
 
 def deletion(
-    gallery: Gallery,
+    gallery: GalleryStore,
     detail: Mapping[str, Any],
     delete: Callable[[], int],
     actor: str | None = None,

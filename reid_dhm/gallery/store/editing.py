@@ -15,12 +15,12 @@ import numpy as np
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import FRAME, TrackletFilter, TrackletId
-from reid_dhm.gallery.store.gallery import Gallery, queries
+from reid_dhm.gallery.store.gallery import GalleryStore, queries
 
 logger = logging.getLogger(__name__)
 
 
-def label(gallery: Gallery, tracklets: Sequence[TrackletId], person: str | None) -> int:
+def label(gallery: GalleryStore, tracklets: Sequence[TrackletId], person: str | None) -> int:
     """Say that these tracklets show ``person``, or nobody known; returns how many changed.
 
     Raises:
@@ -37,7 +37,7 @@ def label(gallery: Gallery, tracklets: Sequence[TrackletId], person: str | None)
         return int(changed.rowcount)
 
 
-def common_name(gallery: Gallery, tracklets: Sequence[TrackletId]) -> str:
+def common_name(gallery: GalleryStore, tracklets: Sequence[TrackletId]) -> str:
     """The first name that one of these tracklets has, or a new one: ``person 7``.
 
     Raises:
@@ -50,7 +50,7 @@ def common_name(gallery: Gallery, tracklets: Sequence[TrackletId]) -> str:
     )
 
 
-def people(gallery: Gallery) -> dict[str, int]:
+def people(gallery: GalleryStore) -> dict[str, int]:
     """Every person's name with the number of tracklets, by name."""
     sql = (
         "SELECT person, count(*) FROM tracklets WHERE person IS NOT NULL GROUP BY person "
@@ -60,7 +60,7 @@ def people(gallery: Gallery) -> dict[str, int]:
         return dict(db.execute(sql).fetchall())
 
 
-def unfinished(gallery: Gallery, where: TrackletFilter) -> int:
+def unfinished(gallery: GalleryStore, where: TrackletFilter) -> int:
     """How many tracks of videos that are not indexed to their end satisfy the conditions.
 
     They are no tracklets yet, but their images are kept; they have neither an id nor a name.
@@ -72,7 +72,7 @@ def unfinished(gallery: Gallery, where: TrackletFilter) -> int:
         return int(db.execute(queries.COUNT_UNFINISHED + condition, values).fetchone()[0])
 
 
-def delete(gallery: Gallery, where: TrackletFilter, shown: Iterable[int] | None = None) -> int:
+def delete(gallery: GalleryStore, where: TrackletFilter, shown: Iterable[int] | None = None) -> int:
     """Delete tracklets with everything about them, for good; returns how many.
 
     Videos and cameras stay. What was deleted is overwritten in the file, and the cache emptied.
@@ -105,7 +105,7 @@ def delete(gallery: Gallery, where: TrackletFilter, shown: Iterable[int] | None 
     return gone
 
 
-def delete_video(gallery: Gallery, hash: str) -> int:
+def delete_video(gallery: GalleryStore, hash: str) -> int:
     """Delete a video and all tracklets in it, unfinished ones included; returns how many."""
     found, where = gallery.video(hash), TrackletFilter(videos=[hash])
     with _forgetting(gallery) as db:
@@ -114,7 +114,7 @@ def delete_video(gallery: Gallery, hash: str) -> int:
     return gone
 
 
-def delete_camera(gallery: Gallery, name: str) -> int:
+def delete_camera(gallery: GalleryStore, name: str) -> int:
     """Delete a camera, its videos and all tracklets in them, unfinished ones included.
 
     Returns:
@@ -127,7 +127,7 @@ def delete_camera(gallery: Gallery, name: str) -> int:
     return gone
 
 
-def compact(gallery: Gallery) -> None:
+def compact(gallery: GalleryStore) -> None:
     """Rewrite the file without its free pages, and empty the write-ahead log.
 
     Raises:
@@ -153,7 +153,7 @@ def compact(gallery: Gallery) -> None:
 
 
 @contextmanager
-def _forgetting(gallery: Gallery) -> Iterator[Any]:
+def _forgetting(gallery: GalleryStore) -> Iterator[Any]:
     # Before, so that no index outlives what it was built from; after, in case somebody wrote one
     # from the old content meanwhile.
     gallery.empty_cache()

@@ -10,7 +10,7 @@ from typing import Any
 from reid_dhm.errors import InputError
 from reid_dhm.files import atomic_path
 from reid_dhm.gallery.records import Tracklet, TrackletFilter
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 COLUMNS = (
     *("tracklet", "camera", "video", "source", "start", "end", "start_time", "end_time"),
@@ -34,7 +34,7 @@ def as_row(tracklet: Tracklet) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def export(gallery: Gallery, path: Path, where: TrackletFilter | None = None) -> int:
+def export(gallery: GalleryStore, path: Path, where: TrackletFilter | None = None) -> int:
     """Write the tracklets that satisfy the conditions; the file appears whole or not at all.
 
     Args:
@@ -56,7 +56,7 @@ def export(gallery: Gallery, path: Path, where: TrackletFilter | None = None) ->
         return writers[path.suffix](gallery, temporary, where)
 
 
-def pages_of(gallery: Gallery, where: TrackletFilter | None) -> Iterator[list[Tracklet]]:
+def pages_of(gallery: GalleryStore, where: TrackletFilter | None) -> Iterator[list[Tracklet]]:
     """Tracklets that satisfy the conditions, page after page, by key."""
     after = 0
     while page := gallery.tracklets(where, after, _ROWS):
@@ -64,7 +64,7 @@ def pages_of(gallery: Gallery, where: TrackletFilter | None) -> Iterator[list[Tr
         after = page[-1].key
 
 
-def _write_csv(gallery: Gallery, path: Path, where: TrackletFilter | None) -> int:
+def _write_csv(gallery: GalleryStore, path: Path, where: TrackletFilter | None) -> int:
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS)
@@ -84,7 +84,7 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if formula else value
 
 
-def _write_parquet(gallery: Gallery, path: Path, where: TrackletFilter | None) -> int:
+def _write_parquet(gallery: GalleryStore, path: Path, where: TrackletFilter | None) -> int:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

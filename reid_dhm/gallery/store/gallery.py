@@ -1,7 +1,7 @@
 """A gallery: a folder whose SQLite file holds who was seen where and when. It is the truth.
 
-An index over the embeddings is derived from it, kept in ``Gallery.cache`` and told by
-:meth:`Gallery.state` whether it is stale. Videos are added through :mod:`.writing`,
+An index over the embeddings is derived from it, kept in ``GalleryStore.cache`` and told by
+:meth:`GalleryStore.state` whether it is stale. Videos are added through :mod:`.writing`,
 people labelled and deleted through :mod:`.editing`; docs/gallery.md explains
 tables, ids and invariants.
 """
@@ -36,7 +36,7 @@ from reid_dhm.gallery.store import queries
 from reid_dhm.gallery.store.database import FILE, connect, explained, transaction
 
 
-class Gallery:
+class GalleryStore:
     """An open gallery; a context manager. One connection, so one thread at a time: open another
     for every thread.
 
@@ -65,7 +65,7 @@ class Gallery:
         """Close the connection."""
         self._connection.close()
 
-    def __enter__(self) -> Gallery:
+    def __enter__(self) -> GalleryStore:
         return self
 
     def __exit__(self, *_: object) -> None:

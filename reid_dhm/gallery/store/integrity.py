@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode
 
 _UNIT = 0.01  # how far the length of a float16 unit vector may be from 1
@@ -34,7 +34,9 @@ _FAULTS = {
 }
 
 
-def problems(gallery: Gallery, progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
+def check_integrity(
+    gallery: GalleryStore, progress: Callable[[int, int], None] | None = None
+) -> Iterator[str]:
     """Everything that is wrong with a gallery, a sentence each; nothing if all is well.
 
     Every page of the file is read, every image decoded, every embedding measured.
@@ -74,7 +76,7 @@ def problems(gallery: Gallery, progress: Callable[[int, int], None] | None = Non
             progress(done, state.tracklets)
 
 
-def _tracklet_problems(gallery: Gallery, key: int) -> Iterator[str]:
+def _tracklet_problems(gallery: GalleryStore, key: int) -> Iterator[str]:
     for crop in gallery.crops(key):
         try:
             decode(crop.jpeg)

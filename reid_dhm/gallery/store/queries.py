@@ -1,4 +1,4 @@
-"""The SQL that :class:`reid_dhm.gallery.store.gallery.Gallery` asks, and what its rows become."""
+"""The SQL of :class:`reid_dhm.gallery.store.gallery.GalleryStore`, and what its rows become."""
 
 from __future__ import annotations
 

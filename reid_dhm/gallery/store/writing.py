@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo, Video
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 _LONGEST_NAME = 200  # as the service's questions take it
 
@@ -58,13 +58,13 @@ class VideoWriter:
         video: as it stands in the gallery.
     """
 
-    def __init__(self, gallery: Gallery, video: Video) -> None:
+    def __init__(self, gallery: GalleryStore, video: Video) -> None:
         self._gallery = gallery
         self.video = video
         self._position = video.position
 
     @classmethod
-    def open(cls, gallery: Gallery, camera: str, video: NewVideo) -> VideoWriter:
+    def open(cls, gallery: GalleryStore, camera: str, video: NewVideo) -> VideoWriter:
         """Begin a video, or go on with one that is there.
 
         Args:
@@ -133,7 +133,7 @@ class VideoWriter:
 
         Raises:
             InputError: the video was deleted or another process is indexing it; and as every
-                write (:class:`~reid_dhm.gallery.store.gallery.Gallery`).
+                write (:class:`~reid_dhm.gallery.store.gallery.GalleryStore`).
         """
         with self._gallery.writing(changed=bool(progress.tracklets)) as db:
             moved = db.execute(

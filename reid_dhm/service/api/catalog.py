@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query, Response
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.search import prior_of_a_hit
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
 from reid_dhm.service.api.responses import (
     BoxModel,
@@ -214,7 +214,7 @@ def people(
     return [SeenModel(tracklet=str(t.id), person=t.person, box=box) for t, box in seen]
 
 
-def find_video(gallery: Gallery, hash: str) -> Video:
+def find_video(gallery: GalleryStore, hash: str) -> Video:
     """The video of a hash; raises a 404 where there is none."""
     with seeking(f"video {hash}"):
         return gallery.video(hash)
@@ -231,7 +231,7 @@ def seeking(what: str) -> Iterator[None]:
         raise Problem(404, f"the gallery has no {what}") from error
 
 
-def _tracklet(gallery: Gallery, id: str) -> Tracklet:
+def _tracklet(gallery: GalleryStore, id: str) -> Tracklet:
     with seeking(f"tracklet {id}"):
         return gallery.tracklet(id)
 

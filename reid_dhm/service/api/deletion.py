@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, editing
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api.catalog import find_video, seeking
 from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
 from reid_dhm.service.api.responses import DeletionResult
@@ -80,7 +80,7 @@ def delete_where(
 
 
 def _forget(
-    service: Service, actor: str, detail: dict[str, Any], delete: Callable[[Gallery], int]
+    service: Service, actor: str, detail: dict[str, Any], delete: Callable[[GalleryStore], int]
 ) -> DeletionResult:
     with service.writing() as gallery:
         count = audit.deletion(gallery, detail, lambda: delete(gallery), actor)

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from reid_dhm.gallery.records import Video
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 
 _ENDS = """(SELECT first_frame AS frame, start AS time FROM tracklets WHERE video = ?1
     UNION ALL SELECT last_frame, "end" FROM tracklets WHERE video = ?1)"""
@@ -36,7 +36,7 @@ class Moment(NamedTuple):
 START = Moment(0, 0.0)
 
 
-def moment_of(gallery: Gallery, video: Video, number: int) -> Moment:
+def moment_of(gallery: GalleryStore, video: Video, number: int) -> Moment:
     """The moment of a frame, or, where only counting can tell it, of one before.
 
     The gallery has the times of frames in which somebody was seen. Where they show that frames are

@@ -10,7 +10,7 @@ import pytest
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracklets import Embed, TrackSettings
 from reid_dhm.synthetic.clips import Clip, write_clips
 
@@ -49,7 +49,7 @@ def index() -> Index:
     """Indexes one clip's video into a gallery."""
 
     def index(
-        gallery: Gallery,
+        gallery: GalleryStore,
         video: Path | str,
         camera: str = "gate",
         detector: str = "motion",
@@ -77,7 +77,7 @@ def index() -> Index:
 @pytest.fixture(scope="session")
 def _indexed_once(tmp_path_factory, clips, index) -> Path:
     folder = tmp_path_factory.mktemp("indexed") / "gallery"
-    with Gallery(folder, create=True) as gallery:
+    with GalleryStore(folder, create=True) as gallery:
         for clip in clips:
             index(gallery, clip.path, f"camera {clip.camid}")
     return folder
@@ -87,5 +87,5 @@ def _indexed_once(tmp_path_factory, clips, index) -> Path:
 def indexed(tmp_path, _indexed_once):
     """A gallery of both clips, for the test to change."""
     shutil.copytree(_indexed_once, tmp_path / "indexed")
-    with Gallery(tmp_path / "indexed") as gallery:
+    with GalleryStore(tmp_path / "indexed") as gallery:
         yield gallery

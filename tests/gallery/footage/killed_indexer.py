@@ -16,7 +16,7 @@ from reid_dhm.gallery.detect.mot import MotDetections  # noqa: F401
 from reid_dhm.gallery.detect.motion import MotionDetector  # noqa: F401 (imported before the fork)
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import Options, ingest
-from reid_dhm.gallery.store.gallery import Gallery
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracking import Tracker
 
 spec = importlib.util.spec_from_file_location("footage", Path(__file__).with_name("conftest.py"))
@@ -27,7 +27,7 @@ spec.loader.exec_module(footage)
 
 
 def index(folder: str, video: str, detector: str) -> None:
-    with Gallery(folder, create=True) as gallery:
+    with GalleryStore(folder, create=True) as gallery:
         gallery.claim_model(footage.MODEL, footage.DIM, "stripes")
         source = open_source(video)
         options = Options(chunk=8)

@@ -16,19 +16,19 @@ from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.ingest import Options
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
 from reid_dhm.gallery.store import editing
-from reid_dhm.gallery.store.gallery import Gallery
-from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
 from reid_dhm.gallery.track.tracklets import TrackSettings
 
 
 @pytest.fixture
 def gallery(tmp_path):
-    with Gallery(tmp_path / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "gallery", create=True) as gallery:
         yield gallery
 
 
-def content(gallery: Gallery) -> list[tuple]:
+def content(gallery: GalleryStore) -> list[tuple]:
     """All that must not depend on interruptions: ids, boxes, times, images, embeddings."""
     return [
         (
@@ -116,14 +116,14 @@ def test_of_two_that_start_at_once_the_second_gives_way(gallery, clips, index, m
 
     def overtaken(*arguments):
         monkeypatch.setattr(ingesting, "_frames_in_all", counting)
-        with Gallery(gallery.folder) as other:
+        with GalleryStore(gallery.folder) as other:
             index(other, clips[0].path)
         return counting(*arguments)
 
     monkeypatch.setattr(ingesting, "_frames_in_all", overtaken)
     with pytest.raises(InputError, match="is being indexed by another process"):
         index(gallery, clips[0].path)
-    assert not list(problems(gallery))
+    assert not list(check_integrity(gallery))
 
 
 def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index):
@@ -140,7 +140,7 @@ def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index
 def test_how_chunks_are_cut_does_not_show(tmp_path, clips, index):
     contents = []
     for chunk in (1, 7, 1000):
-        with Gallery(tmp_path / str(chunk), create=True) as gallery:
+        with GalleryStore(tmp_path / str(chunk), create=True) as gallery:
             index(gallery, clips[0].path, chunk=chunk)
             contents.append(content(gallery))
     assert contents[0] == contents[1] == contents[2]
@@ -172,10 +172,10 @@ def test_going_on_gives_what_never_stopping_gives(
     tmp_path, clips, index, indexed, detector, frames
 ):
     kind = "motion" if detector == "motion" else f"mot:{clips[0].truth}"
-    with Gallery(tmp_path / "whole", create=True) as whole:
+    with GalleryStore(tmp_path / "whole", create=True) as whole:
         index(whole, clips[0].path, detector=kind)
         expected = content(whole)
-    with Gallery(tmp_path / "parts", create=True) as parts:
+    with GalleryStore(tmp_path / "parts", create=True) as parts:
         source = unplug_after(open_source(str(clips[0].path)), frames)
         with pytest.raises(Unplugged):
             index(parts, clips[0].path, detector=kind, source=source)
@@ -185,14 +185,14 @@ def test_going_on_gives_what_never_stopping_gives(
         assert summary.resumed == (stopped_at > 0)
         assert summary.frames == parts.videos()[0].num_frames - stopped_at
         assert content(parts) == expected
-        assert list(problems(parts)) == []
+        assert list(check_integrity(parts)) == []
 
 
 def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
     tmp_path, clips, index, monkeypatch
 ):
     monkeypatch.setattr(indexing, "_BATCHES_AHEAD", 0)  # tracklets are written as they are done
-    with Gallery(tmp_path / "gallery", create=True) as gallery:
+    with GalleryStore(tmp_path / "gallery", create=True) as gallery:
         source = unplug_after(open_source(str(clips[0].path)), 85)
         with pytest.raises(Unplugged):
             index(gallery, clips[0].path, source=source, chunk=4)
@@ -261,7 +261,7 @@ def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index, 
     index(gallery, clips[0].path, chunk=4, start=EIGHT)
     (found,) = gallery.tracklets()
     assert found.start > 4
-    assert list(problems(gallery)) == []
+    assert list(check_integrity(gallery)) == []
 
 
 def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
@@ -274,7 +274,7 @@ def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
         def frames(self, span):
             for frame in source.frames(span):
                 if frame.number == 46:
-                    with Gallery(gallery.folder) as other:
+                    with GalleryStore(gallery.folder) as other:
                         editing.delete(other, TrackletFilter(cameras=["gate"]))
                         with other.reading() as db:
                             at.extend(db.execute("SELECT before FROM forgotten").fetchone())
@@ -283,7 +283,7 @@ def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
     index(gallery, clips[0].path, source=Deleting(), chunk=2)
     (found,) = gallery.tracklets()  # who came later
     assert found.start > at[0] > 2.8
-    assert list(problems(gallery)) == []
+    assert list(check_integrity(gallery)) == []
 
 
 def test_only_the_frames_asked_for_are_looked_at(gallery, clips, index):
@@ -333,7 +333,7 @@ def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
         def frames(self, span):
             for frame in source.frames(span):
                 if frame.number == 60:
-                    with Gallery(gallery.folder) as other:
+                    with GalleryStore(gallery.folder) as other:
                         editing.delete_video(other, source.info.hash)
                 yield frame
 
@@ -406,7 +406,7 @@ def test_a_stream_becomes_videos_of_bounded_length(gallery, clips, index, patien
     assert len({found.id.video for found in gallery.tracklets()}) > 1
     for found in gallery.tracklets():
         assert 0 <= found.first_frame <= found.last_frame < 30
-    assert list(problems(gallery)) == []
+    assert list(check_integrity(gallery)) == []
 
 
 def test_a_stream_whose_process_died_is_finished_by_the_next(
@@ -422,7 +422,7 @@ def test_a_stream_whose_process_died_is_finished_by_the_next(
     assert new.complete
     assert finished.num_frames == 56
     assert gallery.count(TrackletFilter(videos=[left.hash])) >= 1
-    assert list(problems(gallery)) == []
+    assert list(check_integrity(gallery)) == []
 
 
 def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index, patient):
@@ -434,7 +434,7 @@ def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index,
         def frames(self, span):
             for frame in live.frames(span):
                 if frame.number == 30:
-                    with Gallery(gallery.folder) as other, pytest.raises(InputError) as caught:
+                    with GalleryStore(gallery.folder) as other, pytest.raises(InputError) as caught:
                         index(other, "", source=Live(clips[1].path, 10, moment=1))
                     assert "is being indexed by another process: stop that one" in str(caught.value)
                 yield frame

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.store.gallery import Gallery
-from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.integrity import check_integrity
 
 INDEXER = Path(__file__).with_name("killed_indexer.py")
 
@@ -72,9 +72,9 @@ def check_kills(tmp_path: Path, indexer: Indexer, kills: int) -> None:
             if killed >= kills:
                 assert indexer.run(folder)
                 break
-        with Gallery(tmp_path / "whole") as whole, Gallery(folder) as gallery:
+        with GalleryStore(tmp_path / "whole") as whole, GalleryStore(folder) as gallery:
             assert_same(gallery, whole)
-            assert list(problems(gallery)) == []
+            assert list(check_integrity(gallery)) == []
     assert interrupted or kills < 10  # some kills must have left a part behind
 
 
@@ -82,12 +82,12 @@ def left_a_part(folder: Path) -> bool:
     """Whether a killed process left a part of the video behind; what it left must be whole."""
     if not (folder / "gallery.sqlite").is_file():
         return False
-    with Gallery(folder, create=True) as gallery:  # the making of the file may have been killed
-        assert list(problems(gallery)) == []
+    with GalleryStore(folder, create=True) as gallery:  # making the file may have been killed
+        assert list(check_integrity(gallery)) == []
         return any(video.position > 0 and not video.complete for video in gallery.videos())
 
 
-def assert_same(gallery: Gallery, whole: Gallery) -> None:
+def assert_same(gallery: GalleryStore, whole: GalleryStore) -> None:
     """Ids, boxes and times are equal; embeddings are, to a cosine of 0.9999."""
     found, expected = gallery.tracklets(), whole.tracklets()
     assert [tracklet.id for tracklet in found] == [tracklet.id for tracklet in expected]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.store.integrity import problems
+from reid_dhm.gallery.store.integrity import check_integrity
 
 
 def break_it(gallery, statement: str, *values) -> list[str]:
@@ -9,12 +9,12 @@ def break_it(gallery, statement: str, *values) -> list[str]:
     with gallery.reading() as db:
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute(statement, values)
-    return list(problems(gallery))
+    return list(check_integrity(gallery))
 
 
 def test_an_indexed_gallery_is_whole(indexed):
     told = []
-    assert list(problems(indexed, lambda done, total: told.append((done, total)))) == []
+    assert list(check_integrity(indexed, lambda done, total: told.append((done, total)))) == []
     assert told[-1] == (indexed.count(), indexed.count())
     assert indexed.count() >= 4  # two people before two cameras
 
@@ -61,4 +61,4 @@ def test_damage_to_the_file_itself_is_found(indexed):
     start = (root - 1) * size
     pages[start + 3 : start + 5] = b"\0\0"  # an index that holds nothing
     indexed.path.write_bytes(pages)
-    assert any("the file is damaged" in line for line in problems(indexed))
+    assert any("the file is damaged" in line for line in check_integrity(indexed))
