@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reid_dhm.devices import full_float32
 from reid_dhm.retrieval import ranking
-from reid_dhm.retrieval.distances import Space, full_float32
+from reid_dhm.retrieval.distances import Space
 
 
 @contextmanager

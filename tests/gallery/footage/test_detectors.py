@@ -7,7 +7,7 @@ import supervision as sv
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import onnx_file, yolox
+from reid_dhm.gallery.detect import onnx_file, yolox
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.mot import MotDetections
 from reid_dhm.gallery.detect.motion import MotionDetector

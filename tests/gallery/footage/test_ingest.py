@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery import indexing
 from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
 from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest import indexing
 from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.ingest import Options
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
