@@ -99,7 +99,7 @@ def _open_foreign(
             "pass them, e.g. --backbone osnet_x0_25 --size 256x128 --neck none"
         )
     tensors = read_state_dict(path)
-    if fastreid.is_theirs(tensors):
+    if fastreid.is_fastreid(tensors):
         return fastreid.build_model(path, tensors, backbone, size, neck)
     if neck not in (None, "none"):
         raise InputError(f"neck is {neck!r}, but {path} holds a backbone alone: use none")

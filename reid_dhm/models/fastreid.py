@@ -31,7 +31,7 @@ _EXPONENT = "heads.pool_layer.p"
 _FOREIGN_PARTS = {".IN.": "IBN", "backbone.NL_": "non-local", ".se.": "squeeze-and-excitation"}
 
 
-def is_theirs(tensors: Mapping[str, Tensor]) -> bool:
+def is_fastreid(tensors: Mapping[str, Tensor]) -> bool:
     """Whether these are a fast-reid baseline's: a backbone and heads, by these names."""
     return all(any(k.startswith(part) for k in tensors) for part in ("backbone.", "heads."))
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.models.card import load_model, save_model
-from reid_dhm.models.fastreid import is_theirs
+from reid_dhm.models.fastreid import is_fastreid
 
 SIZE = (64, 32)
 BLOCKS = 2  # of every stage of a ResNet-18
@@ -212,9 +212,9 @@ def test_code_beside_the_weights_is_refused_and_not_run(tmp_path):
 
 
 def test_what_is_not_theirs_is_left_to_others():
-    assert is_theirs(fastreid_state())
-    assert not is_theirs({"conv1.weight": torch.ones(1)})
-    assert not is_theirs({"backbone.conv1.weight": torch.ones(1)})
+    assert is_fastreid(fastreid_state())
+    assert not is_fastreid({"conv1.weight": torch.ones(1)})
+    assert not is_fastreid({"backbone.conv1.weight": torch.ones(1)})
 
 
 def test_their_numpy_scalars_do_no_harm(tmp_path):
