@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from reid_dhm import __version__
 from reid_dhm.cli.benchmark import benchmark
 from reid_dhm.cli.compare import compare
 from reid_dhm.cli.demo import demo
@@ -26,6 +25,7 @@ from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
 from reid_dhm.errors import ReidError
+from reid_dhm.version import __version__
 
 app = typer.Typer(
     name="reid-dhm",

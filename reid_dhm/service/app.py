@@ -11,13 +11,13 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
-from reid_dhm import __version__
 from reid_dhm.service import errors
 from reid_dhm.service.api import catalog, deletion, search, session
 from reid_dhm.service.auth import Names
 from reid_dhm.service.middleware.metrics import Measured
 from reid_dhm.service.middleware.security import Gate, Limits
 from reid_dhm.service.state import Service
+from reid_dhm.version import __version__
 
 _SPARE_THREADS = 8  # for what is open to everybody and not counted
 

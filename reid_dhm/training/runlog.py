@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-import reid_dhm
 from reid_dhm.files import write_text
+from reid_dhm.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
             continue
     cuda = torch.cuda.is_available()
     return {
-        "reid_dhm": reid_dhm.__version__,
+        "reid_dhm": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": versions,

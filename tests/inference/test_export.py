@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from reid_dhm import __version__
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
@@ -23,6 +22,7 @@ from reid_dhm.inference.export.check import Agreement, find_fault, verify
 from reid_dhm.inference.export.writer import export_model, spread
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
+from reid_dhm.version import __version__
 
 openvino = pytest.mark.skipif(not installed("openvino", "onnx"), reason="needs openvino and onnx")
 onnxruntime = pytest.mark.skipif(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, ModelMismatchError
 from reid_dhm.gallery.records import (
     DETECTION,
     Camera,
@@ -133,14 +133,14 @@ class GalleryStore:
         """Refuse a model whose embeddings cannot be compared with those here.
 
         Raises:
-            InputError: another model's.
+            ModelMismatchError: the gallery holds another model's.
         """
         with self.reading() as db:
             owner, model, own_dim = db.execute(
                 "SELECT fingerprint, model, dim FROM gallery"
             ).fetchone()
         if owner is not None and (owner, own_dim) != (fingerprint, dim):
-            raise InputError(
+            raise ModelMismatchError(
                 f"{self.folder} holds embeddings of another model ({model}, fingerprint "
                 f"{owner[:12]}, {own_dim} dimensions; this one's is {fingerprint[:12]}, {dim}): "
                 "use that model, or index into another folder"
@@ -155,7 +155,7 @@ class GalleryStore:
             model: what people call it, such as the checkpoint's path.
 
         Raises:
-            InputError: the gallery holds another model's.
+            ModelMismatchError: the gallery holds another model's.
         """
         self.check_model(fingerprint, dim)
         with self.writing() as db:

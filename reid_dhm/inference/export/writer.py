@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid_dhm import __version__
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, what_embeds
 from reid_dhm.inference.engines.agreement import cosines
@@ -46,6 +45,7 @@ from reid_dhm.inference.export.quantisation import quantise
 from reid_dhm.inference.reading import Image, read_batches
 from reid_dhm.models.card import ModelCard, load_model, save_model
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.version import __version__
 
 SUFFIXES = {
     "onnx": ".onnx",

@@ -1,0 +1,1 @@
+"""The public interface; :mod:`reid_dhm` exports it."""

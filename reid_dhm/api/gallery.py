@@ -1,0 +1,322 @@
+"""A gallery of people seen in video: indexing footage and searching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from reid_dhm.api.html import image, table
+from reid_dhm.api.images import Image, as_list, to_rgb
+from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
+from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
+from reid_dhm.gallery.search.match_thresholds import open_thresholds
+from reid_dhm.gallery.search.query_image import embed_query
+from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.search_output import when
+from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.writing import check_camera_name
+from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+from reid_dhm.inference.embedder import Embedder
+
+_LIKELY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A tracklet that was found; shows itself as an image in a notebook.
+
+    Attributes:
+        tracklet: who, where and when: ``id``, ``camera``, ``start``, ``end``, ``start_time`` …
+        similarity: cosine between the query and the tracklet, -1 to 1.
+        probability: that both show one person; None without thresholds of the model.
+        jpeg: the tracklet's best image.
+        boxes: (N,) structured array with ``frame``, ``time`` (seconds), ``box`` (x1, y1, x2, y2 in
+            pixels) and ``score``.
+    """
+
+    tracklet: Tracklet
+    similarity: float
+    probability: float | None
+    jpeg: bytes
+    boxes: NDArray[np.void]
+
+    def to_detections(self) -> sv.Detections:
+        """The N boxes of the tracklet, one per frame, as ``supervision.Detections``.
+
+        ``data["frame"]`` and ``data["time"]`` hold the frame number and seconds of each box.
+        """
+        count = len(self.boxes)
+        return sv.Detections(
+            xyxy=self.boxes["box"].astype(np.float32),
+            confidence=self.boxes["score"].astype(np.float32),
+            class_id=np.zeros(count, int),
+            tracker_id=np.full(count, self.tracklet.id.track),
+            data={"frame": self.boxes["frame"].copy(), "time": self.boxes["time"].copy()},
+        )
+
+    def __repr__(self) -> str:
+        sure = "" if self.probability is None else f", probability {self.probability:.1%}"
+        return (
+            f"Match({self.tracklet.id}, {self.tracklet.camera}, {when(self.tracklet)}, "
+            f"similarity {self.similarity:.3f}{sure})"
+        )
+
+    def _repr_html_(self) -> str:
+        sure = "" if self.probability is None else f", {self.probability:.0%}"
+        where = f"{self.tracklet.camera}, {when(self.tracklet)}"
+        return image(self.jpeg, f"{where}: {self.similarity:.2f}{sure}")
+
+
+class Matches(Sequence[Match]):
+    """What a search found, best first; shows itself as images in a notebook."""
+
+    def __init__(self, matches: Sequence[Match]) -> None:
+        self._matches = list(matches)
+
+    @property
+    def likely(self) -> Matches:
+        """Those with a match probability of one half or more.
+
+        Raises:
+            UnsupportedError: there are no thresholds of the gallery's model.
+        """
+        if any(match.probability is None for match in self._matches):
+            raise UnsupportedError(
+                "no match probabilities: pass thresholds=, the thresholds.json of the model"
+            )
+        return Matches([m for m in self._matches if (m.probability or 0) >= _LIKELY])
+
+    def __len__(self) -> int:
+        return len(self._matches)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> Matches: ...
+    def __getitem__(self, index: int | slice) -> Match | Matches:
+        if isinstance(index, slice):
+            return Matches(self._matches[index])
+        return self._matches[index]
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self._matches)
+
+    def __repr__(self) -> str:
+        return f"Matches({self._matches!r})"
+
+    def _repr_html_(self) -> str:
+        if not self._matches:
+            return "no matching tracklets"
+        return "\n".join(match._repr_html_() for match in self._matches)
+
+
+class Gallery:
+    """People seen in video; a context manager. For one thread: open another for every thread.
+
+    Args:
+        folder: where it lies; created if it does not exist.
+        checkpoint: the model that embeds people, always the same one: as for
+            :class:`Embedder`; None for the model of the package.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        index: ``Flat`` is exact; a FAISS factory string is faster in millions of tracklets.
+        thresholds: the model's ``thresholds.json``, for match probabilities; by default the one
+            beside the checkpoint.
+
+    Raises:
+        InputError: a folder that cannot hold a gallery, or a damaged one.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        checkpoint: str | PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        index: str = "Flat",
+        thresholds: str | PathLike[str] | None = None,
+    ) -> None:
+        self.store = GalleryStore(Path(folder), create=True)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._device = device
+        self._index = index
+        self._thresholds = None if thresholds is None else Path(thresholds)
+
+    def index(
+        self,
+        source: str | PathLike[str],
+        camera: str,
+        *,
+        detector: str = "motion",
+        confidence: float | None = None,
+        start: str | datetime | None = None,
+        fps: float | None = None,
+        stride: int = 1,
+        begin: float = 0.0,
+        end: float | None = None,
+        tracker: str = "bytetrack",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Summary:
+        """Find the people in a video and store who was where and when.
+
+        An interrupted run is continued; indexing the same video twice adds nothing.
+
+        Args:
+            source: a video, a folder or glob of frames, a stream's address or a webcam's number.
+            camera: name of the camera; created if it is new.
+            detector: ``motion``, ``yolox:FILE``, ``torchvision:NAME`` or ``mot:FILE``.
+            confidence: lowest score of a box; the detector's own by default.
+            start: wall-clock time of the first frame, ISO 8601; UTC without an offset.
+            fps: frame rate of an image sequence, or to override a wrong header.
+            stride: process every so many frames.
+            begin, end: seconds from the start of the source.
+            tracker: ``bytetrack`` or ``sort``.
+            on_progress: called with the frames done and in all (0 if unknown).
+
+        Returns:
+            Counts of frames, detections and tracklets, and the content hashes of the videos.
+
+        Raises:
+            InputError: an unusable source, detector or setting, or a video that was indexed with
+                other settings.
+            ModelMismatchError: the gallery was made with another model.
+        """
+        check_camera_name(camera)
+        options = Options(stride, begin, end, TrackSettings(tracker=tracker))
+        moment = wall_clock(start) if isinstance(start, str) else start
+        finder = build_detector(detector, confidence)
+        frames = open_source(str(source), fps)
+        embedder = self._embedder
+        model = str(self._checkpoint or "default")
+        self.store.claim_model(embedder.fingerprint, embedder.dim, model)
+        summary = ingest(self.store, camera, frames, finder, embedder, options, moment, on_progress)
+        if not summary.known:
+            audit.record(self.store, "index", {"camera": camera, "videos": summary.videos})
+        return summary
+
+    def search(
+        self,
+        query: Image | Sequence[Image],
+        *,
+        box: Box | None = None,
+        channels: str | None = None,
+        detector: str | None = None,
+        cameras: Sequence[str] = (),
+        videos: Sequence[str] = (),
+        person: str | None = None,
+        after: float | str | datetime | None = None,
+        before: float | str | datetime | None = None,
+        top_k: int = 10,
+        min_similarity: float | None = None,
+        confirmed: Sequence[Match | str] = (),
+        rejected: Sequence[Match | str] = (),
+    ) -> Matches:
+        """Find everywhere and every time that a person was seen.
+
+        Args:
+            query: one image of the person, or several: files, PIL images, (H, W, 3) uint8 arrays.
+            box: x1, y1, x2, y2 in pixels of a single query image; the whole image without.
+            channels: ``rgb`` or ``bgr``, the color order of arrays; required for them.
+            detector: finds the person where no box is given.
+            cameras, videos, person: only in these, by name, by content hash, with this label.
+            after, before: only tracklets that overlap this span: seconds from the start of each
+                video, or wall-clock times.
+            top_k: most matches to return.
+            min_similarity: leave out less similar tracklets.
+            confirmed, rejected: matches of an earlier search that show the person, and that show
+                somebody else; they are left out.
+
+        Raises:
+            InputError: an unusable query, an unknown camera or video, or an empty gallery.
+            ModelMismatchError: the gallery was made with another model.
+        """
+        images = as_list(query)
+        if box is not None and len(images) != 1:
+            raise InputError(f"box is given for {len(images)} images: pass one image with it")
+        where = TrackletFilter(
+            (), tuple(videos), tuple(cameras), person, _moment(after), _moment(before)
+        )
+        embedder = self._embedder
+        self.store.check_model(embedder.fingerprint, embedder.dim)
+        finder = None if detector is None else build_detector(detector)
+        vectors = np.concatenate(
+            [embed_query(embedder, part, box, finder) for part in to_rgb(images, channels)]
+        )
+        right, wrong = [_id(match) for match in confirmed], [_id(match) for match in rejected]
+        searcher = self._searcher
+        if right or wrong:
+            vectors = searcher.refined(vectors, right, wrong)
+        hits = searcher.search(
+            vectors, top_k, where, [*right, *wrong], min_similarity=min_similarity
+        )
+        names = [str(part) for part in images if isinstance(part, str | PathLike)]
+        audit.record(self.store, "search", {"pictures": names, "hits": len(hits)})
+        matches = []
+        for hit in hits:
+            key = hit.tracklet.key
+            jpeg = self.store.thumbnail(key) or b""
+            boxes = self.store.boxes(key)
+            matches.append(Match(hit.tracklet, hit.similarity, hit.probability, jpeg, boxes))
+        return Matches(matches)
+
+    def tracklets(self, cameras: Sequence[str] = (), person: str | None = None) -> list[Tracklet]:
+        """Everybody who was seen, in the order of indexing."""
+        return list(self.store.tracklets(TrackletFilter(cameras=cameras, person=person)))
+
+    def close(self) -> None:
+        """Close the gallery."""
+        self.store.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Gallery({str(self.store.folder)!r}, {self.store.count()} tracklets)"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, list[Any]] = {}
+        for video in self.store.videos():
+            rows.setdefault(video.camera, []).append(video)
+        return table(
+            (str(self.store.folder), "videos", "tracklets"),
+            [
+                (name, str(len(videos)), str(self.store.count(TrackletFilter(cameras=[name]))))
+                for name, videos in rows.items()
+            ],
+        )
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        # As the command line embeds: 16 bits would move what queries are compared with.
+        return Embedder(
+            self._checkpoint or DEFAULT_CHECKPOINT, device=self._device, precision="float32"
+        )
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        known = open_thresholds(self.store.fingerprint or "", self._checkpoint, self._thresholds)
+        return Searcher(self.store, self._index, known)
+
+
+def _moment(value: float | str | datetime | None) -> float | datetime | None:
+    return wall_clock(value) if isinstance(value, str) else value
+
+
+def _id(match: Match | str) -> TrackletId:
+    return match.tracklet.id if isinstance(match, Match) else TrackletId.parse(match)
