@@ -143,7 +143,7 @@ def test_the_search_box_finds_by_number_person_and_file(visit, folder, make):
     evaluation = make()
     visit.open(folder / "one" / "index.html")
     box = visit.page.get_by_role("searchbox", name="Find a query")
-    hits = visit.page.locator(".hits a")
+    hits = visit.page.locator(".found a")
     box.fill("7")
     pids = evaluation.query.pids
     assert hits.first.inner_text().startswith("Query 7 ")
@@ -153,10 +153,10 @@ def test_the_search_box_finds_by_number_person_and_file(visit, folder, make):
     assert hits.count() == 1
     assert hits.first.inner_text().startswith("Query 12 ")
     box.fill("nothing of the kind")
-    assert visit.page.get_by_role("status").inner_text() == "No such query"
+    assert visit.page.get_by_role("status").inner_text() == "No matching query"
     assert hits.count() == 0
     box.press("Escape")
-    assert not visit.page.locator(".hits").is_visible()
+    assert not visit.page.locator(".found").is_visible()
 
 
 def test_the_search_box_works_by_keyboard_alone(visit, folder):
@@ -189,7 +189,7 @@ def test_a_ranked_list_leads_to_its_query_and_on_to_its_neighbours(visit, folder
     assert first.count() == 10
     top = evaluation.result.topk_indices[row, 0]
     right = evaluation.gallery.pids[top] == evaluation.query.pids[row]
-    assert first.first.inner_text().startswith("✓ right" if right else "✗ wrong")
+    assert first.first.inner_text().startswith("✓ correct" if right else "✗ wrong")
     ahead = row < len(evaluation.query) - 1
     visit.page.locator("a[rel=next]" if ahead else "a[rel=prev]").click()
     other = row + 1 if ahead else row - 1

@@ -102,7 +102,7 @@ def test_every_pair_of_models_shows_what_it_parts_over(written, models):
         assert re.findall(r"<td>(?:<strong>)?(\d+)", counts) == [
             str(count) for count in (both, won.sum(), lost.sum(), neither)
         ]
-        heading = f"{models[ours].name} and {models[theirs].name}"
+        heading = f"{models[ours].name} vs {models[theirs].name}"
         assert text_of(markup).startswith(heading)
         shown = [int(row) for row in re.findall(r">Query (\d+)<", markup)]
         assert shown == stored["won"][:4] + stored["lost"][:4]
@@ -135,7 +135,7 @@ def test_a_difference_is_settled_by_its_interval_alone(models, tmp_path):
     table = text_of(re.search(r'<table class="models">.*?</table>', page, re.DOTALL)[0])
     assert "+5.0 +1.0 to +9.0 ▲ better" in table
     assert "−5.0 −9.0 to −1.0 ▼ worse" in table
-    assert "+5.0 −1.0 to +9.0 ≈ not settled" in table
+    assert "+5.0 −1.0 to +9.0 ≈ not significant" in table
 
 
 def test_without_differences_every_model_meets_the_first(models, tmp_path):
@@ -153,7 +153,7 @@ def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path):
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["models"][1]["mAP"] == reranked.reranked.mAP
     page = (tmp_path / "report" / "queries" / "0000.html").read_text()
-    assert "Under each answer stands its similarity or distance." in page
+    assert "Below each answer: its similarity or distance." in page
 
 
 def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path):

@@ -9,7 +9,7 @@ function findQueries(text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return [];
   const number = /^\d+$/.test(wanted) ? Number(wanted) : null;
-  const groups = [[], [], []]; // the query of that number, those of that person, file names
+  const groups = [[], [], []]; // by query number, person, file name
   for (let row = 0; row < pids.length; row += 1) {
     if (row === number) groups[0].push(row);
     else if (pids[row] === number) groups[1].push(row);
@@ -34,7 +34,7 @@ function linkTo(row, root) {
 
 function startSearch(form) {
   const input = form.querySelector("input");
-  const box = form.querySelector(".hits");
+  const box = form.querySelector(".found");
   const status = box.querySelector("p");
   const list = box.querySelector("ul");
   const links = () => [...list.querySelectorAll("a")];
@@ -42,9 +42,9 @@ function startSearch(form) {
   function show() {
     const rows = findQueries(input.value);
     list.replaceChildren(...rows.slice(0, SHOWN).map((row) => linkTo(row, form.dataset.root)));
-    const more = rows.length > SHOWN ? `, the first ${SHOWN} of them here` : "";
+    const more = rows.length > SHOWN ? `, the first ${SHOWN} shown` : "";
     const noun = rows.length === 1 ? "query" : "queries";
-    status.textContent = rows.length ? `${rows.length} ${noun}${more}` : "No such query";
+    status.textContent = rows.length ? `${rows.length} ${noun}${more}` : "No matching query";
     box.hidden = !input.value.trim();
   }
 
@@ -81,7 +81,7 @@ function startSearch(form) {
   form.hidden = false;
 }
 
-// Buttons that switch a class of the page, such as activation maps.
+// A button with data-toggle=NAME adds and removes the class NAME of the page.
 
 function startToggle(button) {
   button.addEventListener("click", () => {
@@ -94,7 +94,7 @@ function startToggle(button) {
 if (typeof reportQueries !== "undefined") document.querySelectorAll("form.find").forEach(startSearch);
 document.querySelectorAll("button[data-toggle]").forEach(startToggle);
 
-// Paper has no closed sections.
+// Print folded sections too.
 
 window.addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
