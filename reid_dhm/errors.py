@@ -37,6 +37,10 @@ class StorageError(ReidError):
     """A disk or database failed or is damaged: repair it, or choose another place."""
 
 
+class StorageFullError(StorageError):
+    """The disk is full: free some space and try again."""
+
+
 def first_line(error: BaseException) -> str:
     """A library's error message on one line; the error's type where the message is empty.
 

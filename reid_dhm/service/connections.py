@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import LockedError, StorageError
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 
@@ -21,7 +20,7 @@ class Connections:
         folder: the gallery.
 
     Raises:
-        InputError: there is none.
+        NotFoundError: there is none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,8 +37,8 @@ class Connections:
         failed = False
         try:
             yield gallery
-        except InputError as error:
-            failed = isinstance(error.__cause__, sqlite3.Error)
+        except (LockedError, StorageError):
+            failed = True
             raise
         finally:
             if failed:  # a fresh one may fare better

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, ReidError, StorageFullError
 
 logger = logging.getLogger(__name__)
 
@@ -80,16 +79,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def explain(error: InputError) -> Problem:
-    """What a failure below means to the caller: only a locked gallery serves in a moment."""
-    cause = error.__cause__
-    if not isinstance(cause, sqlite3.Error):
+def explain(error: ReidError) -> Problem:
+    """The answer for a failure of the package, by its type."""
+    if isinstance(error, InputError):
         return Problem(422, str(error))
     logger.error("%s", error)
-    # By their words, as Python 3.10 has no names for SQLite's errors.
-    if "locked" in str(cause):
+    if isinstance(error, LockedError):
         return Busy("the gallery is locked by another process: try again in a moment")
-    return Problem(_STORAGE_FULL if "full" in str(cause) else 500, str(error))
+    return Problem(_STORAGE_FULL if isinstance(error, StorageFullError) else 500, str(error))
 
 
 def install(app: FastAPI, folder: Path) -> None:
@@ -104,8 +101,8 @@ def install(app: FastAPI, folder: Path) -> None:
     async def problem(_: Request, error: Problem) -> JSONResponse:
         return error.response()
 
-    @app.exception_handler(InputError)
-    async def unusable(_: Request, error: InputError) -> JSONResponse:
+    @app.exception_handler(ReidError)
+    async def failed(_: Request, error: ReidError) -> JSONResponse:
         problem = explain(error)
         detail = problem.detail.replace(str(folder), "the gallery")
         return Problem(problem.status, detail, problem.headers).response()

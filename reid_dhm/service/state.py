@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from reid_dhm.data.images import resize_image
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, StorageError
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.search.query_image import find_person
 from reid_dhm.gallery.search.search import Searcher
@@ -208,7 +208,7 @@ class Service:
         try:
             with self.writing() as gallery:
                 return gallery.empty_log()
-        except InputError as error:  # the deletion itself has been done
+        except (LockedError, StorageError) as error:  # the deletion itself has been done
             logger.warning("%s", error)
             return False
 

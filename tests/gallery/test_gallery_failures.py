@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import (
+    InputError,
+    LockedError,
+    NotFoundError,
+    StorageError,
+    StorageFullError,
+    UnsupportedError,
+)
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.store import database, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -46,14 +53,14 @@ def folder(tmp_path) -> Path:
 
 
 def test_no_gallery_there(tmp_path):
-    with pytest.raises(InputError, match="nowhere holds no gallery: index a video into it first"):
+    with pytest.raises(NotFoundError, match="nowhere holds no gallery: index a video"):
         GalleryStore(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_gallery_whose_making_was_killed_can_be_made_again(tmp_path):
     sqlite3.connect(tmp_path / database.FILE).execute("PRAGMA journal_mode = WAL")
-    with pytest.raises(InputError, match="holds no gallery: index a video into it first"):
+    with pytest.raises(NotFoundError, match="holds no gallery: index a video"):
         GalleryStore(tmp_path)
     with GalleryStore(tmp_path, create=True) as gallery:
         assert gallery.count() == 0
@@ -61,7 +68,7 @@ def test_a_gallery_whose_making_was_killed_can_be_made_again(tmp_path):
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / database.FILE).write_bytes(b"a photograph" * 1000)
-    with pytest.raises(InputError, match="it is no gallery, or damaged"):
+    with pytest.raises(StorageError, match="not a gallery, or damaged"):
         GalleryStore(tmp_path)
 
 
@@ -79,7 +86,7 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path):
 def test_a_gallery_of_a_newer_release(folder):
     with sqlite3.connect(folder / database.FILE) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(InputError, match=r"newer release \(schema 99, this one knows 2\)"):
+    with pytest.raises(UnsupportedError, match=r"newer release \(schema 99, this one knows 2\)"):
         GalleryStore(folder)
 
 
@@ -98,7 +105,7 @@ def test_a_damaged_file_is_one_sentence(folder):
     content[4096:] = os.urandom(len(content) - 4096)
     path.write_bytes(content)
     with (
-        pytest.raises(InputError, match="it is damaged; restore it from a copy"),
+        pytest.raises(StorageError, match="damaged; restore it from a copy"),
         GalleryStore(folder) as gallery,
     ):
         gallery.tracklets()
@@ -109,7 +116,7 @@ def test_a_locked_file_is_waited_for_and_then_named(folder, monkeypatch):
     with GalleryStore(folder) as gallery, sqlite3.connect(folder / database.FILE) as other:
         writer = open_writer(gallery)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(InputError, match=r"gallery\.sqlite: it is locked by another process"):
+        with pytest.raises(LockedError, match=r"gallery\.sqlite: locked by another process"):
             writer.add([tracklet(2)])
         assert tracks(gallery) == [1]  # readers do not wait
         other.rollback()
@@ -123,7 +130,7 @@ def test_a_file_that_may_not_grow_keeps_what_was_committed(folder):
         with gallery.reading() as db:
             (pages,) = db.execute("PRAGMA page_count").fetchone()
             db.execute(f"PRAGMA max_page_count = {pages + 4}")
-        with pytest.raises(InputError, match="the disk is full; free some space and run this aga"):
+        with pytest.raises(StorageFullError, match="the disk is full; free some space and run"):
             writer.add([tracklet(track, 5000) for track in range(2, 30)])
         assert tracks(gallery) == [1]
         with gallery.reading() as db:
@@ -136,7 +143,7 @@ FILL = """
 import os, sys
 from tests_of_failures import open_writer, tracklet
 from reid_dhm.cli import _failure
-from reid_dhm.errors import InputError
+from reid_dhm.errors import ReidError
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 if "nobody" in sys.argv:
@@ -148,7 +155,7 @@ try:
         for track in range(2, 1000):
             writer.add([tracklet(track, 20_000)])
             print(track, flush=True)
-except InputError as error:
+except ReidError as error:
     sys.exit(_failure(str(error)))
 """
 
@@ -193,7 +200,7 @@ def test_a_folder_that_may_not_be_written():
         done = python(FILL, folder, "nobody")
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
-        assert "gallery.sqlite: it cannot be" in done.stderr
+        assert "gallery.sqlite: cannot be" in done.stderr
         done = python(FILL, folder / "new", "nobody")
         assert done.returncode != 0
         assert "Permission denied" in done.stderr
@@ -212,10 +219,10 @@ def test_another_writer_of_the_same_video_is_noticed(folder):
     with GalleryStore(folder) as gallery, GalleryStore(folder) as other:
         mine, theirs = open_writer(gallery), open_writer(other)
         mine.commit(progress(0))
-        with pytest.raises(InputError, match="is being indexed by another process"):
+        with pytest.raises(LockedError, match="is being indexed by another process"):
             theirs.commit(progress(0))
         from reid_dhm.gallery.store import editing
 
         editing.delete_video(other, "0" * 16)
-        with pytest.raises(InputError, match="was deleted from the gallery meanwhile"):
+        with pytest.raises(NotFoundError, match="was deleted from the gallery meanwhile"):
             mine.commit(progress(1))

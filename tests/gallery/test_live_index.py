@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError
 from reid_dhm.gallery.index import index_cache
 from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.live_index import LiveIndex
@@ -289,3 +289,22 @@ class TestCache:
         keep(empty, vectors(50, 2))
         live.search(empty, unit_queries(1), 1)
         assert path.stat().st_mtime_ns > before
+
+
+def test_a_locked_gallery_is_not_a_damaged_index(empty, keep, monkeypatch, caplog):
+    """The kept index stays, and the caller learns that trying again helps."""
+    keep(empty, vectors(50))
+    LiveIndex().opened(empty)
+    (kept,) = empty.cache.glob("*.index")
+    content = kept.read_bytes()
+
+    def locked(*_: object, **__: object) -> None:
+        raise LockedError(f"{empty.path}: locked by another process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(empty, "embeddings", locked)
+        with pytest.raises(LockedError):
+            LiveIndex().opened(empty)
+    assert caplog.text == ""
+    assert kept.read_bytes() == content
+    assert len(LiveIndex().opened(empty)) == 50

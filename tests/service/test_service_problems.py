@@ -1,10 +1,9 @@
-import sqlite3
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, StorageError, StorageFullError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
@@ -13,32 +12,19 @@ from reid_dhm.service.errors import explain
 from reid_dhm.service.state import Service
 
 
-def failed(cause: str) -> InputError:
-    error = InputError("the gallery: what happened, and the mend")
-    error.__cause__ = sqlite3.OperationalError(cause)
-    return error
-
-
 @pytest.mark.parametrize(
-    ("cause", "status"),
-    [
-        ("database is locked", 503),
-        ("database table is locked: tracklets", 503),
-        ("database or disk is full", 507),
-        ("attempt to write a readonly database", 500),
-        ("database disk image is malformed", 500),
-    ],
+    ("kind", "status"),
+    [(LockedError, 503), (StorageFullError, 507), (StorageError, 500), (InputError, 422)],
 )
-def test_only_what_passes_is_to_be_tried_again(cause, status):
-    problem = explain(failed(cause))
+def test_only_what_passes_is_to_be_tried_again(kind, status):
+    problem = explain(kind("the gallery: what happened, and the remedy"))
     assert problem.status == status
     assert ("Retry-After" in problem.headers) == (status == 503)
 
 
 def test_a_gallery_that_cannot_be_written_is_said_to_be(client, site, image_of, monkeypatch):
     def fail(*_: object, **__: object) -> None:
-        cause = sqlite3.OperationalError("attempt to write a readonly database")
-        raise InputError(f"{site.folder}: it cannot be written; allow writing") from cause
+        raise StorageError(f"{site.folder}: it cannot be written; allow writing")
 
     monkeypatch.setattr("reid_dhm.gallery.store.audit.record", fail)
     response = client.post("/api/search/tracklets", json={"tracklets": [site.ids["gate", "anna"]]})
@@ -48,7 +34,7 @@ def test_a_gallery_that_cannot_be_written_is_said_to_be(client, site, image_of, 
 
 def test_a_failed_lookup_is_not_a_missing_thing(client, site, monkeypatch):
     def fail(*_: object) -> None:
-        raise InputError(f"{site.folder}: it is damaged") from sqlite3.DatabaseError("malformed")
+        raise StorageError(f"{site.folder}: it is damaged")
 
     monkeypatch.setattr(GalleryStore, "tracklet", fail)
     response = client.get(f"/api/tracklets/{site.ids['gate', 'anna']}")
@@ -74,8 +60,8 @@ def test_a_connection_that_failed_is_not_used_again(site):
         pass
     lent = connections.lend()
     assert lent.__enter__() is first
-    error = failed("disk I/O error")
-    assert not lent.__exit__(InputError, error, None)  # it goes on to be raised
+    error = StorageError("the disk failed")
+    assert not lent.__exit__(StorageError, error, None)  # it goes on to be raised
     with connections.lend() as fresh:
         assert fresh is not first
         assert fresh.count() == 5

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 import supervision as sv
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame, Source, Span
 from reid_dhm.gallery.ingest.indexing import Embedding, Stages, VideoIndexer
@@ -141,7 +141,7 @@ def ingest(
         def indexer(part: NewVideo, position: int | None = None) -> VideoIndexer:
             writer = VideoWriter.open(gallery, camera, part)
             if position not in (None, writer.video.position):
-                raise InputError(
+                raise LockedError(
                     f"{part.source} is being indexed by another process: wait until that is done"
                 )
             tracks = TrackSettings.from_dict(part.settings)
@@ -226,7 +226,7 @@ def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         lock.close()
-        raise InputError(
+        raise LockedError(
             f"{source.info.name} is being indexed by another process: stop that one first"
         ) from error
     try:

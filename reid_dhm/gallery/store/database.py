@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import (
+    InputError,
+    LockedError,
+    NotFoundError,
+    ReidError,
+    StorageError,
+    StorageFullError,
+    UnsupportedError,
+)
 
 FILE = "gallery.sqlite"
 _APPLICATION = 0x52654944  # "ReID": tells a gallery from any other SQLite file
@@ -126,7 +134,7 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
     if create:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)  # images of people are its owner's alone
-    with explained(path):
+    with translated_errors(path):
         connection = sqlite3.connect(
             path, timeout=_PATIENCE_MS / 1000, isolation_level=None, check_same_thread=False
         )
@@ -147,7 +155,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     if application != _APPLICATION and not create:  # made by a process that was killed at once
         raise _nothing_there(path.parent)
     if version > _VERSION:
-        raise InputError(
+        raise UnsupportedError(
             f"{path} was written by a newer release (schema {version}, this one knows "
             f"{_VERSION}): update reid-dhm"
         )
@@ -172,8 +180,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
-def _nothing_there(folder: Path) -> InputError:
-    return InputError(
+def _nothing_there(folder: Path) -> NotFoundError:
+    return NotFoundError(
         f"{folder} holds no gallery: index a video into it first (reid-dhm index-video --gallery "
         f"{folder})"
     )
@@ -193,49 +201,65 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's failures that users can mend into one sentence each."""
+def translated_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's failures as errors of the package, with the file and the remedy.
+
+    Raises:
+        LockedError: another process kept the file locked for longer than this one waits.
+        StorageFullError: the disk is full.
+        StorageError: the file is damaged, or cannot be opened, read or written.
+    """
     try:
         yield
-    except sqlite3.IntegrityError:
-        raise  # a defect of the program, not of the machine
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a defect of the program
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path}: {_meaning(error)}") from error
+        name = _error_name(error)
+        kind, message = next(
+            (found for start, found in _ERRORS.items() if name.startswith(start)), _DAMAGED
+        )
+        raise kind(f"{path}: {message}") from error
 
 
-_MEANINGS = {
-    "SQLITE_BUSY": "it is locked by another process; wait until that is done, or stop it",
-    "SQLITE_LOCKED": "it is locked by another process; wait until that is done, or stop it",
-    "SQLITE_FULL": "the disk is full; free some space and run this again, what was committed is "
-    "kept",
-    "SQLITE_READONLY": "it cannot be written; allow writing to the file and its folder",
-    "SQLITE_PERM": "it cannot be written; allow writing to the file and its folder",
-    "SQLITE_CANTOPEN": "it cannot be opened; allow reading and writing its folder",
-    "SQLITE_NOTADB": "it is no gallery, or damaged; restore it from a copy or name another folder",
-    "SQLITE_CORRUPT": "it is damaged; restore it from a copy, or index the videos anew",
-    "SQLITE_IOERR": "the disk failed or is full; check it and run this again, what was committed "
-    "is kept",
+_Translation = tuple[type[ReidError], str]
+
+_LOCKED = (LockedError, "locked by another process; wait until that is done, or stop it")
+_FORBIDDEN = (StorageError, "cannot be written; allow writing to the file and its folder")
+_DAMAGED = (StorageError, "damaged; restore it from a copy, or index the videos anew")
+_ERRORS: dict[str, _Translation] = {
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "SQLITE_FULL": (
+        StorageFullError,
+        "the disk is full; free some space and run this again, what was committed is kept",
+    ),
+    "SQLITE_READONLY": _FORBIDDEN,
+    "SQLITE_PERM": _FORBIDDEN,
+    "SQLITE_CANTOPEN": (StorageError, "cannot be opened; allow reading and writing its folder"),
+    "SQLITE_NOTADB": (
+        StorageError,
+        "not a gallery, or damaged; restore it from a copy or name another folder",
+    ),
+    "SQLITE_IOERR": (
+        StorageError,
+        "the disk failed or is full; check it and run this again, what was committed is kept",
+    ),
+}
+
+# Python 3.10 does not tell SQLite's error codes; its messages begin alike in every release.
+_NAMES_BY_MESSAGE = {
+    "database is locked": "SQLITE_BUSY",
+    "database table is locked": "SQLITE_LOCKED",
+    "database or disk is full": "SQLITE_FULL",
+    "attempt to write a readonly": "SQLITE_READONLY",
+    "unable to open": "SQLITE_CANTOPEN",
+    "file is not a database": "SQLITE_NOTADB",
+    "disk I/O error": "SQLITE_IOERR",
 }
 
 
-def _meaning(error: sqlite3.DatabaseError) -> str:
-    # Python 3.10 has no error names; its messages begin the same in every release of SQLite.
-    name = getattr(error, "sqlite_errorname", "") or _name_of(str(error))
-    for code, meaning in _MEANINGS.items():
-        if name.startswith(code):
-            return meaning
-    raise error
-
-
-def _name_of(message: str) -> str:
-    beginnings = {
-        "database is locked": "SQLITE_BUSY",
-        "database table is locked": "SQLITE_LOCKED",
-        "database or disk is full": "SQLITE_FULL",
-        "attempt to write a readonly": "SQLITE_READONLY",
-        "unable to open": "SQLITE_CANTOPEN",
-        "file is not a database": "SQLITE_NOTADB",
-        "database disk image is malformed": "SQLITE_CORRUPT",
-        "disk I/O error": "SQLITE_IOERR",
-    }
-    return next((name for start, name in beginnings.items() if message.startswith(start)), "")
+def _error_name(error: sqlite3.DatabaseError) -> str:
+    if name := getattr(error, "sqlite_errorname", ""):
+        return str(name)
+    message = str(error)
+    return next((n for start, n in _NAMES_BY_MESSAGE.items() if message.startswith(start)), "")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, StorageError
 from reid_dhm.gallery.records import FRAME, TrackletFilter, TrackletId
 from reid_dhm.gallery.store.gallery import GalleryStore, queries
 
@@ -131,11 +131,11 @@ def compact(gallery: GalleryStore) -> None:
     """Rewrite the file without its free pages, and empty the write-ahead log.
 
     Raises:
-        InputError: another process is in the middle of reading, the folder cannot be written, or
-            the disk cannot hold a copy.
+        LockedError: another process is reading.
+        StorageError: the folder cannot be written, or the disk cannot hold a copy.
     """
     if not os.access(gallery.folder, os.W_OK):
-        raise InputError(f"{gallery.folder} cannot be written: allow writing to it")
+        raise StorageError(f"{gallery.folder} cannot be written: allow writing to it")
     with gallery.reading() as db:
         # The copy, as large as the gallery, is a file beside it instead of in memory or elsewhere.
         folder = str(gallery.folder.resolve()).replace("'", "''")
@@ -147,7 +147,7 @@ def compact(gallery: GalleryStore) -> None:
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA temp_store_directory = ''")
     if not gallery.empty_log():
-        raise InputError(
+        raise LockedError(
             f"{gallery.path} is being read by another process: try again when that is done"
         )
 

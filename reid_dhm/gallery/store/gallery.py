@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError, ModelMismatchError
+from reid_dhm.errors import ModelMismatchError, NotFoundError, StorageError
 from reid_dhm.gallery.records import (
     DETECTION,
     Camera,
@@ -33,7 +33,7 @@ from reid_dhm.gallery.records import (
     Video,
 )
 from reid_dhm.gallery.store import queries
-from reid_dhm.gallery.store.database import FILE, connect, explained, transaction
+from reid_dhm.gallery.store.database import FILE, connect, transaction, translated_errors
 
 
 class GalleryStore:
@@ -50,9 +50,11 @@ class GalleryStore:
         cache: folder for whatever is derived from it; emptied when anything is deleted.
 
     Raises:
-        InputError: no gallery there, one of a newer release, a damaged, locked or unreadable one.
-            Every method raises it as well when the file is locked for more than five seconds, the
-            disk is full, or writing is forbidden; nothing committed is lost then.
+        NotFoundError: no gallery there.
+        InputError: another program's database, or a gallery of a newer release.
+        LockedError: the file is locked for more than five seconds; also by every method.
+        StorageError: the file is damaged or cannot be read, the disk is full, or writing is
+            forbidden; also by every method. Nothing that was committed is lost.
     """
 
     def __init__(self, folder: Path | str, create: bool = False) -> None:
@@ -75,7 +77,7 @@ class GalleryStore:
         """Delete whatever was derived from the gallery, whoever writes there at this moment.
 
         Raises:
-            InputError: it cannot be deleted.
+            StorageError: it cannot be deleted.
         """
         # Under another name nobody adds to it any more.
         doomed = self.folder / f"cache-{uuid.uuid4().hex}.deleted"
@@ -83,11 +85,11 @@ class GalleryStore:
             try:
                 self.cache.rename(doomed)
             except PermissionError as error:
-                raise InputError(f"{self.cache} cannot be deleted: {error.strerror}") from error
+                raise StorageError(f"{self.cache} cannot be deleted: {error.strerror}") from error
         for folder in self.folder.glob("cache-*.deleted"):  # and what a killed process left
             shutil.rmtree(folder, ignore_errors=True)
         if doomed.exists():
-            raise InputError(f"{doomed} cannot be deleted: delete it by hand")
+            raise StorageError(f"{doomed} cannot be deleted: delete it by hand")
 
     def empty_log(self) -> bool:
         """Move all into the file and cut the write-ahead log; False while a reader needs it."""
@@ -97,8 +99,8 @@ class GalleryStore:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, with SQLite's failures turned into :class:`InputError`."""
-        with explained(self.path):
+        """The connection, with SQLite's failures as :class:`.ReidError`."""
+        with translated_errors(self.path):
             yield self._connection
 
     @contextmanager
@@ -109,7 +111,7 @@ class GalleryStore:
             changed: what an index holds is changed: the generation grows.
             deleted: tracklets vanish: the count of deletions grows too.
         """
-        with explained(self.path), transaction(self._connection):
+        with translated_errors(self.path), transaction(self._connection):
             yield self._connection
             if changed or deleted:
                 self._connection.execute(
@@ -133,7 +135,7 @@ class GalleryStore:
         """Refuse a model whose embeddings cannot be compared with those here.
 
         Raises:
-            ModelMismatchError: the gallery holds another model's.
+            ModelMismatchError: another model's.
         """
         with self.reading() as db:
             owner, model, own_dim = db.execute(
@@ -182,14 +184,14 @@ class GalleryStore:
         """The camera of a name.
 
         Raises:
-            InputError: there is none; the message lists those there are.
+            NotFoundError: there is none; the message lists those there are.
         """
         cameras = self.cameras()
         for camera in cameras:
             if camera.name == name:
                 return camera
         known = ", ".join(camera.name for camera in cameras) or "none"
-        raise InputError(f"{self.folder} has no camera {name!r}: it has {known}")
+        raise NotFoundError(f"{self.folder} has no camera {name!r}: it has {known}")
 
     def videos(self) -> list[Video]:
         """All videos, in the order they were first indexed."""
@@ -200,12 +202,12 @@ class GalleryStore:
         """The video of a content hash.
 
         Raises:
-            InputError: there is none.
+            NotFoundError: there is none.
         """
         with self.reading() as db:
             row = db.execute(queries.VIDEOS + " WHERE v.hash = ?", (hash,)).fetchone()
         if row is None:
-            raise InputError(
+            raise NotFoundError(
                 f"{self.folder} has no video {hash!r}: reid-dhm gallery list shows those it has"
             )
         return queries.video(row)
@@ -249,12 +251,12 @@ class GalleryStore:
         """The tracklet of an id.
 
         Raises:
-            InputError: there is none.
+            NotFoundError: there is none.
         """
         wanted = TrackletId.parse(id) if isinstance(id, str) else id
         found = self.tracklets(TrackletFilter(tracklets=[wanted]))
         if not found:
-            raise InputError(
+            raise NotFoundError(
                 f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list shows those it has"
             )
         return found[0]
@@ -329,7 +331,7 @@ class GalleryStore:
         """A WHERE clause over tracklets ``t`` of videos ``v``, and its values.
 
         Raises:
-            InputError: a camera or video that is not there.
+            NotFoundError: a camera or video that is not there.
         """
         where = where or TrackletFilter()
         for name in where.cameras:

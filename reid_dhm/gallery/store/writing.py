@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo, Video
 from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -132,8 +132,9 @@ class VideoWriter:
         Whoever was seen in a span that was deleted meanwhile is left out.
 
         Raises:
-            InputError: the video was deleted or another process is indexing it; and as every
-                write (:class:`~reid_dhm.gallery.store.gallery.GalleryStore`).
+            NotFoundError: the video was deleted.
+            LockedError: another process is indexing it; and as every write
+                (:class:`~reid_dhm.gallery.store.gallery.GalleryStore`).
         """
         with self._gallery.writing(changed=bool(progress.tracklets)) as db:
             moved = db.execute(
@@ -191,10 +192,10 @@ class VideoWriter:
             db.execute("DELETE FROM forgotten WHERE video = ?", (self.video.id,))
             db.execute("UPDATE videos SET complete = 1 WHERE id = ?", (self.video.id,))
 
-    def _conflict(self) -> InputError:
+    def _conflict(self) -> ReidError:
         if self.video.hash not in {video.hash for video in self._gallery.videos()}:
-            return InputError(f"{self.video.source} was deleted from the gallery meanwhile")
-        return InputError(
+            return NotFoundError(f"{self.video.source} was deleted from the gallery meanwhile")
+        return LockedError(
             f"{self.video.source} is being indexed by another process: wait until that is done"
         )
 

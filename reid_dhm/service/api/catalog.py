@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import NotFoundError
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.search import prior_of_a_hit
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -27,7 +27,7 @@ from reid_dhm.service.api.responses import (
     TrackletModel,
     VideoModel,
 )
-from reid_dhm.service.errors import Problem, documented, explain
+from reid_dhm.service.errors import Problem, documented
 from reid_dhm.service.frames.frame_times import moment_of
 from reid_dhm.service.frames.frames import encode
 from reid_dhm.service.state import ServiceDep
@@ -225,9 +225,7 @@ def seeking(what: str) -> Iterator[None]:
     """Answer 404 where the gallery says that something is not there."""
     try:
         yield
-    except InputError as error:
-        if explain(error).status != 422:
-            raise
+    except NotFoundError as error:
         raise Problem(404, f"the gallery has no {what}") from error
 
 

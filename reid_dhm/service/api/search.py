@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,8 +144,7 @@ def _written_down(service: Service, actor: str, question: Question) -> Iterator[
     except Busy:
         raise
     except (InputError, Problem) as error:
-        if not isinstance(error.__cause__, sqlite3.Error):
-            service.record("search", {**told, "failed": str(error)}, actor)
+        service.record("search", {**told, "failed": str(error)}, actor)
         raise
     service.record("search", told, actor)
 

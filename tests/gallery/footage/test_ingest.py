@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, NotFoundError
 from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest import indexing
@@ -121,7 +121,7 @@ def test_of_two_that_start_at_once_the_second_gives_way(gallery, clips, index, m
         return counting(*arguments)
 
     monkeypatch.setattr(ingesting, "_frames_in_all", overtaken)
-    with pytest.raises(InputError, match="is being indexed by another process"):
+    with pytest.raises(LockedError, match="is being indexed by another process"):
         index(gallery, clips[0].path)
     assert not list(check_integrity(gallery))
 
@@ -337,7 +337,7 @@ def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
                         editing.delete_video(other, source.info.hash)
                 yield frame
 
-    with pytest.raises(InputError, match="was deleted from the gallery meanwhile"):
+    with pytest.raises(NotFoundError, match="was deleted from the gallery meanwhile"):
         index(gallery, clips[0].path, source=Deleting(), chunk=8)
     assert gallery.count() == 0
     assert threading.active_count() < 10
@@ -434,9 +434,12 @@ def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index,
         def frames(self, span):
             for frame in live.frames(span):
                 if frame.number == 30:
-                    with GalleryStore(gallery.folder) as other, pytest.raises(InputError) as caught:
+                    with (
+                        GalleryStore(gallery.folder) as other,
+                        pytest.raises(LockedError) as caught,
+                    ):
                         index(other, "", source=Live(clips[1].path, 10, moment=1))
-                    assert "is being indexed by another process: stop that one" in str(caught.value)
+                    assert "is being indexed by another process: stop that one" in str(found.value)
                 yield frame
 
     summary = index(gallery, "", source=Twice(), chunk=8)
