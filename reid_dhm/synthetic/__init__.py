@@ -1,4 +1,4 @@
-"""Synthetic pedestrians: people, cameras and whole re-ID sets, each wholly fixed by a seed."""
+"""Synthetic people, cameras, videos and re-ID datasets, each fixed by a seed."""
 
 from reid_dhm.synthetic.cameras import Camera, draw_camera, photograph, render_scene
 from reid_dhm.synthetic.people import Garment, Person, Pose, draw_person

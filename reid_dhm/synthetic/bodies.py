@@ -1,4 +1,4 @@
-"""The body of a made-up person in a pose: solids between joints, dressed and with a bag.
+"""The body of a synthetic person in a pose, as solids between joints, with clothes and a bag.
 
 :mod:`reid_dhm.synthetic.rendering` projects and paints them.
 """
@@ -28,9 +28,9 @@ class Part:
         radii: half-widths at even steps from start to end, in body heights.
         surface: its colours.
         flat: depth over width; 1 is round.
-        rounded: whether the ends are half-spheres, else cut off.
-        lift: added to the nearness of its middle in the order of painting, so that clothes cover
-            what they are worn over from every side.
+        rounded: whether the ends are half-spheres; otherwise they are flat.
+        lift: added to the depth of its middle when parts are sorted, so that clothes are painted
+            over the body from every side.
     """
 
     start: Point
@@ -48,7 +48,7 @@ _DOME = (0.014, 0.035, 0.046, 0.053, 0.057, 0.058)
 
 
 def body(person: Person, pose: Pose) -> list[Part]:
-    """All parts of a person in a pose, in no order, the lower foot on the ground."""
+    """All parts of a person in a pose, unsorted, with the lower foot on the ground."""
     legs = [*_leg(person, pose, 1), *_leg(person, pose, -1)]
     arms = [*_arm(person, pose, 1), *_arm(person, pose, -1)]
     parts = [*legs, *arms, *_torso(person), *_head(person), *_bag(person)]

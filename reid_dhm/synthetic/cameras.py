@@ -1,7 +1,7 @@
-"""Made-up cameras: where one hangs, what stands before it, and what its lens and sensor do.
+"""Synthetic cameras: viewpoint, scene, lens and sensor.
 
-A camera's scene is one large still image; people are pasted into it by whoever renders them,
-and :func:`photograph` then gives the result the camera's look.
+A camera's scene is one large still image. Other modules paste people into it, and
+:func:`photograph` then applies the camera's lens and sensor.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from reid_dhm.synthetic.scenery import paint_scenery
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Everything about a camera that stays the same from image to image.
+    """The properties of a camera that are the same in all its images.
 
     Attributes:
         tilt: angle in radians by which it looks down.
-        shear: sideways lean of upright things, rightwards per unit of height.
-        heading: yaw in radians of people who walk towards it (0 is straight at it).
-        light: side of the light, -1 (left) … 1 (right).
+        shear: sideways lean of vertical lines, to the right per unit of height.
+        heading: yaw in radians of people who walk towards it (0 is straight towards it).
+        light: direction of the light, -1 (left) to 1 (right).
         exposure: gain on linear light.
         white_balance: gains on red, green and blue.
-        gamma: exponent on intensity; above 1 is darker in the mid-tones.
-        saturation: 1 leaves colours as they are, 0 is grey.
-        haze: share of flat grey light over the image, 0 … 1.
+        gamma: exponent on intensity; above 1 darkens the mid-tones.
+        saturation: 1 keeps colours, 0 is greyscale.
+        haze: share of uniform grey light added, 0 to 1.
         blur: standard deviation of the lens blur, as a fraction of the image height.
         noise: standard deviation of the sensor noise, in grey levels of 255.
-        jpeg_quality: of the stored images, 0 … 100.
-        scene_seed: fixes what stands before it.
+        jpeg_quality: of the stored images, 0 to 100.
+        scene_seed: fixes the scene.
     """
 
     tilt: float
@@ -71,22 +71,22 @@ def draw_camera(rng: np.random.Generator) -> Camera:
 
 
 def render_scene(camera: Camera, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The empty scene before a camera, (H, W, 3) uint8 RGB, before its optics and sensor."""
+    """The empty scene of a camera, (H, W, 3) uint8 RGB, without its lens and sensor."""
     return paint_scenery(np.random.default_rng(camera.scene_seed), size)
 
 
 def photograph(
     camera: Camera, image: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """What the camera records of an image: light, colour cast, haze, blur and noise.
+    """Apply a camera's exposure, colour cast, haze, blur and noise to an image.
 
     Args:
-        camera: whose look.
-        image: (H, W, 3) uint8 RGB as the eye would see it.
-        rng: draws the noise and the small drift of exposure and white balance.
+        camera: the camera.
+        image: (H, W, 3) uint8 RGB.
+        rng: draws the noise and small changes of exposure and white balance.
 
     Returns:
-        (H, W, 3) uint8 RGB. JPEG compression is left to whoever writes the file.
+        (H, W, 3) uint8 RGB, without JPEG compression.
     """
     drift = np.exp(rng.normal(0, 0.05)) * np.exp(rng.normal(0, 0.015, 3))
     gains = np.float32(camera.exposure * np.array(camera.white_balance) * drift)

@@ -1,7 +1,4 @@
-"""Made-up footage: people walk through the views of cameras, and who is where is known.
-
-Finding, following and recognising them is left to others.
-"""
+"""Synthetic video with ground truth: people walk through the views of several cameras."""
 
 from __future__ import annotations
 
@@ -14,30 +11,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.errors import StorageError
 from reid_dhm.synthetic.cameras import Camera, draw_camera, photograph, render_scene
 from reid_dhm.synthetic.people import Person, Pose, draw_person
 from reid_dhm.synthetic.rendering import render_person
 
-_PERSON, _CAMERA, _WALK, _NOISE = 100, 101, 102, 103  # apart from the studio's generators
-_ROOM = 1.12  # height of the image of one person, over the body's
-_BREADTH = 0.9  # its width over its height
-_PACE = 0.75  # body heights a second
-_CYCLE = 1.5  # body heights a walking cycle
-_SEEN = 0.6  # of a body that lies in the image, for its box to count
+_PERSON, _CAMERA, _WALK, _NOISE = 100, 101, 102, 103  # distinct from the renderer's keys
+_ROOM = 1.12  # height of the rendered image of a person, over the body height
+_BREADTH = 0.9  # width of that image over its height
+_PACE = 0.75  # body heights per second
+_CYCLE = 1.5  # body heights per walking cycle
+_SEEN = 0.6  # visible share of a body, below which it has no box
 _NOISE_LEVEL = 2.0  # grey levels, standard deviation
 _MEAN_HEIGHT = 1.71  # metres
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """One person's way through one camera's view, on a straight line.
+    """The straight path of one person through the view of one camera.
 
     Attributes:
-        pid: who.
+        pid: person.
         camid: camera, from 1.
-        begin: seconds from the clip's start to the first step.
-        rightwards: else leftwards.
-        feet: height in the image where the way begins and where it ends, 0 (top) … 1.
+        begin: seconds from the start of the clip to the first step.
+        rightwards: direction; False walks to the left.
+        feet: vertical position of the feet at the start and at the end, 0 (top) to 1.
     """
 
     pid: int
@@ -49,15 +47,15 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What one camera recorded.
+    """The video of one camera, with its ground truth.
 
     Attributes:
         path: the video (Motion JPEG).
         truth: MOTChallenge's ``gt.txt``: frame from 1, pid, left, top, width, height, 1, 1, 1.
         camid: camera, from 1.
         frames: (N,) frame of each box, from 0, ascending.
-        pids: (N,) who is in it.
-        boxes: (N, 4) x1, y1, x2, y2 of what can be seen of the person, were nobody in front.
+        pids: (N,) person of each box.
+        boxes: (N, 4) x1, y1, x2, y2 of the part of the body inside the frame, ignoring occlusion.
     """
 
     path: Path
@@ -68,15 +66,14 @@ class Clip:
     boxes: NDArray[np.float64]
 
     def pid_of(self, frames: NDArray[np.integer], boxes: NDArray[np.floating]) -> int:
-        """Whose boxes these are: the person whom most of them show.
+        """The person whom most of some boxes show.
 
         Args:
             frames: (N,) frame of each box.
             boxes: (N, 4) x1, y1, x2, y2.
 
         Returns:
-            The pid whose true boxes overlap with most of these by half of their union or more; 0
-            where that is nobody's.
+            The pid with the most true boxes of IoU 0.5 or more; 0 where there is none.
         """
         row, own = np.nonzero(frames[:, None] == self.frames)
         a, b = np.asarray(boxes, np.float64)[row], self.boxes[own]
@@ -97,26 +94,28 @@ def write_clips(
     size: tuple[int, int] = (240, 426),
     seed: int = 0,
 ) -> list[Clip]:
-    """Film people who pass every camera once, one camera after the other.
+    """Write one clip per camera, in which every person walks through the view once.
 
     Args:
-        folder: for ``camera1.avi``, ``camera1.gt.txt`` and so on; what is there under these names
-            is replaced.
-        num_people: how many; their pids are 1, 2, 3 …
-        num_cameras: 1 or more; each has a scene, a viewpoint and colours of its own.
-        pause: seconds between two people's first steps on average; nobody is there before.
-        fps: frames a second.
-        size: height and width of the frames.
-        seed: fixes everything, with one release of NumPy and OpenCV.
+        folder: receives ``camera1.avi``, ``camera1.gt.txt`` and so on; existing files of these
+            names are replaced.
+        num_people: number of people; their pids are 1, 2, 3 …
+        num_cameras: 1 or more; each has its own scene, viewpoint and colours.
+        pause: mean seconds between the first steps of two people.
+        fps: frames per second.
+        size: (height, width) of the frames in pixels.
+        seed: fixes every byte, for one version of NumPy and OpenCV.
     """
     folder.mkdir(parents=True, exist_ok=True)
     people = {pid: draw_person(_rng(seed, _PERSON, pid)) for pid in range(1, num_people + 1)}
     clips = []
     for camid in range(1, num_cameras + 1):
-        # Upright bodies only: frames would show by how much others lean.
+        # No shear: the scene is not sheared, so leaning bodies would look wrong in it.
         camera = replace(draw_camera(_rng(seed, _CAMERA, camid)), shear=0.0)
         walks = _draw_walks(_rng(seed, _WALK, camid), list(people), camid, pause)
-        clips.append(_film(folder, camera, people, walks, fps, size, _rng(seed, _NOISE, camid)))
+        clips.append(
+            _write_clip(folder, camera, people, walks, fps, size, _rng(seed, _NOISE, camid))
+        )
     return clips
 
 
@@ -125,7 +124,7 @@ def _rng(seed: int, *key: int) -> np.random.Generator:
 
 
 def _draw_walks(rng: np.random.Generator, pids: list[int], camid: int, pause: float) -> list[Walk]:
-    """Everybody's way, in an order of its own for every camera."""
+    """The path of every person, in another order for every camera."""
     begins = 1 + np.cumsum(rng.uniform(0.5, 1.5, len(pids)) * pause)
     return [
         Walk(
@@ -139,7 +138,7 @@ def _draw_walks(rng: np.random.Generator, pids: list[int], camid: int, pause: fl
     ]
 
 
-def _film(
+def _write_clip(
     folder: Path,
     camera: Camera,
     people: dict[int, Person],
@@ -154,7 +153,10 @@ def _film(
     codec = cv2.VideoWriter.fourcc(*"MJPG")
     video = cv2.VideoWriter(str(partial), codec, fps, (size[1], size[0]))
     if not video.isOpened():
-        raise OSError(f"{partial} cannot be written as Motion JPEG")
+        raise StorageError(
+            f"{path} cannot be written as Motion JPEG: the folder is read-only, or OpenCV lacks the "
+            "encoder"
+        )
     rows: list[tuple[int, int, NDArray[np.float64]]] = []
     for number, (image, boxes) in enumerate(_frames(camera, people, walks, fps, size, rng)):
         video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -176,7 +178,7 @@ def _frames(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> Iterator[tuple[NDArray[np.uint8], dict[int, NDArray[np.float64]]]]:
-    """Frames as recorded, each with the boxes by pid, until everybody has passed and a bit."""
+    """Recorded frames, each with its boxes by pid, until half a second after the last person."""
     scene = render_scene(camera, size)
     look = int(rng.integers(2**31))
     ends = [walk.begin + _seconds(walk, size) for walk in walks]
@@ -188,7 +190,7 @@ def _frames(
             box = _draw(image, people[walk.pid], camera, walk, moment)
             if box is not None:
                 boxes[walk.pid] = box
-        # One drift of light for the whole clip, and the sensor's noise anew in every frame.
+        # The exposure is drawn once per clip, the sensor noise anew in every frame.
         recorded = photograph(
             replace(camera, noise=0.0),
             np.rint(image).astype(np.uint8),
@@ -199,18 +201,18 @@ def _frames(
 
 
 def _tall(feet: float, size: tuple[int, int]) -> float:
-    """Pixels of an average body whose feet are there: who stands lower is nearer."""
+    """Height in pixels of an average body with its feet there; lower in the frame is nearer."""
     return 0.6 * size[0] * feet
 
 
 def _seconds(walk: Walk, size: tuple[int, int]) -> float:
-    """How long a way takes."""
+    """Duration of a walk."""
     tall = _tall(sum(walk.feet) / 2, size)
     return (size[1] + tall) / (_PACE * tall)
 
 
 def _place(walk: Walk, moment: float, size: tuple[int, int]) -> tuple[float, float]:
-    """Column of the body's middle and row of its feet, in pixels."""
+    """(column of the body's centre, row of its feet) in pixels."""
     share = (moment - walk.begin) / _seconds(walk, size)
     feet = walk.feet[0] + (walk.feet[1] - walk.feet[0]) * share
     reach = _tall(sum(walk.feet) / 2, size) / 2
@@ -221,7 +223,7 @@ def _place(walk: Walk, moment: float, size: tuple[int, int]) -> tuple[float, flo
 def _draw(
     image: NDArray[np.float32], person: Person, camera: Camera, walk: Walk, moment: float
 ) -> NDArray[np.float64] | None:
-    """Draw a person into the image, in place; the box of what lies in it, if it is enough."""
+    """Draw a person into the image in place; their box, or None if too little is visible."""
     height, width = image.shape[:2]
     column, feet = _place(walk, moment, (height, width))
     tall = _tall(feet / height, (height, width)) * person.height / _MEAN_HEIGHT
@@ -250,7 +252,7 @@ def _draw(
 
 
 def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
-    """What of a run that begins at ``start`` lies in 0 … limit: there, and within the run."""
+    """The part of an interval that lies within 0 to limit: in the frame, and in the interval."""
     first = min(max(0, start), limit)
     last = max(first, min(limit, start + length))
     return slice(first, last), slice(first - start, last - start)

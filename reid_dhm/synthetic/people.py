@@ -1,6 +1,6 @@
-"""Made-up pedestrians: what a person looks like and how one stands, drawn from a seed.
+"""Synthetic people: their appearance and poses, drawn from a seed.
 
-:mod:`reid_dhm.synthetic.rendering` turns them into images.
+:mod:`reid_dhm.synthetic.rendering` renders them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Hair = Literal["bald", "short", "long", "bun"]
 Hat = Literal["none", "cap", "beanie"]
 Bag = Literal["none", "backpack", "shoulder", "handbag"]
 
-# Few colours on purpose: many people share theirs and differ only in how they are arranged, so
-# that a colour histogram cannot tell them apart.
+# Few colours on purpose: many people share colours and differ only in their arrangement, so a
+# colour histogram cannot separate them.
 CLOTH: tuple[Colour, ...] = (
     (38, 38, 44),
     (206, 204, 198),
@@ -52,7 +52,7 @@ HAIR: tuple[Colour, ...] = (
     (140, 138, 136),
 )
 
-# How often each kind is worn; pairs of name and weight.
+# Relative frequency of each kind.
 _PATTERNS: tuple[tuple[Pattern, float], ...] = (
     ("plain", 3),
     ("hoops", 2),
@@ -79,14 +79,13 @@ _BAGS: tuple[tuple[Bag, float], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Garment:
-    """One piece of clothing.
+    """A piece of clothing.
 
     Attributes:
-        colour: its ground.
-        accent: the colour of its pattern.
-        pattern: how the accent is laid over the ground; ``logo`` and ``open`` show in front
-            only, ``print`` on the back only.
-        period: repeat of stripes and checks, in body heights.
+        colour: base colour.
+        accent: colour of the pattern.
+        pattern: ``logo`` and ``open`` are visible in front only, ``print`` on the back only.
+        period: distance between stripes or checks, in body heights.
     """
 
     colour: Colour
@@ -97,31 +96,31 @@ class Garment:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Everything about a person that stays the same from camera to camera.
+    """The properties of a person that are the same in every camera.
 
     Lengths are fractions of the body height.
 
     Attributes:
         height: body height in metres.
-        build: girth relative to the average, about 0.8 (slim) … 1.3 (broad).
+        build: girth relative to the average, about 0.8 (slim) to 1.3 (broad).
         legs: height of the hips.
         shoulders: half of the shoulder width at average build.
-        skin: colour of face, arms and legs where bare.
+        skin: skin colour.
         hair: cut of the hair.
         hair_colour: its colour.
-        hat: what is worn on the head.
+        hat: kind of hat.
         hat_colour: its colour.
         top: shirt, jacket or coat.
-        hem: how far the top reaches below the hips.
+        hem: length of the top below the hips.
         sleeves: length of the top's sleeves.
-        sleeve_colour: colour of the sleeves where the top's pattern does not reach them.
+        sleeve_colour: colour of sleeves without the top's pattern.
         legwear: kind of legwear.
         leg_colour: its colour.
-        leg_accent: colour of the stripe down its sides; the leg colour where it has none.
+        leg_accent: colour of the side stripes; equal to ``leg_colour`` for none.
         shoes: colour of the shoes.
         bag: kind of bag.
         bag_colour: its colour.
-        bag_side: +1 when a bag hangs on the person's left, -1 on the right.
+        bag_side: +1 for a bag on the person's left, -1 on the right.
     """
 
     height: float
@@ -148,16 +147,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a person stands before the camera at one moment, and where in the image.
+    """Heading, walking phase and position of a person in one image.
 
     Attributes:
         yaw: heading in radians; 0 faces the camera, π/2 walks to the right of the image, π
             walks away.
-        phase: moment of the walking cycle in radians; one cycle (two steps) is 2π.
-        stride: swing of the thighs in radians; 0 stands still, 0.5 strides out.
+        phase: of the walking cycle in radians; one cycle (two steps) is 2π.
+        stride: swing of the thighs in radians; 0 stands still, 0.5 is a long stride.
         scale: body height over image height.
-        shift: position of the body's middle relative to the image's, rightwards and
-            downwards, as a fraction of the image height.
+        shift: offset of the body's centre from the image's, to the right and down, as a fraction
+            of the image height.
     """
 
     yaw: float = 0.0

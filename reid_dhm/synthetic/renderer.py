@@ -1,7 +1,7 @@
-"""Puts made-up people before made-up cameras: one call makes one image as a detector cuts it.
+"""Renders the images of a synthetic dataset: a person in front of a camera, cropped by a detector.
 
-Every image has a random generator of its own, keyed by what it shows, so that none depends on
-which others are made. File names and splits are left to ``synthetic``.
+Every image has its own random generator, keyed by its content, so no image depends on which others
+are made. :mod:`reid_dhm.synthetic.writer` chooses file names and splits.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from reid_dhm.synthetic.people import Person, Pose, draw_person
 from reid_dhm.synthetic.rendering import render_person
 
 SIZE = (128, 64)
-"""Height and width of every image, Market-1501's own."""
+"""Height and width of every image, as in Market-1501."""
 
 _SCENE_SIZE = (288, 768)
 
-# What a generator is for comes first in its key, so that no two uses share a stream.
-_PERSON, _CAMERA, _VISIT, _PORTRAIT, _STRANGER, _JUNK = range(6)
+# First part of a generator's key, so that no two uses share a random stream.
+_PERSON, _CAMERA, _VISIT, _PORTRAIT, _DISTRACTOR, _JUNK = range(6)
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """One image with what its file needs to be told.
+class Render:
+    """A rendered image and the metadata of its file.
 
     Attributes:
         image: (128, 64, 3) uint8 RGB.
@@ -42,8 +42,13 @@ class Shot:
     jpeg_quality: int
 
 
-class Studio:
-    """The people and cameras of one seed."""
+class Renderer:
+    """Renders the people and cameras of one seed.
+
+    Args:
+        seed: fixes every image.
+        num_cameras: number of cameras.
+    """
 
     def __init__(self, seed: int, num_cameras: int) -> None:
         self._seed = seed
@@ -56,24 +61,24 @@ class Studio:
         """The person of a pid, the same in every set of this seed."""
         return draw_person(self._rng(_PERSON, pid))
 
-    def portrait(self, pid: int, camid: int, index: int) -> Shot:
-        """Image ``index`` of a person's one passage before a camera."""
+    def portrait(self, pid: int, camid: int, index: int) -> Render:
+        """Image ``index`` of a person in a camera."""
         visit = self._rng(_VISIT, pid, camid)
         heading = self.cameras[camid - 1].heading + np.pi * visit.integers(2)
         frame = int(visit.integers(1, 90_000)) + 25 * index
         rng = self._rng(_PORTRAIT, pid, camid, index)
-        return self._shoot(rng, camid, frame, self.person(pid), _walking(rng, heading))
+        return self._render(rng, camid, frame, self.person(pid), _walking(rng, heading))
 
-    def stranger(self, index: int) -> Shot:
-        """A distractor: mostly a passer-by who is nobody's match, else a box with nobody in it."""
-        rng = self._rng(_STRANGER, index)
+    def distractor(self, index: int) -> Render:
+        """A distractor: another person (70 %), or a box of background."""
+        rng = self._rng(_DISTRACTOR, index)
         camid = int(rng.integers(1, len(self.cameras) + 1))
         person = draw_person(rng) if rng.random() < 0.7 else None
         heading = self.cameras[camid - 1].heading + np.pi * rng.integers(2)
-        return self._shoot(rng, camid, index + 1, person, _walking(rng, heading))
+        return self._render(rng, camid, index + 1, person, _walking(rng, heading))
 
-    def junk(self, pid: int, index: int) -> Shot:
-        """A person in a box so bad that it counts as neither right nor wrong."""
+    def junk(self, pid: int, index: int) -> Render:
+        """A person in a badly placed box, which an evaluation ignores."""
         rng = self._rng(_JUNK, index)
         camid = int(rng.integers(1, len(self.cameras) + 1))
         pose = Pose(
@@ -82,32 +87,32 @@ class Studio:
             scale=float(rng.uniform(1.2, 2.2)),
             shift=(float(rng.uniform(-0.2, 0.2)), float(rng.uniform(-0.8, 0.8))),
         )
-        return self._shoot(rng, camid, index + 1, self.person(pid), pose)
+        return self._render(rng, camid, index + 1, self.person(pid), pose)
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
 
-    def _shoot(
+    def _render(
         self, rng: np.random.Generator, camid: int, frame: int, person: Person | None, pose: Pose
-    ) -> Shot:
+    ) -> Render:
         camera = self.cameras[camid - 1]
-        image = _stand(self._scenes[camid - 1], rng)
+        image = _background(self._scenes[camid - 1], rng)
         if person is not None:
-            beside = _beside(rng, pose) if rng.random() < 0.25 else None
+            other = _passer_by(rng, pose) if rng.random() < 0.25 else None
             in_front = rng.random() < 0.3
-            if beside and not in_front:
-                _paste(image, draw_person(rng), camera, beside)
+            if other and not in_front:
+                _paste(image, draw_person(rng), camera, other)
             _paste(image, person, camera, pose)
-            if beside and in_front:
-                _paste(image, draw_person(rng), camera, beside)
+            if other and in_front:
+                _paste(image, draw_person(rng), camera, other)
             if rng.random() < 0.2:
                 _obstruct(image, rng)
         recorded = photograph(camera, np.rint(image).astype(np.uint8), rng)
-        return Shot(recorded, camid, frame, camera.jpeg_quality)
+        return Render(recorded, camid, frame, camera.jpeg_quality)
 
 
 def _walking(rng: np.random.Generator, heading: float) -> Pose:
-    """Someone on the way in a direction, in a detector's box that is a little off."""
+    """A walking person in a detector's box with small errors."""
     return Pose(
         yaw=float(heading + rng.normal(0, 0.3)),
         phase=float(rng.uniform(0, 2 * np.pi)),
@@ -117,8 +122,8 @@ def _walking(rng: np.random.Generator, heading: float) -> Pose:
     )
 
 
-def _beside(rng: np.random.Generator, pose: Pose) -> Pose:
-    """Someone who passes at the edge of another's box."""
+def _passer_by(rng: np.random.Generator, pose: Pose) -> Pose:
+    """A second person at the edge of the box."""
     side = rng.choice([-1, 1])
     return Pose(
         yaw=float(pose.yaw + np.pi * rng.integers(2)),
@@ -128,8 +133,8 @@ def _beside(rng: np.random.Generator, pose: Pose) -> Pose:
     )
 
 
-def _stand(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A box somewhere in the scene, as large as a person there, at the size of the images."""
+def _background(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A person-sized box of the scene, resized to the size of the images."""
     tall = int(len(scene) * rng.uniform(0.5, 0.75))
     wide = tall * SIZE[1] // SIZE[0]
     top = int(rng.uniform(0.7, 1) * (len(scene) - tall))
@@ -139,7 +144,7 @@ def _stand(scene: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _paste(image: NDArray[np.float32], person: Person, camera: Camera, pose: Pose) -> None:
-    """Stand a person in the image, with a shadow at the feet, in place."""
+    """Paste a person with a shadow at the feet, in place."""
     height, width = SIZE
     feet = height * (0.5 + pose.scale / 2 + pose.shift[1])
     middle = width / 2 + height * (pose.shift[0] - 0.08 * camera.light)
@@ -151,7 +156,7 @@ def _paste(image: NDArray[np.float32], person: Person, camera: Camera, pose: Pos
 
 
 def _obstruct(image: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Put a post, a box or a bush before the person, in place."""
+    """Paste a post, a box or a bush in front of the person, in place."""
     height, width = SIZE
     colour = rng.uniform(40, 190) + rng.normal(0, 15, 3)
     match rng.integers(3):

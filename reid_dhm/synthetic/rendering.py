@@ -1,9 +1,8 @@
-"""Renders a made-up person at any size, heading and walking phase, with a mask to paste it by.
+"""Renders a synthetic person at any size, heading and walking phase, with a mask for pasting.
 
-A body is a list of parts, each a solid of revolution about an axis between two joints, with a
-surface that gives a colour for every angle and height: so logos stay in front, backpacks behind
-and stripes go round. Parts are painted far to near with analytic anti-aliasing, so the cost
-follows the size of the image and nothing is drawn twice.
+A body is a list of parts, each a solid of revolution between two joints, with a surface that gives
+a colour for every angle and height. Parts are painted from far to near with analytic anti-aliasing,
+so the cost follows the size of the image.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from reid_dhm.synthetic.surfaces import Floats, soft
 def render_person(
     person: Person, camera: Camera, pose: Pose, size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], Floats]:
-    """Render a person alone, as this camera's viewpoint and light show one.
+    """Render a person without background, from the viewpoint and in the light of a camera.
 
-    The camera's optics and sensor act on a whole image: see ``cameras.photograph``.
+    Lens and sensor act on a whole image: see :func:`.photograph`.
 
     Args:
-        person: who.
-        camera: gives tilt, shear and the side the light comes from.
-        pose: heading, walking phase, and the place in the image.
-        size: height and width of the image in pixels; the body is not stretched to it.
+        person: the person.
+        camera: its tilt, shear and light are used.
+        pose: heading, walking phase, scale and position.
+        size: (height, width) of the image in pixels.
 
     Returns:
-        The image, (H, W, 3) uint8 RGB, and how much of each pixel the person covers, (H, W)
-        float32 in 0 … 1. Paste with ``background * (1 - mask) + image * mask``.
+        The image, (H, W, 3) uint8 RGB, and its mask, (H, W) float32 coverage from 0 to 1. Paste
+        with ``background * (1 - mask) + image * mask``.
     """
     view = _View(camera, pose, size)
     paint = np.zeros((*size, 4), np.float32)  # colour times coverage, and coverage
@@ -67,17 +66,17 @@ class _View:
         return self._centre[0] + self.pixels * right, self._centre[1] - self.pixels * up
 
     def nearness(self, part: Part) -> float:
-        """How far the middle of a part lies towards the camera, in body heights."""
+        """Depth of the middle of a part, in body heights; higher is nearer to the camera."""
         x, _, z = (part.start + part.end) / 2
         return float(z * self._cos - x * self._sin + part.lift)
 
     def apparent_width(self, flat: float) -> float:
-        """Width, as seen from here, of an ellipse one wide and ``flat`` deep."""
+        """Apparent width of an ellipse 1 wide and ``flat`` deep."""
         return math.hypot(self._cos, flat * self._sin)
 
 
 def _paint(paint: Floats, part: Part, view: _View) -> None:
-    """Lay one part over what is painted, in place."""
+    """Paint a part over the others, in place."""
     (left, top), (right, bottom) = view.project(part.start), view.project(part.end)
     girth = view.pixels * view.apparent_width(part.flat)
     reach = max(part.radii) * girth + 1
@@ -87,8 +86,8 @@ def _paint(paint: Floats, part: Part, view: _View) -> None:
     if x0 >= x1 or y0 >= y1:
         return
 
-    # Pixel centres relative to the axis: along it, and across it (positive to the right of a
-    # part that hangs down).
+    # Pixel centres relative to the axis: along it, and across it (positive to the right of a part
+    # that points down).
     length = max(math.hypot(right - left, bottom - top), 1e-3)
     axis_x, axis_y = (right - left) / length, (bottom - top) / length
     dx = np.arange(x0, x1, dtype=np.float32)[None, :] + (0.5 - left)
@@ -113,7 +112,7 @@ def _paint(paint: Floats, part: Part, view: _View) -> None:
 
 
 def _profile(radii: tuple[float, ...], share: Floats) -> Floats:
-    """Radius at each share (0 … 1) of the axis, linear between even steps."""
-    if len(radii) == 2:  # most parts, and much faster
+    """Radius at each position (0 to 1) on the axis, linear between evenly spaced values."""
+    if len(radii) == 2:  # most parts; faster than np.interp
         return radii[0] + (radii[1] - radii[0]) * share
     return np.interp(share, np.linspace(0, 1, len(radii)), radii).astype(np.float32)

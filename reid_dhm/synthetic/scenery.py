@@ -1,4 +1,4 @@
-"""Paints the empty street before a camera: a wall or hedge, what stands there, and the ground."""
+"""Paints the background of a camera: a wall or hedge, street furniture, and the ground."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def paint_scenery(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np
     """Paint a street; equal generators give equal streets.
 
     Args:
-        rng: draws everything.
-        size: height and width in pixels.
+        rng: draws every part of it.
+        size: (height, width) in pixels.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -45,14 +45,14 @@ _WARM_GREY = np.array([1, 0.98, 0.94], np.float32)
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int, cells: int) -> NDArray[np.float32]:
-    """Smooth noise of mean 0 and standard deviation about 0.5, some ``cells`` blobs high."""
+    """Smooth noise of mean 0 and standard deviation about 0.5, with ``cells`` blobs per height."""
     grid = rng.standard_normal((cells + 2, max(2, cells * width // height) + 2), np.float32)
     smooth = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
     return smooth.astype(np.float32, copy=False)
 
 
 def _tinted(rng: np.random.Generator, spread: float = 14) -> NDArray[np.float32]:
-    """One of the paints, weathered."""
+    """One of the paints, with noise."""
     paint = _PAINTS[rng.integers(len(_PAINTS))] + rng.normal(0, spread, 3)
     return np.clip(paint, 20, 235).astype(np.float32)
 
@@ -62,7 +62,7 @@ def _flat(height: int, width: int, colour: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def _bricks(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Courses of bricks, each of its own tone."""
+    """Rows of bricks in different tones."""
     wall = _flat(height, width, _tinted(rng))
     course = max(4, height // int(rng.integers(10, 18)))
     rows = np.arange(height)[:, None] // course
@@ -74,7 +74,7 @@ def _bricks(rng: np.random.Generator, height: int, width: int) -> NDArray[np.flo
 
 
 def _facade(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """A front with dark windows."""
+    """A wall with dark windows."""
     wall = _flat(height, width, _tinted(rng))
     glass = np.float32(rng.uniform(25, 80) + rng.uniform(0, 15, 3))
     pitch = int(height * rng.uniform(0.5, 1.0))
@@ -92,7 +92,7 @@ def _hedge(rng: np.random.Generator, height: int, width: int) -> NDArray[np.floa
 
 
 def _colonnade(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Pillars before a dark passage, under a lintel."""
+    """Pillars in front of a dark passage."""
     wall = _flat(height, width, _WARM_GREY * np.float32(rng.uniform(22, 60)))
     stone = _tinted(rng, 6)
     pitch = int(height * rng.uniform(0.5, 1.2))
@@ -105,7 +105,7 @@ def _colonnade(rng: np.random.Generator, height: int, width: int) -> NDArray[np.
 
 
 def _tiles(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Paving as seen at a slant: rows and columns widen towards the viewer."""
+    """Paving in perspective."""
     distance = 1 / np.linspace(0.25, 1, height, dtype=np.float32)[:, None]
     across = (np.arange(width, dtype=np.float32)[None, :] - width / 2) * distance
     rows = np.floor(distance * rng.uniform(5, 12)).astype(int)
@@ -119,7 +119,7 @@ def _tiles(rng: np.random.Generator, height: int, width: int) -> NDArray[np.floa
 
 
 def _asphalt(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Tarmac, now and then with a painted line."""
+    """Asphalt, sometimes with a painted line."""
     grain = 1 + 0.06 * rng.standard_normal((height, width, 1), np.float32)
     ground = np.array([1, 1, 1.03], np.float32) * np.float32(rng.uniform(110, 140)) * grain
     if rng.random() < 0.6:
@@ -129,7 +129,7 @@ def _asphalt(rng: np.random.Generator, height: int, width: int) -> NDArray[np.fl
 
 
 def _lawn(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """A strip of grass behind a path."""
+    """Grass behind a path."""
     blades = 1 + 0.08 * _clouds(rng, height, width, 40)[..., None]
     ground = _GREEN * np.float32(rng.uniform(0.9, 1.3)) * blades
     path = int(height * rng.uniform(0.15, 0.3))
@@ -142,7 +142,7 @@ _GROUNDS = (_tiles, _asphalt, _lawn)
 
 
 def _furnish(scene: NDArray[np.float32], rng: np.random.Generator, horizon: int) -> None:
-    """Stand a post, a door or a box against the wall, in place."""
+    """Paint a post, a door or a box in front of the wall, in place."""
     height, width = scene.shape[:2]
     colour = np.float32(rng.uniform(0.35, 1.2)) * _tinted(rng, 6)
     foot = horizon + int(height * rng.uniform(0.0, 0.12))

@@ -1,6 +1,6 @@
-"""What the parts of a person are made of: plain colours, patterned cloth, a face with hair.
+"""Surfaces of body parts: plain colours, patterned cloth, a face with hair.
 
-A surface knows nothing of the image: it gives a colour for an angle and a height on the part.
+A surface is a function from an angle and a height on the part to a colour.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ in body heights, both (h, w), to colours (h, w, 3) or one colour (3,)."""
 
 
 def plain(colour: Colour) -> Surface:
-    """One colour all over."""
+    """A single colour."""
     flat = np.array(colour, np.float32)
     return lambda angle, down: flat
 
 
 def _mix(ground: Colour, accent: Colour, share: Callable[[Floats, Floats], Floats]) -> Surface:
-    """Ground where ``share(angle, down)`` is 0, accent where it is 1."""
+    """Base colour where ``share(angle, down)`` is 0, accent where it is 1."""
     base = np.array(ground, np.float32)
     change = np.array(accent, np.float32) - base
     return lambda angle, down: base + change * share(angle, down)[..., None]
 
 
 def cloth(garment: Garment) -> Surface:
-    """A garment's ground with its pattern, as worn round a body of radius 0.1."""
+    """A garment's colour and pattern on a body of radius 0.1."""
     if garment.pattern == "plain":
         return plain(garment.colour)
     turn = 2 * np.pi / garment.period
@@ -59,21 +59,21 @@ def cloth(garment: Garment) -> Surface:
                 return soft(6 * (front - np.pi + 0.75)) * soft(60 * (0.06 - np.abs(down - 0.13)))
             case "open":
                 return soft(6 * (0.42 - front))
-            case _:  # panels down the sides
+            case _:  # panels at the sides
                 return soft(6 * (0.5 - np.abs(front - np.pi / 2)))
 
     return _mix(garment.colour, garment.accent, share)
 
 
 def sleeve(person: Person) -> Surface:
-    """The top's pattern where it goes round the arms too, else the colour of the sleeves."""
+    """The top's pattern if it continues on the arms, otherwise the sleeve colour."""
     if person.top.pattern in ("hoops", "checks"):
         return cloth(person.top)
     return plain(person.sleeve_colour)
 
 
 def legwear(person: Person) -> Surface:
-    """The leg colour, with a stripe down the sides where the accent differs."""
+    """The leg colour, with side stripes if the accent differs."""
     if person.leg_accent == person.leg_colour:
         return plain(person.leg_colour)
     return _mix(
@@ -98,5 +98,5 @@ def face(person: Person) -> Surface:
 
 
 def soft(edge: Floats) -> Floats:
-    """0 below -0.5, 1 above 0.5, linear between: an edge without stair steps."""
+    """0 below -0.5, 1 above 0.5, linear between: an anti-aliased edge."""
     return np.minimum(np.maximum(edge + 0.5, 0), 1)

@@ -1,7 +1,6 @@
-"""Writes a made-up pedestrian set in Market-1501's layout and file names, wholly fixed by a seed.
+"""Writes a synthetic re-ID dataset in Market-1501's layout and file names, fixed by a seed.
 
-Who the people are, how they are rendered and what the cameras see is left to ``people``,
-``rendering`` and ``cameras``; reading the set back is the Market-1501 loader's work.
+The Market-1501 loader reads it. :mod:`reid_dhm.synthetic.renderer` makes the images.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from pathlib import Path
 
 import cv2
 
-from reid_dhm.errors import InputError
-from reid_dhm.synthetic.renderer import Shot, Studio
+from reid_dhm.errors import InputError, StorageError
+from reid_dhm.synthetic.renderer import Render, Renderer
 
 RECORD = "synthetic.json"
-"""File inside the set that records what it was made from."""
+"""File in the dataset that records its parameters."""
 
-_RENDERER = 1  # raise it when the same parameters give other images
+_RENDERER = 1  # version; increase it when the same parameters give other images
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +49,30 @@ def write_synthetic(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
-    """Write the set, or keep the one that is there if it was made from the same parameters.
+    """Write the dataset, or keep an existing one made from the same parameters.
 
-    Every person passes every camera. Training people have odd pids and test people even ones; of
-    a test person's images, the first of each camera is a query and the others are gallery. The
-    gallery also holds distractors (pid 0: strangers, and boxes with nobody in them) and junk
-    (pid -1: test people in bad boxes). The folder appears at once when it is complete.
+    Every person appears in every camera. Training people have odd pids and test people even ones.
+    The first image of a test person in each camera is a query; the others are gallery images. The
+    gallery also holds distractors (pid 0: other people, and boxes of background) and junk (pid -1:
+    test people in badly placed boxes). The folder appears complete or not at all.
 
     Args:
-        root: folder of the set; its parents are made.
-        num_train: people to train on.
-        num_test: people to search for.
-        num_cameras: 2 … 9.
-        pictures_per_camera: images of each person by each camera, 2 or more.
+        root: folder of the dataset; parent folders are created.
+        num_train: training people.
+        num_test: test people.
+        num_cameras: 2 to 9.
+        pictures_per_camera: images of each person in each camera, 2 or more.
         num_distractors: images with pid 0.
         num_junk: images with pid -1.
-        seed: fixes every byte, with one release of NumPy and OpenCV.
-        overwrite: replace a synthetic set made from other parameters.
+        seed: fixes every byte, for one version of NumPy and OpenCV.
+        overwrite: replace a synthetic dataset made from other parameters.
 
     Returns:
         ``root``.
 
     Raises:
-        InputError: if a number is out of range, or ``root`` holds anything but a complete set
-            made from these parameters (``overwrite`` replaces a synthetic set, nothing else).
+        InputError: if a number is out of range, or ``root`` holds anything but a dataset made from
+            these parameters (``overwrite`` replaces a synthetic dataset, nothing else).
     """
     wanted = _Parameters(
         num_train, num_test, num_cameras, pictures_per_camera, num_distractors, num_junk, seed
@@ -85,8 +84,8 @@ def write_synthetic(
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         fresh = Path(scratch, "new")
         fresh.mkdir()
-        for folder, pid, shot in _shots(wanted):
-            _write_jpeg(fresh / folder, pid, shot)
+        for folder, pid, render in _renders(wanted):
+            _write_jpeg(fresh / folder, pid, render)
         (fresh / RECORD).write_text(wanted.record())
         if root.exists():
             root.rename(Path(scratch, "old"))
@@ -107,30 +106,30 @@ def _check(wanted: _Parameters) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(wanted, name)
         if not low <= value <= high:
-            raise InputError(f"{name} is {value}, give a number from {low} to {high}.")
+            raise InputError(f"{name} is {value}: give a number from {low} to {high}")
 
 
 def _is_there(root: Path, wanted: _Parameters, overwrite: bool) -> bool:
-    """Whether ``root`` already is the wanted set; refuse what may not be replaced."""
+    """Whether ``root`` already is the wanted dataset; refuse what may not be replaced."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     record = root / RECORD
     if not record.is_file():
-        raise InputError(f"{root} is there and is no synthetic set, name another folder.")
+        raise InputError(f"{root} is not a synthetic dataset: name another folder")
     if record.read_text() == wanted.record():
         return True
     if not overwrite:
         raise InputError(
-            f"{root} holds a synthetic set made from other parameters ({record}), name another "
-            "folder or pass overwrite=True."
+            f"{root} holds a synthetic dataset made from other parameters ({record}): name another "
+            "folder, or pass overwrite=True"
         )
     return False
 
 
-def _shots(wanted: _Parameters) -> Iterator[tuple[str, int, Shot]]:
-    """Every image of the set with its folder and pid."""
-    studio = Studio(wanted.seed, wanted.num_cameras)
-    # Odd pids train and even ones test, so that changing either number renames nobody.
+def _renders(wanted: _Parameters) -> Iterator[tuple[str, int, Render]]:
+    """Every image of the dataset with its folder and pid."""
+    renderer = Renderer(wanted.seed, wanted.num_cameras)
+    # Odd pids train and even ones test, so that changing either number changes no pid.
     train = [2 * number + 1 for number in range(wanted.num_train)]
     test = [2 * number + 2 for number in range(wanted.num_test)]
     for pid in train + test:
@@ -140,20 +139,20 @@ def _shots(wanted: _Parameters) -> Iterator[tuple[str, int, Shot]]:
                     folder = "bounding_box_train"
                 else:
                     folder = "bounding_box_test" if index else "query"
-                yield folder, pid, studio.portrait(pid, camid, index)
+                yield folder, pid, renderer.portrait(pid, camid, index)
     for index in range(wanted.num_distractors):
-        yield "bounding_box_test", 0, studio.stranger(index)
+        yield "bounding_box_test", 0, renderer.distractor(index)
     for index in range(wanted.num_junk):
-        yield "bounding_box_test", -1, studio.junk(test[index % len(test)], index)
+        yield "bounding_box_test", -1, renderer.junk(test[index % len(test)], index)
 
 
-def _write_jpeg(folder: Path, pid: int, shot: Shot) -> None:
-    """Write an image under Market-1501's name for it: pid, camera and sequence, frame, box."""
+def _write_jpeg(folder: Path, pid: int, render: Render) -> None:
+    """Write an image under its Market-1501 name: pid, camera and sequence, frame, box."""
     number = "-1" if pid < 0 else f"{pid:04d}"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{number}_c{shot.camid}s1_{shot.frame:06d}_00.jpg"
-    bgr = cv2.cvtColor(shot.image, cv2.COLOR_RGB2BGR)
-    encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, shot.jpeg_quality])
+    path = folder / f"{number}_c{render.camid}s1_{render.frame:06d}_00.jpg"
+    bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
+    encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, render.jpeg_quality])
     if not encoded:
-        raise RuntimeError(f"OpenCV could not encode {path}.")
+        raise StorageError(f"OpenCV could not encode {path}")
     path.write_bytes(data.tobytes())

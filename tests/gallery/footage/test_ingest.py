@@ -439,7 +439,7 @@ def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index,
                         pytest.raises(LockedError) as caught,
                     ):
                         index(other, "", source=Live(clips[1].path, 10, moment=1))
-                    assert "is being indexed by another process: stop that one" in str(found.value)
+                    assert "is being indexed by another process: stop that one" in str(caught.value)
                 yield frame
 
     summary = index(gallery, "", source=Twice(), chunk=8)

@@ -90,7 +90,7 @@ def test_a_larger_set_keeps_the_images_of_the_smaller(small: Path, tmp_path: Pat
     kept = {
         name: digest
         for name, digest in digests(small).items()
-        if not re.search(r"/(0000|-1)_", name)  # strangers may stand before the new camera
+        if not re.search(r"/(0000|-1)_", name)  # distractors may be of the new camera
     }
     assert kept.items() <= digests(write_synthetic(tmp_path / "more", **more)).items()
 
@@ -104,7 +104,7 @@ def test_a_set_that_is_there_is_kept_as_it_is(small: Path) -> None:
 def test_a_set_of_other_parameters_is_replaced_only_on_request(small: Path, tmp_path: Path) -> None:
     root = shutil.copytree(small, tmp_path / "set")
     before = digests(root)
-    with pytest.raises(InputError, match=r"set holds a synthetic set.*overwrite=True"):
+    with pytest.raises(InputError, match=r"set holds a synthetic dataset.*overwrite=True"):
         write_synthetic(root, **SMALL, seed=5)
     assert digests(root) == before
 
@@ -116,7 +116,7 @@ def test_a_set_of_other_parameters_is_replaced_only_on_request(small: Path, tmp_
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_something_else_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "query").mkdir()
-    with pytest.raises(InputError, match="no synthetic set"):
+    with pytest.raises(InputError, match="not a synthetic dataset"):
         write_synthetic(tmp_path, **SMALL, overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ["query"]
 

@@ -9,7 +9,7 @@ from reid_dhm.demo.training import run_demo
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.synthetic import write_synthetic
 
-CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 
 def test_the_summary_holds_the_three_figures_of_one_protocol(tmp_path: Path) -> None:
