@@ -1,32 +1,42 @@
-"""Images to embeddings, for notebooks and programs."""
+"""The embedder of the public interface: files, Pillow images and arrays, with their colour order.
+
+Inside the package arrays are RGB and :class:`reid_dhm.inference.embedder.Embedder` takes them
+without a question; here the caller says what they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reid_dhm.api.images import Image, as_list, to_rgb
+from reid_dhm.api.images import Channels, Image, as_images, to_rgb
+from reid_dhm.inference import embedder
+from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
-from reid_dhm.inference.embedder import EmbeddedBatch, OnError
-from reid_dhm.inference.embedder import Embedder as _Embedder
 
 
 class Embedder:
     """Turns images of people into embeddings.
 
     Args:
-        checkpoint: a run folder, a :class:`TrainingRun`, a ``.safetensors`` with its card, or an
-            exported ``.onnx`` or ``.xml``; None for the model of the package.
-        engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest installed one
-            that agrees with PyTorch in float32 (cosine of 0.999 or more).
+        checkpoint: a run folder, a :class:`TrainingRun`, a ``.safetensors`` with its card, an
+            exported ``.onnx`` or ``.xml``, or weights that others trained; ``None`` for the model
+            of the package.
+        engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest that is
+            installed and agrees with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        normalize: return unit rows; otherwise embeddings as the model computes them.
-        flip: average each embedding with that of the mirrored image.
-        batch_size: images per batch; None for what suits the engine.
+        normalize: return unit rows; otherwise embeddings as the model gives them.
+        flip: average each embedding with its mirrored image's, before normalising.
         precision: ``auto``, ``float32``, ``bf16`` or ``fp16``.
+        backbone, size, neck: for weights without a card, see
+            :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
+
+    Attributes:
+        rgb: the embedder underneath, which takes every array for RGB.
 
     Raises:
         InputError: a checkpoint, engine, device or precision that cannot be used.
@@ -35,104 +45,90 @@ class Embedder:
     def __init__(
         self,
         checkpoint: str | PathLike[str] | None = None,
-        *,
         engine: str = "auto",
         device: str = "auto",
         normalize: bool = True,
         flip: bool = False,
-        batch_size: int | None = None,
         precision: str = "auto",
+        *,
+        backbone: str | None = None,
+        size: tuple[int, int] | None = None,
+        neck: str | None = None,
     ) -> None:
-        self._embedder = _Embedder(
-            DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint),
-            engine=engine,
-            device=device,
-            normalize=normalize,
-            flip=flip,
-            batch_size=batch_size,
-            precision=precision,
+        path = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
+        opened = open_checkpoint(path, backbone, size, neck)
+        self.rgb = embedder.Embedder(
+            opened, engine, device, normalize=normalize, flip=flip, precision=precision
         )
 
-    @property
-    def engine(self) -> str:
-        """The engine in use; under ``auto`` the first batch may still change it."""
-        return self._embedder.engine
-
-    @property
-    def precision(self) -> str:
-        """``float32``, ``bf16``, ``fp16`` or ``int8``."""
-        return self._embedder.precision
-
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-        return self._embedder.device
-
-    @property
-    def dim(self) -> int:
-        """Length D of an embedding."""
-        return self._embedder.dim
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies the model: embeddings of different fingerprints cannot be compared."""
-        return self._embedder.fingerprint
-
     def __call__(
-        self,
-        images: Image | Sequence[Image],
-        channels: str | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-        on_error: OnError | None = None,
-    ) -> np.ndarray:
-        """Embed images.
+        self, images: Image | Iterable[Image], channels: Channels | None = None
+    ) -> NDArray[np.float32]:
+        """Embed one image or several.
 
         Args:
-            images: one image or N: files, PIL images, (H, W, 3) uint8 arrays, in any mixture.
-            channels: ``rgb`` or ``bgr``, the color order of arrays; required for them.
-            on_progress: called with the images done and N after each batch.
-            on_error: called with the row and the error of each unreadable image, whose row is then
-                left out; by default the first error is raised.
+            images: files, Pillow images and (H, W, 3) uint8 arrays, mixed; one of them; or an
+                (N, H, W, 3) uint8 array.
+            channels: colour order of the arrays: ``rgb``, or ``bgr`` for OpenCV's frames. Files
+                and Pillow images know theirs.
 
         Returns:
-            (N, D) float32 in input order, N = 1 for one image.
+            (N, D) float32, a row per image in input order; N is 1 for a single image.
 
         Raises:
-            InputError: an unreadable image, an array without ``channels``, or a non-finite
-                embedding.
+            InputError: an image that cannot be read, an array without ``channels``, or one that is
+                not (H, W, 3) uint8.
         """
-        return self._embedder(list(to_rgb(as_list(images), channels)), on_progress, on_error)
+        rows = [batch.embeddings for batch in self.stream(as_images(images), channels)]
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def stream(
         self,
         images: Iterable[Image],
-        channels: str | None = None,
-        on_error: OnError | None = None,
-    ) -> Iterator[EmbeddedBatch]:
+        channels: Channels | None = None,
+        on_error: embedder.OnError | None = None,
+    ) -> Iterator[embedder.EmbeddedBatch]:
         """Embed any number of images in constant memory.
 
         Args:
-            images: taken as they are needed; otherwise as in a call.
+            images: taken as they are needed.
             channels: as in a call.
-            on_error: as in a call.
+            on_error: called with the row and the error of each unreadable image, whose row is then
+                left out; by default the first error is raised.
 
         Yields:
             Batches with ``rows`` (n,) int64, ``embeddings`` (n, D) float32 and ``end``, the number
             of images done, in input order.
         """
-        return self._embedder.stream(to_rgb(images, channels), on_error)
+        return self.rgb.stream(to_rgb(images, channels), on_error)
 
-    def similarity(self, first: Image, second: Image, channels: str | None = None) -> float:
-        """Cosine similarity of two images, -1 to 1.
+    def similarity(self, first: Image, second: Image, channels: Channels | None = None) -> float:
+        """Cosine of the embeddings of two images, from -1 to 1; higher is more alike.
 
         Args:
-            first, second: as in a call.
+            first, second: a file, a Pillow image or an (H, W, 3) uint8 array each.
             channels: as in a call.
+
+        Raises:
+            InputError: as in a call.
         """
         a, b = self([first, second], channels).astype(np.float64)
-        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+        length = max(float(np.linalg.norm(a) * np.linalg.norm(b)), np.finfo(np.float64).tiny)
+        return float(a @ b) / length
+
+    @property
+    def dim(self) -> int:
+        """Length D of an embedding."""
+        return self.rgb.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that tells models apart, 64 hexadecimal digits."""
+        return self.rgb.fingerprint
 
     def __repr__(self) -> str:
-        card = self._embedder.card
-        size = f"{card.size[0]}x{card.size[1]}"
-        return f"Embedder({card.backbone}, {size}, {self.dim} dimensions, {self.engine})"
+        card, inner = self.rgb.card, self.rgb
+        return (
+            f"Embedder({card.backbone}, input {card.size[0]}x{card.size[1]}, {self.dim} "
+            f"dimensions, {inner.engine} in {inner.precision} on {inner.device})"
+        )

@@ -15,7 +15,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.api.html import image, table
-from reid_dhm.api.images import Image, as_list, to_rgb
+from reid_dhm.api.images import Channels, Image, as_images, to_rgb
 from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.sources import open_source
@@ -212,7 +212,7 @@ class Gallery:
         query: Image | Sequence[Image],
         *,
         box: Box | None = None,
-        channels: str | None = None,
+        channels: Channels | None = None,
         detector: str | None = None,
         cameras: Sequence[str] = (),
         videos: Sequence[str] = (),
@@ -243,7 +243,7 @@ class Gallery:
             InputError: an unusable query, an unknown camera or video, or an empty gallery.
             ModelMismatchError: the gallery was made with another model.
         """
-        images = as_list(query)
+        images = list(as_images(query))
         if box is not None and len(images) != 1:
             raise InputError(f"box is given for {len(images)} images: pass one image with it")
         where = TrackletFilter(
