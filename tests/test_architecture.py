@@ -13,7 +13,7 @@ import torch
 
 from reid_dhm.config import Config
 from reid_dhm.data import datasets
-from reid_dhm.experiments.run import build_criterion, build_model
+from reid_dhm.experiments.build import build_criterion, build_model
 from reid_dhm.models import providers
 from reid_dhm.models.heads import ReIDOutput
 from reid_dhm.training import losses

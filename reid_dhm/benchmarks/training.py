@@ -22,12 +22,20 @@ from torch import Tensor, nn
 from reid_dhm.benchmarks.pipeline import torchreid_loader, wait_for
 from reid_dhm.config import Config
 from reid_dhm.data.loading import MemoryLoader
+from reid_dhm.data.samplers import Sampler
 from reid_dhm.data.samples import Sample, label_of_pid
-from reid_dhm.experiments.run import build_augmentation, build_criterion, build_model, build_sampler
+from reid_dhm.experiments.build import (
+    build_augmentation,
+    build_criterion,
+    build_model,
+    build_sampler,
+    build_trainer,
+)
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.torchreid import torchreid_module
-from reid_dhm.training.loop import Trainer
-from reid_dhm.training.parts import Sampler, build_accelerator
+from reid_dhm.training.loop import TrainingData
+from reid_dhm.training.processes import build_accelerator
+from reid_dhm.training.run_folder import RunFolder
 
 METHODS = ("baseline", "dhm")
 WARM_UP = 3  # steps
@@ -100,22 +108,24 @@ class _Ours:
         label_of = label_of_pid(samples)
         labels = [label_of[sample.pid] for sample in samples]
         self.size = (config.model.size[0], config.model.size[1])
-        self.accelerator = build_accelerator(config.train)
+        self.accelerator = build_accelerator(config.train.precision, config.train.accumulate)
         self.device = self.accelerator.device
         model, card = build_model(config, len(label_of), self.size)
         self.sampler = _Short(build_sampler(config, labels, rank=0, world_size=1))
-        self.trainer = Trainer(
-            model,
-            MemoryLoader(samples, labels, self.size, self.device),
-            self.sampler,
-            samples,
-            build_augmentation(config, self.size),
-            build_criterion(config),
+        self.trainer = build_trainer(
             config.train,
-            config.seed,
-            Path(tempfile.gettempdir()),  # nothing is written: no epoch is completed
-            card,
+            model,
+            TrainingData(
+                samples,
+                MemoryLoader(samples, labels, self.size, self.device),
+                self.sampler,
+                build_augmentation(config, self.size),
+            ),
+            build_criterion(config),
+            # nothing is written: no epoch is completed
+            RunFolder(Path(tempfile.gettempdir()), card),
             self.accelerator,
+            config.seed,
         )
 
     def run(self, steps: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -47,6 +47,13 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
+class Loader(Protocol):
+    """Gives batches of a set of labelled images."""
+
+    def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
+        """One batch for each (B,) int64 tensor of rows in the samples."""
+
+
 def build_loader(
     samples: Sequence[Sample],
     labels: Sequence[int],
@@ -55,7 +62,7 @@ def build_loader(
     cache_limit: int,
     num_workers: int,
     progress: Progress | None = None,
-) -> MemoryLoader | WorkerLoader:
+) -> Loader:
     """Keep the decoded set in memory if it needs at most ``cache_limit`` bytes, else use workers.
 
     Either way every image has been decoded once when this returns, so a corrupt one is found

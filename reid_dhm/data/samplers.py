@@ -6,12 +6,22 @@ Every draw follows from (seed, epoch) alone, so a run that resumes needs no stat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reid_dhm.errors import InputError
+
+
+class Sampler(Protocol):
+    """Draws the batches of every epoch."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int) -> list[Tensor]:
+        """The batches of one epoch, each (B,) int64 rows in the samples."""
 
 
 class IdentitySampler:

@@ -17,18 +17,19 @@ from reid_dhm.data.images import read_image
 from reid_dhm.data.samples import ReIDDataset, Sample, label_of_pid
 from reid_dhm.demo.histograms import colour_histogram
 from reid_dhm.evaluation.datasets import evaluate_dataset
-from reid_dhm.experiments.run import build_model, run_experiment
+from reid_dhm.experiments.build import build_model
+from reid_dhm.experiments.run import run_experiment
 from reid_dhm.files import write_text
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
 from reid_dhm.training import randomness
-from reid_dhm.training.parts import Progress, Report
+from reid_dhm.training.loop import EpochReport, StepReport
 
 Say = Callable[[str], None]
 
 
 def run_demo(
-    config: Config, say: Say, progress: Progress | None = None, report: Report | None = None
+    config: Config, say: Say, progress: StepReport | None = None, report: EpochReport | None = None
 ) -> dict[str, Any]:
     """Run the demonstration.
 

@@ -12,7 +12,7 @@ from reid_dhm.config import load_config
 from reid_dhm.evaluation.run import Settings
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.retrieval import EmbeddingSet
-from reid_dhm.training.runlog import environment
+from reid_dhm.training.run_folder import environment
 
 Facts = dict[str, str]
 """Name → value, in the order in which they are shown."""

@@ -21,7 +21,7 @@ from reid_dhm.evaluation.datasets import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.training.parts import Evaluate
+from reid_dhm.training.loop import Evaluate
 
 GIB = 2**30
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.training.losses import Criterion
+from reid_dhm.training.objective import Criterion
 
 
 def gradient_agreement(

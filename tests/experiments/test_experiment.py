@@ -12,10 +12,11 @@ from reid_dhm.config import Config, load_config
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.classification import load_classification
 from reid_dhm.errors import InputError, NonFiniteLossError
-from reid_dhm.experiments.run import build_criterion, build_model, build_sampler, run_experiment
+from reid_dhm.experiments.build import build_criterion, build_model, build_sampler
+from reid_dhm.experiments.run import run_experiment
 from reid_dhm.models.card import load_model
 from reid_dhm.training import loop
-from reid_dhm.training.runlog import read_metrics
+from reid_dhm.training.run_folder import read_metrics
 
 TIMING = {"train/seconds", "train/pictures_per_second", "train/input_share", "test/seconds"}
 

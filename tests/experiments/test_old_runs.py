@@ -16,7 +16,7 @@ from reid_dhm.experiments.run import run_experiment
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.backbones import Provider, Split
 from reid_dhm.models.providers import BACKBONES
-from reid_dhm.training.runlog import read_metrics
+from reid_dhm.training.run_folder import read_metrics
 
 OLD = Path(__file__).parents[1] / "data" / "run_of_version_0_1"
 

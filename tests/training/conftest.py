@@ -16,14 +16,16 @@ from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.loading import Batch
 from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.data.samples import Sample
+from reid_dhm.experiments.build import build_trainer as build_trainer_of
 from reid_dhm.models.backbones import Backbone, Provider, Split
 from reid_dhm.models.branches import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import BACKBONES
 from reid_dhm.models.reid import ReIDModel
-from reid_dhm.training.loop import Trainer
-from reid_dhm.training.losses import Criterion, Objective
-from reid_dhm.training.parts import build_accelerator
+from reid_dhm.training.loop import Trainer, TrainingData
+from reid_dhm.training.objective import Criterion, Objective
+from reid_dhm.training.processes import build_accelerator
+from reid_dhm.training.run_folder import RunFolder
 
 PEOPLE, SIZE = 8, (32, 16)
 P, K = 4, 2  # people and images of each in a batch: four batches an epoch
@@ -183,23 +185,21 @@ def build_trainer(
     settings = {"epochs": 2, "warmup_epochs": 0, "evaluate_every": 100, **settings}
     train = TrainConfig(**settings)  # type: ignore[arg-type]
     model, images = model or build_model(), build_images()
-    accelerator = build_accelerator(train)
+    accelerator = build_accelerator(train.precision, train.accumulate)
     rank, world_size = accelerator.process_index, accelerator.num_processes
     branches = tuple(BranchSpec(branch.after) for branch in model.side_branches)
-    return Trainer(
-        model,
+    data = TrainingData(
+        [Sample(Path(f"{row:02}.jpg"), row // 4, 0) for row in range(len(images.labels))],
         images,
         IdentitySampler(images.labels.tolist(), P, K, 0, rank, world_size),
-        [Sample(Path(f"{row:02}.jpg"), row // 4, 0) for row in range(len(images.labels))],
         plain,
-        objective or Criterion(),
-        train,
-        seed=0,
-        folder=folder,
-        card=ModelCard("six", PEOPLE, SIZE, branches=branches),
-        accelerator=accelerator,
-        keep_branches=keep_branches,
     )
+    run = RunFolder(folder, ModelCard("six", PEOPLE, SIZE, branches=branches), keep_branches)
+    objective = objective or Criterion()
+    trainer = build_trainer_of(train, model, data, objective, run, accelerator, seed=0)
+    every = {"evaluate_every": train.evaluate_every, "diagnose_every": train.diagnose_every}
+    trainer.fit = partial(trainer.fit, **every)  # type: ignore[method-assign]
+    return trainer
 
 
 @pytest.fixture

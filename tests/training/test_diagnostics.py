@@ -7,8 +7,9 @@ from torch import Tensor
 
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.training.diagnostics import gradient_agreement
-from reid_dhm.training.losses import Criterion, batch_hard_triplet, id_loss, mimicking_loss
-from reid_dhm.training.parts import freeze_batch_norm
+from reid_dhm.training.loop import freeze_batch_norm
+from reid_dhm.training.losses import batch_hard_triplet, id_loss, mimicking_loss
+from reid_dhm.training.objective import Criterion
 
 STAGES = ["first", "middle", "late"]
 

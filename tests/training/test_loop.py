@@ -11,9 +11,9 @@ from torch import Tensor
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.errors import InputError, NonFiniteLossError
-from reid_dhm.training.losses import Criterion
-from reid_dhm.training.parts import freeze_batch_norm
-from reid_dhm.training.runlog import read_metrics
+from reid_dhm.training.loop import freeze_batch_norm
+from reid_dhm.training.objective import Criterion
+from reid_dhm.training.run_folder import read_metrics
 from reid_dhm.training.state import find_state
 
 SMOOTH = Criterion(metric=None)  # mining would turn a last bit into another triplet
@@ -77,7 +77,7 @@ def test_training_is_gradient_descent_on_the_objective(trainer_of, model_of, ima
 def test_a_clipped_step_is_as_long_as_the_bound(trainer_of, weights_of):
     trainer = trainer_of(optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=1.0, clip_norm=0.01)
     before = weights_of(trainer.plain_model)
-    batch, inputs = next(trainer.inputs(trainer.sampler.epoch(0)))
+    batch, inputs = next(trainer.inputs(trainer.data.sampler.epoch(0)))
     trainer.step(batch, inputs, 0)
     moved = [(p.detach() - before[k]).flatten() for k, p in trainer.plain_model.named_parameters()]
     assert float(torch.cat(moved).norm()) == pytest.approx(0.01, rel=1e-3)
@@ -101,14 +101,14 @@ def test_the_average_follows_its_recurrence_and_is_what_gets_evaluated(
     assert average is not None
     floating = {k: v for k, v in average.items() if twin.state_dict()[k].is_floating_point()}
     assert_close(seen[-1], floating)
-    assert same(load_file(trainer.folder / "best.safetensors"), seen[-1])
+    assert same(load_file(trainer.run.path / "best.safetensors"), seen[-1])
     assert not same(seen[-1], weights_of(model))
 
 
 def test_weights_move_once_a_group_of_batches(trainer_of, weights_of):
     trainer = trainer_of(accumulate=2)
     states = [weights_of(trainer.plain_model.head.classifier)]
-    for step, (batch, inputs) in enumerate(trainer.inputs(trainer.sampler.epoch(0))):
+    for step, (batch, inputs) in enumerate(trainer.inputs(trainer.data.sampler.epoch(0))):
         trainer.step(batch, inputs, step)
         states.append(weights_of(trainer.plain_model.head.classifier))
     moved = [not same(before, after) for before, after in pairwise(states)]
@@ -153,7 +153,7 @@ def test_the_rate_of_every_step_follows_the_schedule(trainer_of):
     trainer.fit(nothing, progress=lambda *told: rates.append(told[-1]["lr"]))
     assert rates == pytest.approx([0.002, 0.004, 0.006, 0.008, *4 * [0.01], *4 * [0.005]])
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
-    assert read_metrics(trainer.folder)[0]["train/lr"] == pytest.approx(0.008)
+    assert read_metrics(trainer.run.path)[0]["train/lr"] == pytest.approx(0.008)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -162,7 +162,7 @@ def test_every_optimizer_learns_under_every_schedule(trainer_of, optimizer, sche
     lr = 0.05 if optimizer == "sgd" else 0.003
     trainer = trainer_of(epochs=8, optimizer=optimizer, schedule=schedule, lr=lr, milestones=[6])
     trainer.fit(nothing)
-    records = read_metrics(trainer.folder)
+    records = read_metrics(trainer.run.path)
     assert records[-1]["train/id"] < 0.9 * records[0]["train/id"]
     assert records[-1]["train/accuracy"] > records[0]["train/accuracy"]
 
@@ -173,8 +173,8 @@ def test_bfloat16_computes_coarsely_and_keeps_whole_weights(trainer_of, model_of
         trainer = trainer_of(model_of(after=("first",)), precision=precision, epochs=1)
         trainer.fit(nothing)
         assert {p.dtype for p in trainer.plain_model.parameters()} == {torch.float32}
-        losses[precision] = read_metrics(trainer.folder)[0]["train/total"]
-        trainer.folder.rename(trainer.folder.with_name(precision))
+        losses[precision] = read_metrics(trainer.run.path)[0]["train/total"]
+        trainer.run.path.rename(trainer.run.path.with_name(precision))
     assert losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
     assert losses["bf16"] != losses["no"]
 
@@ -184,7 +184,7 @@ def test_a_record_holds_the_means_of_its_epoch(trainer_of):
     trainer.fit(
         nothing, progress=lambda *told: losses.append(told[-1]["loss"]), report=reported.append
     )
-    (record,) = read_metrics(trainer.folder)
+    (record,) = read_metrics(trainer.run.path)
     assert reported == [record]
     assert record["train/total"] == pytest.approx(sum(losses) / STEPS)
     parts = [record[f"train/{name}"] for name in ("id", "metric", "mimic")]
@@ -206,10 +206,10 @@ def test_evaluation_is_honoured_and_the_best_is_kept(trainer_of, weights_of):
     best = trainer.fit(evaluate)
     # after epochs 1, 3 and 5, and the last, 6; the first of equals stays
     assert best == {"epoch": 3, "mAP": 0.8, "rank1": 0.2}
-    tested = {r["epoch"]: r["test/mAP"] for r in read_metrics(trainer.folder) if "test/mAP" in r}
+    tested = {r["epoch"]: r["test/mAP"] for r in read_metrics(trainer.run.path) if "test/mAP" in r}
     assert tested == {1: 0.3, 3: 0.8, 5: 0.5, 6: 0.8}
-    assert same(load_file(trainer.folder / "best.safetensors"), seen[1])
-    card = json.loads((trainer.folder / "best.json").read_text())
+    assert same(load_file(trainer.run.path / "best.safetensors"), seen[1])
+    card = json.loads((trainer.run.path / "best.json").read_text())
     assert card["training"] == {"epoch": 3, "mAP": 0.8, "rank1": 0.2}
 
 
@@ -227,21 +227,21 @@ def test_branches_are_kept_on_request_alone(trainer_of, model_of, keep):
     model = model_of(after=("first", "middle"))
     trainer = trainer_of(model, keep_branches=keep)
     trainer.fit(nothing)
-    names = load_file(trainer.folder / "best.safetensors").keys()
+    names = load_file(trainer.run.path / "best.safetensors").keys()
     expected = model if keep else model.deploy()
     assert names == expected.state_dict().keys()
-    card = json.loads((trainer.folder / "best.json").read_text())
+    card = json.loads((trainer.run.path / "best.json").read_text())
     assert [spec["after"] for spec in card["branches"]] == (["first", "middle"] if keep else [])
 
 
 def test_a_resumed_training_keeps_the_best_of_before(trainer_of, model_of):
     first = trainer_of(epochs=1)
     first.fit(lambda model: {"mAP": 0.9})
-    kept = load_file(first.folder / "best.safetensors")
+    kept = load_file(first.run.path / "best.safetensors")
     second = trainer_of(model_of(seed=7), epochs=2)
     assert second.resume()
     assert second.fit(lambda model: {"mAP": 0.4}) == {"epoch": 0, "mAP": 0.9}
-    assert same(load_file(first.folder / "best.safetensors"), kept)
+    assert same(load_file(first.run.path / "best.safetensors"), kept)
 
 
 def test_a_finished_training_resumes_to_its_result(trainer_of):
@@ -251,7 +251,7 @@ def test_a_finished_training_resumes_to_its_result(trainer_of):
     before = copy.deepcopy(again.plain_model.state_dict())
     assert again.fit(nothing) == {"epoch": 1, "mAP": 0.0}
     assert same(before, again.plain_model.state_dict())
-    assert [record["epoch"] for record in read_metrics(again.folder)] == [0, 1]
+    assert [record["epoch"] for record in read_metrics(again.run.path)] == [0, 1]
 
 
 def test_there_may_be_nothing_to_resume(trainer_of):
@@ -268,7 +268,7 @@ def test_diagnosis_runs_when_it_is_due(trainer_of):
     trainer = trainer_of(epochs=5, diagnose_every=2)
     trainer.fit(nothing, diagnose=diagnose)
     assert asked == [(1, True), (3, True)]
-    assert [r["epoch"] for r in read_metrics(trainer.folder) if "gradient/x" in r] == [1, 3]
+    assert [r["epoch"] for r in read_metrics(trainer.run.path) if "gradient/x" in r] == [1, 3]
     trainer_of(epochs=5, diagnose_every=0).fit(nothing, diagnose=diagnose)
     assert len(asked) == 2
 
@@ -305,17 +305,17 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     with pytest.raises(NonFiniteLossError, match=what) as caught:
         trainer.fit(nothing, report=lambda record: kept.append(weights_of(trainer.plain_model)))
     step = int(what[-1])
-    rows = trainer.sampler.epoch(1)[step]
+    rows = trainer.data.sampler.epoch(1)[step]
     assert str(caught.value).endswith(", ".join(f"{row:02}.jpg" for row in rows.tolist()))
-    assert str(trainer.folder / "last") in str(caught.value)
-    found = find_state(trainer.folder / "last")
+    assert str(trainer.run.path / "last") in str(caught.value)
+    found = find_state(trainer.run.path / "last")
     assert found is not None
     assert same(load_file(found / "model.safetensors"), kept[0])
-    assert [record["epoch"] for record in read_metrics(trainer.folder)] == [0]
+    assert [record["epoch"] for record in read_metrics(trainer.run.path)] == [0]
 
 
 def test_a_rate_that_is_far_too_high_stops_the_run(trainer_of):
     trainer = trainer_of(optimizer="sgd", lr=1e30)
     with pytest.raises(NonFiniteLossError, match="the last good checkpoint is none yet"):
         trainer.fit(nothing)
-    assert find_state(trainer.folder / "last") is None
+    assert find_state(trainer.run.path / "last") is None

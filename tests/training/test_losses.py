@@ -13,12 +13,12 @@ from reid_dhm.errors import InputError
 from reid_dhm.models.heads import ReIDOutput
 from reid_dhm.training.losses import (
     LIBRARY_LOSSES,
-    Criterion,
     batch_hard_triplet,
     build_metric_loss,
     id_loss,
     mimicking_loss,
 )
+from reid_dhm.training.objective import Criterion
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -16,10 +16,10 @@ from reid_dhm.data.loading import Batch
 from reid_dhm.errors import InputError
 from reid_dhm.experiments.run import run_experiment
 from reid_dhm.training.diagnostics import gradient_agreement
-from reid_dhm.training.loop import Trainer
-from reid_dhm.training.losses import Criterion, batch_hard_triplet
-from reid_dhm.training.parts import freeze_batch_norm
-from reid_dhm.training.runlog import read_metrics
+from reid_dhm.training.loop import Trainer, freeze_batch_norm
+from reid_dhm.training.losses import batch_hard_triplet
+from reid_dhm.training.objective import Criterion
+from reid_dhm.training.run_folder import read_metrics
 
 LINE = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
 PEOPLE = torch.tensor([5, 5, 9, 9])
@@ -29,7 +29,7 @@ FROZEN = ("train.freeze_bn=true", "data.augment=false", "train.optimizer=sgd", "
 
 def batch_of(trainer: Trainer) -> tuple[Batch, Tensor]:
     """The process's share of one batch, and the nearest strangers lie in the other one's."""
-    images = trainer.loader.images
+    images = trainer.data.loader.images
     for person in (0, 2):  # the next one is their double in fewer shades
         images[4 * person + 4 : 4 * person + 8] = images[4 * person : 4 * person + 4] // 8 * 8
     rows = torch.tensor([0, 1, 8, 9, 4, 5, 12, 13])
@@ -63,7 +63,7 @@ def measured(trainer: Trainer) -> None:
     """Train an epoch that ends in a diagnosis and an evaluation."""
 
     def diagnose(model, epoch: int) -> dict[str, float]:
-        batches = trainer.inputs(trainer.sampler.epoch(epoch)[:2])
+        batches = trainer.inputs(trainer.data.sampler.epoch(epoch)[:2])
         pairs = [(inputs, batch.labels) for batch, inputs in batches]
         return gradient_agreement(model, Criterion(), pairs)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reid_dhm.errors import InputError
-from reid_dhm.training.schedule import build_optimizer
+from reid_dhm.training.optimization import build_optimizer
 from reid_dhm.training.state import find_state, load_state, match_memory_format, save_state
 
 Parts = tuple[dict[str, nn.Module], torch.optim.Optimizer]

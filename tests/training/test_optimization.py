@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reid_dhm.training.schedule import Schedule, build_optimizer
+from reid_dhm.training.optimization import Schedule, build_optimizer
 
 RECIPE = Schedule("multistep", 120, (40, 70), 0.1, warmup_epochs=10, warmup_factor=0.01)
 

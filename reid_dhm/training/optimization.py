@@ -1,4 +1,4 @@
-"""Learning rates as a function of progress, and optimisers by name."""
+"""How a training step changes the weights: learning rate, optimiser, clipping, averaging."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn, optim
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Schedule:
         gamma: its factor.
         warmup_epochs: over which the factor rises linearly from ``warmup_factor`` to 1.
         warmup_factor: where it starts.
+        base_rate: the learning rate that the factor multiplies.
     """
 
     kind: str
@@ -28,9 +30,14 @@ class Schedule:
     gamma: float = 0.1
     warmup_epochs: float = 0.0
     warmup_factor: float = 0.01
+    base_rate: float = 1.0
+
+    def learning_rate(self, progress: float) -> float:
+        """The learning rate after ``progress`` epochs."""
+        return self.base_rate * self.factor(progress)
 
     def factor(self, progress: float) -> float:
-        """What the base learning rate is multiplied by after ``progress`` epochs."""
+        """The multiple of the base learning rate after ``progress`` epochs."""
         if self.kind == "cosine":
             decay = 0.5 * (1 + math.cos(math.pi * min(progress / self.epochs, 1.0)))
         else:
@@ -41,10 +48,34 @@ class Schedule:
         return decay
 
 
+@dataclass(frozen=True)
+class Optimization:
+    """How a step changes the weights.
+
+    Attributes:
+        optimizer: holds the trained parameters.
+        schedule: the learning rate of every step.
+        clip_norm: greatest length of the gradient; ``None`` leaves it as it is.
+        ema: running average of the weights, evaluated in their place; or ``None``.
+        freeze_bn: whether batch normalisation uses its running statistics without changing them.
+    """
+
+    optimizer: optim.Optimizer
+    schedule: Schedule
+    clip_norm: float | None = None
+    ema: AveragedModel | None = None
+    freeze_bn: bool = False
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a model's weights and buffers, beginning as its copy."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
 def build_optimizer(
     parameters: Iterable[nn.Parameter], name: str, lr: float, weight_decay: float, momentum: float
 ) -> optim.Optimizer:
-    """Adam, AdamW or SGD (Nesterov where there is momentum) over all that trains."""
+    """``adam``, ``adamw`` or ``sgd`` (Nesterov if ``momentum`` > 0) over the trained parameters."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if name == "sgd":
         nesterov = momentum > 0

@@ -5,7 +5,7 @@ import numpy
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from reid_dhm.training.runlog import RunLog, environment, read_metrics
+from reid_dhm.training.run_folder import RunLog, environment, read_metrics
 
 
 def record(epoch: int) -> dict[str, float]:

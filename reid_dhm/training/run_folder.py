@@ -1,4 +1,7 @@
-"""What a run folder tells people and machines: metrics, environment, TensorBoard."""
+"""A run folder: the best weights, ``metrics.jsonl``, TensorBoard logs, ``environment.json``.
+
+The state to resume from is :mod:`reid_dhm.training.state`'s.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import logging
 import platform
 import sys
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,11 +18,38 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from reid_dhm.files import write_text
+from reid_dhm.models.card import ModelCard, save_model
+from reid_dhm.models.reid import ReIDModel
 from reid_dhm.version import __version__
 
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "torchvision", "torchreid", "accelerate", "numpy", "opencv-python", "scipy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a training keeps its results.
+
+    Attributes:
+        path: the folder.
+        card: how the model is built and fed; written beside the best weights.
+        keep_branches: whether the best weights keep the branches (``test.ensemble``).
+    """
+
+    path: Path
+    card: ModelCard
+    keep_branches: bool = False
+
+    def save_best(self, model: ReIDModel, figures: dict[str, float]) -> None:
+        """Replace ``best.safetensors`` and its card, which notes the figures."""
+        card = replace(
+            self.card,
+            branches=self.card.branches if self.keep_branches else (),
+            training={**self.card.training, **figures},
+        )
+        kept = model if self.keep_branches else model.deploy()
+        save_model(kept, card, self.path / "best.safetensors")
 
 
 def environment() -> dict[str, Any]:
@@ -45,7 +76,7 @@ def environment() -> dict[str, Any]:
 
 
 def record_environment(folder: Path, processes: int, resumed: bool) -> None:
-    """Write ``environment.json``; what a run was resumed under is listed in it as ``resumed``."""
+    """Write ``environment.json``; a resumed run adds its environment to the list ``resumed``."""
     path = folder / "environment.json"
     now = {**environment(), "processes": processes, "command": sys.argv}
     if resumed and path.is_file():
