@@ -18,8 +18,9 @@ from reid_dhm.api.html import image, table
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
 from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.gallery.detect.factory import build_detector
-from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
+from reid_dhm.gallery.detect.protocol import Detector
+from reid_dhm.gallery.ingest.index_video import index_video
+from reid_dhm.gallery.ingest.ingest import Options, Summary
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
 from reid_dhm.gallery.search.query_image import embed_query
@@ -27,7 +28,6 @@ from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.search.search_output import when
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.writing import check_camera_name
 from reid_dhm.gallery.track.tracklets import TrackSettings
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -160,7 +160,7 @@ class Gallery:
         source: str | PathLike[str],
         camera: str,
         *,
-        detector: str = "motion",
+        detector: str | Detector = "motion",
         confidence: float | None = None,
         start: str | datetime | None = None,
         fps: float | None = None,
@@ -177,7 +177,8 @@ class Gallery:
         Args:
             source: a video, a folder or glob of frames, a stream's address or a webcam's number.
             camera: name of the camera; created if it is new.
-            detector: ``motion``, ``yolox:FILE``, ``torchvision:NAME`` or ``mot:FILE``.
+            detector: ``motion``, ``yolox:FILE``, ``torchvision:NAME``, ``mot:FILE``, or an object
+                with ``detect(frame)``, ``settings`` and ``stateful``.
             confidence: lowest score of a box; the detector's own by default.
             start: wall-clock time of the first frame, ISO 8601; UTC without an offset.
             fps: frame rate of an image sequence, or to override a wrong header.
@@ -194,18 +195,15 @@ class Gallery:
                 other settings.
             ModelMismatchError: the gallery was made with another model.
         """
-        check_camera_name(camera)
-        options = Options(stride, begin, end, TrackSettings(tracker=tracker))
-        moment = wall_clock(start) if isinstance(start, str) else start
-        finder = build_detector(detector, confidence)
-        frames = open_source(str(source), fps)
-        embedder = self._embedder
-        model = str(self._checkpoint or "default")
-        self.store.claim_model(embedder.fingerprint, embedder.dim, model)
-        summary = ingest(self.store, camera, frames, finder, embedder, options, moment, on_progress)
-        if not summary.known:
-            audit.record(self.store, "index", {"camera": camera, "videos": summary.videos})
-        return summary
+        return index_video(
+            *(self.store, source, camera, self._embedder, str(self._checkpoint or "default")),
+            detector=detector,
+            confidence=confidence,
+            options=Options(stride, begin, end, TrackSettings(tracker=tracker)),
+            start=start,
+            fps=fps,
+            report=on_progress,
+        )
 
     def search(
         self,

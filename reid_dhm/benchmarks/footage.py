@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_dhm.gallery.detect.factory import build_detector
-from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import Summary, ingest
+from reid_dhm.gallery.ingest.index_video import index_video
+from reid_dhm.gallery.ingest.ingest import Summary
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -59,15 +58,8 @@ def index_clips(
     gallery: GalleryStore, clips: Sequence[Clip], embedder: Embedder, detector: str = "motion"
 ) -> list[Summary]:
     """Index every clip under its camera's name."""
-    gallery.claim_model(embedder.fingerprint, embedder.dim, "benchmark")
     return [
-        ingest(
-            gallery,
-            camera_of(clip),
-            open_source(str(clip.path)),
-            build_detector(detector),
-            embedder,
-        )
+        index_video(gallery, clip.path, camera_of(clip), embedder, "benchmark", detector=detector)
         for clip in clips
     ]
 

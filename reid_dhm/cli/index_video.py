@@ -111,10 +111,9 @@ def index_video(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.footage.sources import open_source
-    from reid_dhm.gallery.ingest.ingest import Options, ingest
+    from reid_dhm.gallery.ingest import index_video as indexing
+    from reid_dhm.gallery.ingest.ingest import Options
     from reid_dhm.gallery.records import wall_clock
-    from reid_dhm.gallery.store import audit
-    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.writing import check_camera_name
     from reid_dhm.gallery.track.tracklets import TrackSettings
     from reid_dhm.inference.checkpoints import open_checkpoint
@@ -122,25 +121,26 @@ def index_video(
     from reid_dhm.inference.embedder import Embedder
 
     check_camera_name(camera)
-    tracks = TrackSettings(tracker=tracker, activation=track_confidence)
-    options = Options(stride, begin, end, tracks)
+    options = Options(stride, begin, end, TrackSettings(tracker, track_confidence))
     moment = None if start is None else wall_clock(start)
     finder = build_detector(detector, confidence)
     opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
-    # A run that is gone on with elsewhere must embed alike, so nothing is rounded to 16 bits.
+    # An interrupted run may continue on another device, so nothing is rounded to 16 bits.
     embedder = Embedder(opened, device=device, precision="float32")
     frames = open_source(source, fps, patience)
-    with GalleryStore(gallery, create=True) as store:
-        store.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint or "default"))
-        with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
-            summary = ingest(store, camera, frames, finder, embedder, options, moment, bar)
-        if not summary.known:
-            audit.record(store, "index", {"camera": camera, "videos": summary.videos})
-        _print(summary, frames.info.name)
-        if json is not None:
-            figures = figures_of(summary)
-            figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}
-            write_json(json, figures)
+    with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
+        summary = indexing.index_video(
+            *(gallery, frames, camera, embedder, str(checkpoint or "default")),
+            detector=finder,
+            options=options,
+            start=moment,
+            report=bar,
+        )
+    _print(summary, frames.info.name)
+    if json is not None:
+        figures = figures_of(summary)
+        figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}
+        write_json(json, figures)
 
 
 def figures_of(summary: Summary) -> dict[str, Any]:

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.gallery.detect.factory import build_detector
-from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import ingest
+from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.search import Searcher
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -38,13 +36,10 @@ def run_footage_demo(
     shutil.rmtree(place, ignore_errors=True)
     embedder = Embedder(checkpoint, precision="float32")
     with GalleryStore(place, create=True) as gallery:
-        gallery.claim_model(embedder.fingerprint, embedder.dim, str(checkpoint))
         frames = 0
         for clip in clips:
-            source = open_source(str(clip.path))
-            summary = ingest(
-                gallery, f"camera {clip.camid}", source, build_detector("motion"), embedder
-            )
+            camera = f"camera {clip.camid}"
+            summary = index_video(gallery, clip.path, camera, embedder, str(checkpoint))
             frames += summary.frames
         here, there = clips
         asked = max(
