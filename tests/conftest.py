@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
+
+from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +32,31 @@ def browser():
         opened = started.chromium.launch(executable_path=chromium, args=flags, env=dict(os.environ))
         yield opened
         opened.close()
+
+
+def _random_sets(
+    rng: np.random.Generator,
+    num_query: int,
+    num_gallery: int,
+    dim: int,
+    people: int,
+    cameras: int,
+    values: Sequence[float] | None = None,
+) -> tuple[EmbeddingSet, EmbeddingSet]:
+    """Queries of people 1 …, a gallery with distractors too; entries drawn from ``values``."""
+
+    def some(number: int, first_pid: int) -> EmbeddingSet:
+        shape = (number, dim)
+        embeddings = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
+        return EmbeddingSet(
+            embeddings.astype(np.float32),
+            rng.integers(first_pid, people + 1, number),
+            rng.integers(0, cameras, number),
+        )
+
+    return some(num_query, 1), some(num_gallery, 0)
+
+
+@pytest.fixture(scope="session")
+def random_sets() -> Callable[..., tuple[EmbeddingSet, EmbeddingSet]]:
+    return _random_sets

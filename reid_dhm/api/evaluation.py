@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -14,9 +14,12 @@ from reid_dhm.api.html import table
 from reid_dhm.api.ranked_list import draw_ranked_list
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.confidence import Estimate
-from reid_dhm.evaluation.run import Assessment, Settings, assess
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
-from reid_dhm.retrieval.rerank import Reranking
+from reid_dhm.evaluation.inputs import QueryGallery
+from reid_dhm.evaluation.run import EvaluationRun, run
+from reid_dhm.evaluation.settings import Settings
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.protocol import Reranking
+from reid_dhm.retrieval.results import RetrievalResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +35,7 @@ class EvaluationResult:
         run: everything that was computed.
     """
 
-    run: Assessment
+    run: EvaluationRun
 
     @property
     def retrieval(self) -> RetrievalResult:
@@ -55,7 +58,7 @@ class EvaluationResult:
         return self.retrieval.cmc
 
     @property
-    def intervals(self) -> dict[str, Estimate]:
+    def intervals(self) -> Mapping[str, Estimate]:
         """95 % confidence intervals over people of ``mAP``, ``mINP`` and ``rank1``."""
         return self.run.final_intervals
 
@@ -146,7 +149,7 @@ def evaluate(
         top_k=top_k,
         device=device,
     )
-    return EvaluationResult(assess(asked, searched, settings))
+    return EvaluationResult(run(QueryGallery(asked, searched), settings))
 
 
 def _texts(paths: Paths | None) -> tuple[str, ...] | None:

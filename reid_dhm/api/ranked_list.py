@@ -6,14 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reid_dhm.data.images import read_image
-from reid_dhm.evaluation.run import Assessment
-from reid_dhm.retrieval import EmbeddingSet
+from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 _RIGHT, _WRONG, _QUERY = "#128a70", "#d4552a", "#7d8590"
 _WIDTH, _HEIGHT = 1.1, 2.6  # inches per image
 
 
-def draw_ranked_list(run: Assessment, query: int, top_k: int) -> Figure:
+def draw_ranked_list(run: EvaluationRun, query: int, top_k: int) -> Figure:
     """Query on the left, then the gallery images in order, framed by whether they are correct.
 
     Args:

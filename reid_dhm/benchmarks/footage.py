@@ -22,7 +22,9 @@ from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
+from reid_dhm.retrieval.results import RetrievalResult
 from reid_dhm.synthetic.clips import Clip, write_clips
 
 
@@ -86,7 +88,7 @@ def judge_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalResul
     known = known_embeddings(gallery, clips)
     somebody = known.pids > 0
     queries = EmbeddingSet(known.embeddings[somebody], known.pids[somebody], known.camids[somebody])
-    return evaluate(queries, known)
+    return rank_gallery(queries, known)
 
 
 def judge_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:

@@ -19,7 +19,8 @@ import numpy as np
 import psutil
 import torch
 
-from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.npz import write_evaluation_npz
 
 _PEOPLE = 750
 _LABELLED = 13_115

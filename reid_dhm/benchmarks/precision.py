@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid_dhm.data.samples import ReIDDataset
-from reid_dhm.evaluation.datasets import evaluate_dataset
+from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.agreement import cosines

@@ -1,7 +1,7 @@
 """CMC, mAP and mINP beside torchreid's, and beside the bare matrix product that neither can avoid.
 
 Every side runs in a process of its own on the same embeddings; ours shares its process with the
-bare product, and they take turns. Ours is :func:`reid_dhm.retrieval.evaluate` (its ``rank``
+bare product, and they take turns. Ours is :func:`.rank_gallery` (its ``rank``
 seconds: arrays in memory to figures); torchreid's is ``compute_distance_matrix`` and
 ``evaluate_rank`` as its PyPI package ships them.
 """
@@ -17,7 +17,8 @@ import torch
 from reid_dhm.benchmarks.harness import in_a_process, made_up_sets, peak, seconds, times
 from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
-from reid_dhm.retrieval import evaluate, read_evaluation_npz
+from reid_dhm.retrieval.npz import read_evaluation_npz
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
 
 _PRODUCT_ROWS = 2**14  # gallery rows of the bare product at a time, so that it fits any gallery
 
@@ -74,7 +75,7 @@ def compare_ranking(
     """Measure both sides on one file, cosine distance, each in a fresh process.
 
     Args:
-        embeddings: what :func:`reid_dhm.retrieval.read_evaluation_npz` reads.
+        embeddings: what :func:`reid_dhm.retrieval.npz.read_evaluation_npz` reads.
         device: of our side and the bare product: ``auto``, ``cpu`` or ``cuda``.
         rounds: turns of ours and of the product.
         with_torchreid: False where its (Q, G) matrix would not fit.
@@ -93,14 +94,14 @@ def _measure_ours(path: Path, device: str, rounds: int) -> dict[str, Any]:
     where = parse_device(device)
     left = torch.from_numpy(query.embeddings).to(where)
     right = torch.from_numpy(gallery.embeddings).to(where)
-    evaluate(*made_up_sets(64, 2000, query.dim), device=device)  # warm up
+    rank_gallery(*made_up_sets(64, 2000, query.dim), device=device)  # warm up
     _product(left, right[:2000])
 
     ours, product, search, peaks = [], [], [], []
     for _ in range(rounds):
         product.append(seconds(lambda: _product(left, right)))
         with peak() as above:
-            result = evaluate(query, gallery, device=device)
+            result = rank_gallery(query, gallery, device=device)
         peaks.append(above())
         ours.append(result.seconds["rank"])
         search.append(result.seconds["search"])

@@ -23,11 +23,13 @@ from torch import Tensor
 from reid_dhm.benchmarks.harness import in_a_process, peak, seconds, times
 from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
-from reid_dhm.retrieval import EmbeddingSet, read_evaluation_npz
-from reid_dhm.retrieval.expansion import augment_gallery, expand_queries
-from reid_dhm.retrieval.neighbours import TILE
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.npz import read_evaluation_npz
 from reid_dhm.retrieval.parallel import parallel_map
-from reid_dhm.retrieval.rerank import PUBLISHED, RerankedDistances, rerank
+from reid_dhm.retrieval.protocol import PUBLISHED
+from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_queries
+from reid_dhm.retrieval.refinement.neighbours import TILE
+from reid_dhm.retrieval.refinement.reranking import RerankedDistances, rerank
 
 _ROWS = 512  # final distances asked for at a time
 _PRODUCT_ROWS = 2048
@@ -111,7 +113,7 @@ def compare_reranking(
     """Measure both sides on one file, cosine distance, each in a fresh process.
 
     Args:
-        embeddings: what :func:`reid_dhm.retrieval.read_evaluation_npz` reads.
+        embeddings: what :func:`reid_dhm.retrieval.npz.read_evaluation_npz` reads.
         device: of our side and the bare products: ``auto``, ``cpu`` or ``cuda``.
         rounds: turns of everything but torchreid.
         with_torchreid: it takes minutes, and about 25 bytes for each pair of images.

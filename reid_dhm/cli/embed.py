@@ -74,7 +74,7 @@ def embed(
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.embedder import Embedder
-    from reid_dhm.retrieval.embeddings import write_embeddings
+    from reid_dhm.retrieval.npz import write_embeddings
 
     if json == output:
         raise typer.BadParameter(f"{json} is --output as well: give --json another name")

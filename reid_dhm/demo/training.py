@@ -16,12 +16,14 @@ from reid_dhm.data.datasets import load_dataset
 from reid_dhm.data.images import read_image
 from reid_dhm.data.samples import ReIDDataset, Sample, label_of_pid
 from reid_dhm.demo.histograms import colour_histogram
-from reid_dhm.evaluation.datasets import evaluate_dataset
+from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.experiments.build import build_model
 from reid_dhm.experiments.run import run_experiment
 from reid_dhm.files import write_text
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
+from reid_dhm.retrieval.results import RetrievalResult
 from reid_dhm.training import randomness
 from reid_dhm.training.loop import EpochReport, StepReport
 
@@ -72,7 +74,7 @@ def _untrained(config: Config, dataset: ReIDDataset) -> Embedder:
 
 
 def _histograms(dataset: ReIDDataset) -> RetrievalResult:
-    return evaluate(_histogram_set(dataset.query), _histogram_set(dataset.gallery))
+    return rank_gallery(_histogram_set(dataset.query), _histogram_set(dataset.gallery))
 
 
 def _histogram_set(samples: tuple[Sample, ...]) -> EmbeddingSet:

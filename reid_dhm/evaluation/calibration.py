@@ -238,7 +238,7 @@ def pair_scores(
     has) are other people than every query's. Blocks, threads and device do not change the counts.
 
     Args:
-        query, gallery, metric, camera_rule, device: as for :func:`.evaluate.evaluate`.
+        query, gallery, metric, camera_rule, device: as for :func:`.rank_gallery`.
 
     Raises:
         InputError: if the sets cannot be compared, no pair shows one person, or none shows two.

@@ -14,8 +14,8 @@ from reid_dhm.retrieval import metrics
 from reid_dhm.retrieval.checks import check_sets, no_match
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
-from reid_dhm.retrieval.ranking import rank_positives, same_person_pairs
-from reid_dhm.retrieval.results import Protocol
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking.counting import rank_positives, same_person_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def camera_pairs(
     pairs together cost about one evaluation.
 
     Args:
-        query, gallery, metric, camera_rule, ap, device: as for :func:`.evaluate.evaluate`.
+        query, gallery, metric, camera_rule, ap, device: as for :func:`.rank_gallery`.
 
     Raises:
         InputError: if the sets cannot be ranked, or no query has a correct gallery image.

@@ -1,4 +1,4 @@
-"""Query and gallery of an evaluation: read from a file, or embedded from a dataset."""
+"""What an evaluation ranks: a query and a gallery set, read from a file or embedded by a model."""
 
 from __future__ import annotations
 
@@ -7,44 +7,71 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
+import numpy as np
+
+from reid_dhm.errors import UnsupportedError
+from reid_dhm.evaluation.metadata import Facts, configuration_facts, model_facts
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.npz import read_evaluation_npz, write_evaluation_npz
 
 if TYPE_CHECKING:
-    from reid_dhm.data.samples import ReIDDataset
-    from reid_dhm.evaluation.metadata import Facts
+    from numpy.typing import NDArray
+
+    from reid_dhm.data.samples import ReIDDataset, Sample
+    from reid_dhm.inference.embedder import Embedder
     from reid_dhm.inference.engines.exported import ExportedModel
     from reid_dhm.models.card import ModelCard
     from reid_dhm.models.reid import ReIDModel
-    from reid_dhm.retrieval import EmbeddingSet
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """What is ranked, and where it came from.
+class QueryGallery:
+    """A query and a gallery set, and where they came from.
 
     Attributes:
+        query, gallery: raw (unnormalised) embeddings with their ids.
         name: of the model, or of the file.
         data: name of the dataset, or of the file.
-        query, gallery: raw embeddings.
-        num_dropped: junk rows that a file lost.
-        seconds: of embedding, None for a file.
+        num_dropped: junk rows that were removed from a file's gallery.
+        seconds: time of embedding, None for a file.
         opened: the model and its card, None for a file.
-        fingerprint: of the model.
-        model, configuration: what a report says of it.
+        fingerprint: of the model, None for a file.
+        model, configuration: report metadata about the model.
     """
 
-    name: str
-    data: str
     query: EmbeddingSet
     gallery: EmbeddingSet
+    name: str = "embeddings"
+    data: str = "arrays"
     num_dropped: int = 0
     seconds: float | None = None
     opened: tuple[ReIDModel | ExportedModel, ModelCard] | None = None
     fingerprint: str | None = None
     model: Facts = field(default_factory=dict)
     configuration: Facts = field(default_factory=dict)
+
+    def activation_maps(
+        self, device: str
+    ) -> Callable[[Sequence[str]], list[NDArray[np.float32]]] | None:
+        """A function from N image paths to N (h, w) maps from 0 to 1; None without a model.
+
+        Raises:
+            UnsupportedError: for an exported model, which hides its feature maps.
+        """
+        from reid_dhm.inference.activation import activation_maps
+        from reid_dhm.inference.engines.exported import ExportedModel
+
+        if self.opened is None:
+            return None
+        model, card = self.opened
+        if isinstance(model, ExportedModel):
+            raise UnsupportedError(
+                f"{model.path} is an exported model, which has no activation maps: give its "
+                "checkpoint, or leave out --cam"
+            )
+        return lambda paths: list(activation_maps(model, card, paths, device))
 
 
 @dataclass(frozen=True)
@@ -64,24 +91,36 @@ class ModelOptions:
     neck: str | None = None
 
 
-def read_sides(path: Path) -> Sides:
-    """Query and gallery of an evaluation file."""
-    from reid_dhm.retrieval.embeddings import read_evaluation_npz
+def embed_samples(
+    embedder: Embedder,
+    samples: Sequence[Sample],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> EmbeddingSet:
+    """Embed labelled images; row i is ``samples[i]``.
 
-    query, gallery, num_dropped = read_evaluation_npz(path)
-    facts = {"embeddings": str(path), "dimensions": str(query.dim)}
-    return Sides(path.stem, path.name, query, gallery, num_dropped, model=facts)
+    Raises:
+        InputError: no samples, an image that cannot be read, or an image whose embedding is not
+            finite.
+    """
+    return EmbeddingSet(
+        embedder([sample.path for sample in samples], on_progress),
+        np.array([sample.pid for sample in samples], np.int64),
+        np.array([sample.camid for sample in samples], np.int64),
+        tuple(str(sample.path) for sample in samples),
+    )
 
 
-def embed_sides(
+def embed_dataset(
     checkpoint: Path,
     dataset: ReIDDataset,
     options: ModelOptions,
     progress_bar: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
-) -> Sides:
-    """Embed query and gallery of a dataset."""
-    from reid_dhm.evaluation.datasets import embed_samples
-    from reid_dhm.evaluation.metadata import configuration_facts, model_facts
+) -> QueryGallery:
+    """Embed the query and gallery images of a dataset.
+
+    Raises:
+        InputError: if the checkpoint cannot be opened, or an image cannot be embedded.
+    """
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.embedder import Embedder
 
@@ -99,11 +138,11 @@ def embed_sides(
         query = embed_samples(embedder, dataset.query, progress)
     with progress_bar(f"Embedding gallery, {checkpoint.name}") as progress:
         gallery = embed_samples(embedder, dataset.gallery, progress)
-    return Sides(
-        checkpoint.name if checkpoint.is_dir() else checkpoint.stem,
-        dataset.name,
+    return QueryGallery(
         query,
         gallery,
+        checkpoint.name if checkpoint.is_dir() else checkpoint.stem,
+        dataset.name,
         seconds=time.perf_counter() - start,
         opened=opened,
         fingerprint=embedder.fingerprint,
@@ -112,34 +151,17 @@ def embed_sides(
     )
 
 
-def save_sides(path: Path, sides: Sides) -> None:
-    """Keep the embeddings for ``--embeddings``."""
-    from reid_dhm.retrieval.embeddings import write_evaluation_npz
+def read_query_gallery(path: Path) -> QueryGallery:
+    """Read an ``.npz`` of query and gallery embeddings.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_evaluation_npz(path, sides.query, sides.gallery)
-
-
-def load_sides_dataset(name: str, root: Path | None, words: Sequence[str]) -> ReIDDataset:
-    """The query and gallery images of a dataset; ``words`` are its options as ``KEY=VALUE``."""
-    from reid_dhm.data.datasets import load_dataset
-
-    options = parse_dataset_options(words)
-    return load_dataset(name, root or Path("datasets"), ("query", "gallery"), **options)
+    Raises:
+        InputError: if the file or one of its arrays cannot be used.
+    """
+    query, gallery, num_dropped = read_evaluation_npz(path)
+    facts = {"embeddings": str(path), "dimensions": str(query.dim)}
+    return QueryGallery(query, gallery, path.stem, path.name, num_dropped, model=facts)
 
 
-def parse_dataset_options(words: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` words as a mapping; values are YAML scalars, and text where they are not."""
-    import yaml
-
-    options: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not (key and equals):
-            raise typer.BadParameter(f"--dataset-option {word!r} is no KEY=VALUE")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:  # a regular expression may look like an unfinished list
-            value = text
-        options[key] = value if isinstance(value, str | bool | int | float) else text
-    return options
+def write_query_gallery(path: Path, inputs: QueryGallery) -> None:
+    """Write what :func:`read_query_gallery` reads."""
+    write_evaluation_npz(path, inputs.query, inputs.gallery)

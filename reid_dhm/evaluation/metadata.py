@@ -1,25 +1,25 @@
-"""What a report says of where its figures come from, as text under headings."""
+"""Report metadata: protocol, data, model, configuration, software and time, as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from reid_dhm.config import load_config
-from reid_dhm.evaluation.run import Settings
-from reid_dhm.inference.embedder import Embedder
-from reid_dhm.retrieval import EmbeddingSet
-from reid_dhm.training.run_folder import environment
+from reid_dhm.evaluation.settings import Settings
+from reid_dhm.retrieval.embeddings import EmbeddingSet, is_distractor
+
+if TYPE_CHECKING:
+    from reid_dhm.inference.embedder import Embedder
 
 Facts = dict[str, str]
 """Name → value, in the order in which they are shown."""
 
 
 def protocol_facts(settings: Settings) -> Facts:
-    """How the ranking was defined."""
+    """The settings of the ranking."""
     rule = "own person, own camera left out" if settings.camera_rule else "every camera counts"
     facts = {
         "metric": settings.metric,
@@ -51,8 +51,8 @@ def protocol_facts(settings: Settings) -> Facts:
 def data_facts(
     name: str, query: EmbeddingSet, gallery: EmbeddingSet, num_dropped: int, valid: int
 ) -> Facts:
-    """What was ranked."""
-    distractors = int((gallery.pids == 0).sum()) if not (query.pids == 0).any() else 0
+    """Numbers of images, people and cameras; ``valid`` queries have a correct gallery image."""
+    distractors = int(is_distractor(query, gallery).sum())
     facts = {
         "data": name,
         "queries": f"{len(query):,} of {_count(query.pids)} people, {valid:,} counted",
@@ -67,7 +67,7 @@ def data_facts(
 
 
 def model_facts(checkpoint: Path, embedder: Embedder, dataset: str, flip: bool) -> Facts:
-    """What embedded, as far as its card says; training and test data that differ are named."""
+    """The model and how it was run; a dataset other than the training data is marked."""
     card = embedder.card
     trained = card.training
     facts = {
@@ -92,6 +92,10 @@ def model_facts(checkpoint: Path, embedder: Embedder, dataset: str, flip: bool) 
 
 def configuration_facts(checkpoint: Path) -> Facts:
     """The resolved configuration of a run folder, a line per key; empty without one."""
+    from omegaconf import OmegaConf
+
+    from reid_dhm.config import load_config
+
     path = checkpoint / "config.yaml"
     if not path.is_file():
         return {}
@@ -107,7 +111,9 @@ def configuration_facts(checkpoint: Path) -> Facts:
 
 
 def software_facts() -> Facts:
-    """Versions that the figures were made with."""
+    """Versions of the software in use."""
+    from reid_dhm.training.run_folder import environment
+
     now = environment()
     facts = {"reid-dhm": now["reid_dhm"], "python": now["python"], **now["packages"]}
     facts["platform"] = now["platform"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from reid_dhm.retrieval.distances import Space, normalised
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.parallel import parallel_map
-from reid_dhm.retrieval.ranking import same_person_pairs
+from reid_dhm.retrieval.ranking.counting import same_person_pairs
 
 _STEPS = 2**16  # of the grid, from the lowest score that is possible to the highest
 # (queries, gallery rows) of a tile: its few copies in float64 fit a core's share of the cache.

@@ -1,152 +1,126 @@
-"""What is said of a set of embeddings: the ranking asked for, intervals, thresholds, cameras.
-
-:mod:`reid_dhm.retrieval` computes each of them; this puts them together in the order in which
-they depend on each other, for the command line and the reports.
-"""
+"""Run an evaluation: rank, re-rank, bootstrap intervals, and statistics of pairs and cameras."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
-from reid_dhm.evaluation.calibration import (
-    Calibration,
-    OperatingPoint,
-    PairScores,
-    pair_scores,
-)
+from reid_dhm.evaluation import metadata
+from reid_dhm.evaluation.calibration import Calibration, OperatingPoint, PairScores, pair_scores
 from reid_dhm.evaluation.cameras import CameraPairs, camera_pairs
-from reid_dhm.evaluation.confidence import Estimate, intervals, paired_differences
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult, evaluate
-from reid_dhm.retrieval.distance_rows import evaluate_rows
-from reid_dhm.retrieval.expansion import augment_gallery, expand_queries
-from reid_dhm.retrieval.pooling import pool_queries
-from reid_dhm.retrieval.rerank import Reranking, rerank
-from reid_dhm.retrieval.single_shot import evaluate_single_shot
+from reid_dhm.evaluation.confidence import Estimate, intervals
+from reid_dhm.evaluation.inputs import QueryGallery, embed_samples
+from reid_dhm.evaluation.settings import Settings
+from reid_dhm.retrieval.embeddings import EmbeddingSet, is_distractor
+from reid_dhm.retrieval.ranking.distance_rows import rank_rows
+from reid_dhm.retrieval.ranking.single_shot import rank_single_shot
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
+from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_queries
+from reid_dhm.retrieval.refinement.pooling import pool_queries
+from reid_dhm.retrieval.refinement.reranking import rerank
+from reid_dhm.retrieval.results import RetrievalResult
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How embeddings are ranked.
-
-    Attributes:
-        metric, camera_rule, ap: see :class:`~reid_dhm.retrieval.Protocol`.
-        single_shot: number of draws of one gallery image per person (CUHK03 classic); 0 ranks
-            the whole gallery.
-        multi_query: ``mean`` or ``max`` pools the queries of one person and camera.
-        query_expansion, database_augmentation: neighbours averaged into every query and gallery
-            embedding; 0 leaves them as they are.
-        alpha: exponent of the similarity by which neighbours are weighted.
-        rerank: k-reciprocal re-ranking, or None.
-        top_k: length of the ranked lists.
-        seed: of draws and intervals.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises:
-        InputError: for settings that exclude each other.
-    """
-
-    metric: str = "cosine"
-    camera_rule: bool = True
-    ap: str = "standard"
-    single_shot: int = 0
-    multi_query: str | None = None
-    query_expansion: int = 0
-    database_augmentation: int = 0
-    alpha: float = 3.0
-    rerank: Reranking | None = None
-    top_k: int = 10
-    seed: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; give 0 or more")
-        if self.single_shot and self.rerank:
-            raise InputError("re-ranking needs the whole gallery: leave single-shot out")
-        if self.single_shot and self.ap != "standard":
-            raise InputError(
-                f"ap is {self.ap}, but single-shot has one correct image: leave one of them out"
-            )
-
-    @property
-    def changes_embeddings(self) -> bool:
-        """Whether what is compared is not one image's embedding as the model gives it."""
-        return bool(self.multi_query or self.query_expansion or self.database_augmentation)
-
-    @property
-    def calibrates_search(self) -> bool:
-        """Whether pairs are scored as a gallery search scores them, between cameras."""
-        return self.metric == "cosine" and self.camera_rule and not self.changes_embeddings
+if TYPE_CHECKING:
+    from reid_dhm.data.samples import ReIDDataset
+    from reid_dhm.inference.embedder import Embedder
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """Whether two images are of one person, as far as their score tells.
+class PairStatistics:
+    """How well the score of a pair tells whether it shows one person.
 
     Attributes:
-        pairs: scores of the pairs of one person and of two.
-        points: thresholds.
-        calibration: match probability.
+        scores: counts of same-person and different-person pairs by score.
+        points: a threshold for each false-positive rate of :attr:`Settings.rates`; rates too fine
+            for the number of pairs are left out.
+        calibration: match probability of a score.
     """
 
-    pairs: PairScores
-    points: list[OperatingPoint]
+    scores: PairScores
+    points: tuple[OperatingPoint, ...]
     calibration: Calibration
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
-    """The ranking that was asked for, and the sets it was made of.
+class EvaluationRun:
+    """One evaluation: what was ranked, how, and every result.
 
     Attributes:
-        query, gallery: as ranked, after pooling, expansion and augmentation.
+        inputs: query and gallery as ranked, after pooling, expansion and augmentation.
+        settings: how they were ranked.
         result: before re-ranking.
-        intervals: of ``result``, by figure: ``mAP``, ``mINP``, ``rank1``.
-        reranked, reranked_intervals: the same after re-ranking, None where it was not asked for.
+        intervals: of ``result``: ``mAP``, ``mINP`` and ``rank1``.
+        reranked, reranked_intervals: the same after re-ranking, None without re-ranking.
         seconds: of each stage that was run.
     """
 
+    inputs: QueryGallery
     settings: Settings
-    query: EmbeddingSet
-    gallery: EmbeddingSet
     result: RetrievalResult
-    intervals: dict[str, Estimate]
+    intervals: Mapping[str, Estimate]
     reranked: RetrievalResult | None = None
-    reranked_intervals: dict[str, Estimate] | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    reranked_intervals: Mapping[str, Estimate] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the model or file."""
+        return self.inputs.name
+
+    @property
+    def query(self) -> EmbeddingSet:
+        """The queries as ranked."""
+        return self.inputs.query
+
+    @property
+    def gallery(self) -> EmbeddingSet:
+        """The gallery as ranked."""
+        return self.inputs.gallery
+
+    @property
+    def distractors(self) -> NDArray[np.bool_]:
+        """(G,) bool, gallery images of nobody in the query set."""
+        return is_distractor(self.query, self.gallery)
 
     @property
     def final(self) -> RetrievalResult:
-        """The result after everything that was asked for."""
+        """The result after re-ranking, if there was any."""
         return self.reranked or self.result
 
     @property
-    def final_intervals(self) -> dict[str, Estimate]:
+    def final_intervals(self) -> Mapping[str, Estimate]:
         """The intervals of :attr:`final`."""
         return self.reranked_intervals or self.intervals
 
-    def measure(self) -> Measured:
-        """Scores of pairs, before re-ranking, with the thresholds that follow from them."""
+    @cached_property
+    def pairs(self) -> PairStatistics:
+        """Scores of all pairs, thresholds and calibration, before re-ranking.
+
+        Raises:
+            InputError: if all pairs show one person, or all show two.
+        """
         settings = self.settings
-        pairs = pair_scores(
+        scores = pair_scores(
             self.query,
             self.gallery,
             metric=settings.metric,
             camera_rule=settings.camera_rule,
             device=settings.device,
         )
-        return Measured(pairs, pairs.operating_points(), pairs.calibrate())
+        points = scores.operating_points(settings.rates)
+        return PairStatistics(scores, tuple(points), scores.calibrate())
 
+    @cached_property
     def cameras(self) -> CameraPairs:
-        """Figures of every pair of cameras, before re-ranking."""
+        """Rank-1 and mAP of every pair of cameras, before re-ranking."""
         settings = self.settings
         return camera_pairs(
             self.query,
@@ -157,14 +131,54 @@ class Assessment:
             device=settings.device,
         )
 
+    @cached_property
+    def facts(self) -> dict[str, metadata.Facts]:
+        """Report metadata: heading → name → value."""
+        inputs, valid = self.inputs, int(self.result.valid.sum())
+        sections = {
+            "Protocol": metadata.protocol_facts(self.settings),
+            "Data": metadata.data_facts(
+                inputs.data, inputs.query, inputs.gallery, inputs.num_dropped, valid
+            ),
+            "Model": inputs.model,
+            "Time": metadata.time_facts(self.stage_seconds),
+            "Software": metadata.software_facts(),
+            "Configuration": inputs.configuration,
+        }
+        return {heading: section for heading, section in sections.items() if section}
 
-def assess(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> Assessment:
-    """Rank as asked.
+    @property
+    def stage_seconds(self) -> dict[str, float | None]:
+        """Seconds of every stage, None where it was not run."""
+        contract = {name: self.seconds.get(name) for name in ("rank", "search", "rerank")}
+        return {"embed": self.inputs.seconds, **contract, **self.seconds}
+
+    def figures(self) -> dict[str, Any]:
+        """What ``reid-dhm eval --json`` writes: the figures of :attr:`final`.
+
+        After re-ranking, ``before_rerank`` holds the figures before it.
+        """
+        figures = {
+            **self.final.summary(),
+            "num_dropped": self.inputs.num_dropped,
+            "intervals": _bounds(self.final_intervals),
+            "seconds": self.stage_seconds,
+        }
+        if self.reranked is not None:
+            before = self.result.summary()
+            kept = {name: before[name] for name in ("mAP", "mINP", "cmc", "index", "device")}
+            figures["before_rerank"] = {**kept, "intervals": _bounds(self.intervals)}
+        return figures
+
+
+def run(inputs: QueryGallery, settings: Settings) -> EvaluationRun:
+    """Rank the gallery for every query as ``settings`` say.
 
     Raises:
-        InputError: if the sets cannot be ranked so.
+        InputError: if the sets cannot be ranked so, or no query has a correct gallery image.
     """
     seconds: dict[str, float] = {}
+    query, gallery = inputs.query, inputs.gallery
     settings = replace(settings, top_k=min(settings.top_k, len(gallery)))
     if settings.multi_query:
         query = pool_queries(query, settings.multi_query, settings.metric)
@@ -174,23 +188,28 @@ def assess(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> As
     result = _ranked(query, gallery, settings)
     seconds |= result.seconds
     estimates = intervals(result, query.pids, seed=settings.seed)
+    ranked = replace(inputs, query=query, gallery=gallery)
     if settings.rerank is None:
-        return Assessment(settings, query, gallery, result, estimates, seconds=seconds)
+        return EvaluationRun(ranked, settings, result, estimates, seconds=seconds)
     with _timed(seconds, "rerank"):
-        rows = rerank(
+        distances = rerank(
             query.embeddings,
             gallery.embeddings,
             metric=settings.metric,
             settings=settings.rerank,
             device=settings.device,
         )
-        reranked = evaluate_rows(
-            rows.rows, query, gallery, result.protocol, ranks=result.ranks, top_k=settings.top_k
+        reranked = rank_rows(
+            distances.rows,
+            query,
+            gallery,
+            result.protocol,
+            ranks=result.ranks,
+            top_k=settings.top_k,
         )
-    return Assessment(
+    return EvaluationRun(
+        ranked,
         settings,
-        query,
-        gallery,
         result,
         estimates,
         replace(reranked, device=result.device),
@@ -199,33 +218,24 @@ def assess(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> As
     )
 
 
-def differences(
-    model: tuple[str, Assessment], reference: tuple[str, Assessment]
-) -> dict[str, Estimate]:
-    """``mAP``, ``mINP`` and ``rank1`` of a model less those of a reference, with intervals.
+def evaluate_dataset(
+    embedder: Embedder, dataset: ReIDDataset, *, metric: str = "cosine", camera_rule: bool = True
+) -> RetrievalResult:
+    """Embed query and gallery of a dataset and rank them, without intervals.
 
-    Args:
-        model, reference: a name and an assessment each, on the same queries and gallery.
-
-    Raises:
-        InputError: if they were not asked the same.
+    For ``euclidean`` the Embedder must not normalise.
     """
-    (name, ours), (other, theirs) = model, reference
-    for side in ("query", "gallery"):
-        mine, yours = getattr(ours, side), getattr(theirs, side)
-        same = np.array_equal(mine.pids, yours.pids) and np.array_equal(mine.camids, yours.camids)
-        if not same or (mine.paths and yours.paths and mine.paths != yours.paths):
-            raise InputError(
-                f"{name} and {other} have different {side} images; evaluate both on the same "
-                "data, in the same order"
-            )
-    return paired_differences(ours.final, theirs.final, ours.query.pids, seed=ours.settings.seed)
+    query = embed_samples(embedder, dataset.query)
+    gallery = embed_samples(embedder, dataset.gallery)
+    return rank_gallery(
+        query, gallery, metric=metric, camera_rule=camera_rule, device=embedder.device
+    )
 
 
 def _expanded(
     query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
-    """Gallery first, so that queries are expanded by what they will be compared with."""
+    """Gallery first, so that queries are expanded by the embeddings they are compared with."""
     options: dict[str, Any] = {
         "alpha": settings.alpha,
         "metric": settings.metric,
@@ -246,10 +256,14 @@ def _ranked(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> R
         "device": settings.device,
     }
     if settings.single_shot:
-        return evaluate_single_shot(
+        return rank_single_shot(
             query, gallery, repeats=settings.single_shot, seed=settings.seed, **options
         )
-    return evaluate(query, gallery, ap=settings.ap, **options)
+    return rank_gallery(query, gallery, ap=settings.ap, **options)
+
+
+def _bounds(intervals: Mapping[str, Estimate]) -> dict[str, list[float]]:
+    return {name: [estimate.low, estimate.high] for name, estimate in intervals.items()}
 
 
 @contextmanager

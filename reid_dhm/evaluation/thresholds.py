@@ -10,12 +10,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.files import atomic_path
-from reid_dhm.retrieval.distances import METRICS
+from reid_dhm.retrieval.protocol import METRICS
+
+if TYPE_CHECKING:
+    from reid_dhm.evaluation.run import EvaluationRun
 
 FORMAT = 1
 
@@ -79,6 +82,41 @@ def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_run_thresholds(path: Path, run: EvaluationRun) -> None:
+    """Write the thresholds and the calibration of an evaluation run."""
+    pairs = run.pairs
+    write_thresholds(
+        path,
+        Thresholds(
+            metric=pairs.scores.metric,
+            dataset=run.inputs.data,
+            model=run.inputs.fingerprint,
+            num_same=int(pairs.scores.same.sum()),
+            num_different=int(pairs.scores.different.sum()),
+            operating_points=pairs.points,
+            calibration=pairs.calibration,
+        ),
+    )
+
+
+def keep_reason(path: Path, run: EvaluationRun) -> str | None:
+    """Why the thresholds in ``path`` should stay, or None if ``run`` may replace them.
+
+    Thresholds of the same model stay if they come from another dataset or from more pairs.
+
+    Raises:
+        InputError: if ``path`` is not a readable thresholds file.
+    """
+    if not path.is_file():
+        return None
+    stored, data = read_thresholds(path), run.inputs.data
+    scores = run.pairs.scores
+    more = stored.num_same + stored.num_different > scores.same.sum() + scores.different.sum()
+    if stored.model != run.inputs.fingerprint or not (stored.dataset != data or more):
+        return None
+    return f"keeps the thresholds of {stored.dataset}; delete it to have those of {data}"
 
 
 def read_thresholds(path: Path | str) -> Thresholds:

@@ -17,7 +17,7 @@ from reid_dhm.data.images import check_images
 from reid_dhm.data.loading import build_loader
 from reid_dhm.data.samples import ReIDDataset, Sample
 from reid_dhm.errors import InputError
-from reid_dhm.evaluation.datasets import evaluate_dataset
+from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel

@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from reid_dhm.report.content import DISTANCE, Evaluation, Scores, first_ranks, scores_of
+from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.report.content import DISTANCE, Scores, first_ranks, scores_of
 from reid_dhm.report.selection import Rows, right_answers
 from reid_dhm.report.thumbnails import Thumbnail, Thumbnails
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.results import RetrievalResult
 
 Verdict = Literal["right", "wrong", "distractor"]
 
@@ -86,12 +88,12 @@ class Ranking:
 
     title: str
     key: str
-    evaluation: Evaluation
+    evaluation: EvaluationRun
     result: RetrievalResult
     scores: Scores
 
 
-def rankings_of(evaluation: Evaluation) -> list[Ranking]:
+def rankings_of(evaluation: EvaluationRun) -> list[Ranking]:
     """The result as it is, or before and after re-ranking."""
     plain = scores_of(evaluation.result.protocol.metric)
     if evaluation.reranked is None:
@@ -102,7 +104,7 @@ def rankings_of(evaluation: Evaluation) -> list[Ranking]:
     ]
 
 
-def final_ranking(evaluation: Evaluation) -> Ranking:
+def final_ranking(evaluation: EvaluationRun) -> Ranking:
     """The last result, under the name of the model."""
     last = rankings_of(evaluation)[-1]
     name = evaluation.name

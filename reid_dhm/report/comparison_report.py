@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from reid_dhm.evaluation.confidence import Estimate
+from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.report import figures, selection
 from reid_dhm.report.cards import Deck, QueryLists, final_ranking, thumbnail_names
-from reid_dhm.report.content import Evaluation, Intervals, Progress, check_same_queries, scores_of
+from reid_dhm.report.content import Intervals, Progress, check_same_queries, scores_of
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.overview import aside, protocol_text
 from reid_dhm.report.pages import Pages
@@ -29,7 +30,7 @@ _FIGURES = {"mAP": "mAP", "rank1": "rank-1", "mINP": "mINP"}
 
 def write_comparison(
     folder: Path,
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[EvaluationRun],
     differences: Differences,
     *,
     num_lists: int = 6,
@@ -86,7 +87,7 @@ class _Contest:
 
 def _write(
     folder: Path,
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[EvaluationRun],
     differences: Differences,
     num_lists: int,
     on_progress: Progress | None,
@@ -123,7 +124,7 @@ def _write(
         figures=list(_FIGURES.values()),
         rows=[_row(each, differences.get((each.name, first.name), {})) for each in evaluations],
         ranks=[k for k in first.final.ranks if k != 1],
-        rates=[point.asked for point in first.points],
+        rates=[point.asked for point in first.pairs.points],
         contests=[_contest(pair, names, differences, deck, num_lists) for pair in parted],
         drawings=drawings,
         faults=thumbnails.faults,
@@ -135,16 +136,16 @@ def _write(
     return thumbnails.faults
 
 
-def _with_paths(evaluations: Sequence[Evaluation], side: str) -> Any:
+def _with_paths(evaluations: Sequence[EvaluationRun], side: str) -> Any:
     """One of the equal sets, with image paths if any has them."""
     sets = [getattr(evaluation, side) for evaluation in evaluations]
     return next((each for each in sets if each.paths is not None), sets[0])
 
 
-def _row(evaluation: Evaluation, differences: Intervals) -> _Row:
+def _row(evaluation: EvaluationRun, differences: Intervals) -> _Row:
     final, intervals = evaluation.final, evaluation.final_intervals
     values = {"mAP": final.mAP, "rank1": final.cmc[1], "mINP": final.mINP}
-    scores = scores_of(evaluation.pairs.metric)
+    scores = scores_of(evaluation.settings.metric)
     cameras, worst = evaluation.cameras, selection.worst_camera_pair(evaluation.cameras)
     pair = "–"
     if worst is not None:
@@ -165,7 +166,7 @@ def _row(evaluation: Evaluation, differences: Intervals) -> _Row:
                 point.true_positive_rate,
                 f"{scores.bound} {scores.threshold(point.threshold)}",
             )
-            for point in evaluation.points
+            for point in evaluation.pairs.points
         ],
     )
 
@@ -201,9 +202,9 @@ def _contest(
     )
 
 
-def _drawings(evaluations: Sequence[Evaluation]) -> list[Drawing]:
+def _drawings(evaluations: Sequence[EvaluationRun]) -> list[Drawing]:
     results = [(evaluation.name, evaluation.final) for evaluation in evaluations]
-    pairs = [(each.name, each.pairs, each.points) for each in evaluations]
+    pairs = [(each.name, each.pairs.scores, each.pairs.points) for each in evaluations]
     return [
         figures.cmc_curve(results),
         figures.roc_curve(pairs),
@@ -211,7 +212,7 @@ def _drawings(evaluations: Sequence[Evaluation]) -> list[Drawing]:
     ]
 
 
-def _flat(evaluation: Evaluation) -> dict[str, str]:
+def _flat(evaluation: EvaluationRun) -> dict[str, str]:
     """All facts of a model under one heading."""
     return {
         f"{heading}: {name}": value

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.report.content import Evaluation
+from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.report.svg import PALETTE, Drawing, figure
 
 _MARKERS = "osD^v<>ph*"
 _PERPLEXITY = 30.0  # t-SNE's usual one; fewer points need a smaller one
 
 
-def draw_map(evaluation: Evaluation, people: Sequence[int], seed: int) -> Drawing:
+def draw_map(evaluation: EvaluationRun, people: Sequence[int], seed: int) -> Drawing:
     """t-SNE (van der Maaten and Hinton 2008) of all query and gallery images of some people.
 
     Distances are those of the evaluation's metric. The seed fixes the result.

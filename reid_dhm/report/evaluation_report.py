@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.report import figures, overview, selection
 from reid_dhm.report.cards import Deck, QueryLists, listed_paths, rankings_of, thumbnail_names
-from reid_dhm.report.content import Evaluation, Progress, scores_of
+from reid_dhm.report.content import ActivationMaps, Progress, scores_of
 from reid_dhm.report.embedding_map import draw_map
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import Pages
@@ -17,18 +18,19 @@ from reid_dhm.report.selection import Rows
 from reid_dhm.report.svg import Drawing
 from reid_dhm.report.tables import PER_QUERY, evaluation_results, write_per_query
 from reid_dhm.report.thumbnails import write_activation, write_thumbnails
-from reid_dhm.retrieval import RetrievalResult
+from reid_dhm.retrieval.results import RetrievalResult
 
 _EXAMPLES = 3  # mistakes shown of each confused pair
 
 
 def write_report(
     folder: Path,
-    evaluation: Evaluation,
+    evaluation: EvaluationRun,
     *,
     num_lists: int = 12,
     seed: int = 0,
     map_people: Sequence[int] | int | None = None,
+    activation: ActivationMaps | None = None,
     on_progress: Progress | None = None,
 ) -> list[str]:
     """Write a folder that opens in a browser from disk: ``index.html`` and what it needs.
@@ -38,6 +40,7 @@ def write_report(
         num_lists: queries in each section of the overview, and confused pairs.
         seed: draws the random queries, and the map.
         map_people: pids to draw a map of, or how many (the most confused first); None for no map.
+        activation: makes activation maps; asked once, for the images of the overview's lists.
         on_progress: told the images and pages done, and all there are.
 
     Returns:
@@ -47,7 +50,7 @@ def write_report(
         InputError: if ``folder`` holds something that is no report, or a map cannot be drawn.
     """
     with report_folder(folder) as fresh:
-        return _write(fresh, evaluation, num_lists, seed, map_people, on_progress)
+        return _write(fresh, evaluation, num_lists, seed, map_people, activation, on_progress)
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ class _Section:
 
 def _write(
     folder: Path,
-    evaluation: Evaluation,
+    evaluation: EvaluationRun,
     num_lists: int,
     seed: int,
     wanted: Sequence[int] | int | None,
+    activation: ActivationMaps | None,
     on_progress: Progress | None,
 ) -> list[str]:
     query, final = evaluation.query, evaluation.final
@@ -83,10 +87,10 @@ def _write(
     thumbnails = write_thumbnails(folder, names, count)
     deck = Deck(query, evaluation.gallery, rankings, thumbnails)
     examples = {pair: pair.queries[:_EXAMPLES] for pair in confused}
-    if evaluation.activation is not None:
+    if activation is not None:
         shown: list[Iterable[int]] = [*(section.rows for section in sections), *examples.values()]
         paths = listed_paths(deck, [row for rows in shown for row in rows])
-        write_activation(folder, thumbnails, paths, evaluation.activation)
+        write_activation(folder, thumbnails, paths, activation)
 
     pages = Pages(folder, evaluation.name, len(query))
     pages.write_queries(deck, count, files=True, judged=final)
@@ -136,17 +140,17 @@ def _cards(deck: Deck, rows: Iterable[int]) -> list[QueryLists]:
     return [deck.lists(int(row)) for row in rows]
 
 
-def _drawings(evaluation: Evaluation) -> list[Drawing]:
+def _drawings(evaluation: EvaluationRun) -> list[Drawing]:
     stages = [("", evaluation.result)]
     if evaluation.reranked is not None:
         stages = [
             ("before re-ranking", evaluation.result),
             ("after re-ranking", evaluation.reranked),
         ]
-    scores = scores_of(evaluation.pairs.metric)
+    scores = scores_of(evaluation.settings.metric)
     return [
         figures.cmc_curve(stages),
         figures.precision_histogram(stages),
-        figures.score_distributions(evaluation.pairs, evaluation.points, scores),
-        figures.roc_curve([("", evaluation.pairs, evaluation.points)]),
+        figures.score_distributions(evaluation.pairs.scores, evaluation.pairs.points, scores),
+        figures.roc_curve([("", evaluation.pairs.scores, evaluation.pairs.points)]),
     ]

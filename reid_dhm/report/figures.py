@@ -15,7 +15,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentF
 from reid_dhm.evaluation.calibration import OperatingPoint, PairScores
 from reid_dhm.report.content import Scores
 from reid_dhm.report.svg import INK, PALETTE, RIGHT, WRONG, Drawing, figure
-from reid_dhm.retrieval import RetrievalResult, metrics
+from reid_dhm.retrieval import metrics
+from reid_dhm.retrieval.results import RetrievalResult
 
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RANKS = 50

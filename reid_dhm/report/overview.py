@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.evaluation.confidence import Estimate
-from reid_dhm.report.content import Evaluation, Intervals, scores_of
+from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.report.content import Intervals, scores_of
 from reid_dhm.report.selection import worst_camera_pair
-from reid_dhm.retrieval import RetrievalResult
+from reid_dhm.retrieval.results import RetrievalResult
 
 _CHANGES = ("multi-query", "database-side augmentation", "query expansion", "re-ranking")
 _DEPTH = 0.55  # of the worst cell of a matrix; text stays readable on it
@@ -37,7 +38,7 @@ class Cell:
     worst: bool
 
 
-def blocks(evaluation: Evaluation) -> dict[str, Any]:
+def blocks(evaluation: EvaluationRun) -> dict[str, Any]:
     """What the overview's template needs to show the figures."""
     final = evaluation.final
     return {
@@ -57,7 +58,7 @@ def blocks(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _stages(evaluation: Evaluation) -> list[Stage]:
+def _stages(evaluation: EvaluationRun) -> list[Stage]:
     first = _stage("", evaluation.result, evaluation.intervals)
     if evaluation.reranked is None:
         return [first]
@@ -78,19 +79,19 @@ def _stage(title: str, result: RetrievalResult, intervals: Intervals) -> Stage:
     )
 
 
-def _thresholds(evaluation: Evaluation) -> dict[str, Any]:
+def _thresholds(evaluation: EvaluationRun) -> dict[str, Any]:
     """What the block on thresholds and its captions need."""
-    scores = scores_of(evaluation.pairs.metric)
-    calibration = evaluation.calibration
+    scores = scores_of(evaluation.settings.metric)
+    calibration = evaluation.pairs.calibration
     half = prior = level = None
-    if calibration is not None and calibration.slope > 0:
+    if calibration.slope > 0:
         half = scores.text(-calibration.intercept / calibration.slope)
         prior = f"{calibration.prior * 100:.2g}%"
     for estimate in evaluation.final_intervals.values():
         level = estimate.level
     return {
         "scores": scores,
-        "points": evaluation.points,
+        "points": evaluation.pairs.points,
         "half": half,
         "prior": prior,
         "level": level,
@@ -147,7 +148,7 @@ def _cells(
     return cells
 
 
-def aside(evaluation: Evaluation) -> str:
+def aside(evaluation: EvaluationRun) -> str:
     """Of figures that are not of the last ranking: which one they are of."""
     if evaluation.reranked is not None:
         return ", before re-ranking"
@@ -155,7 +156,7 @@ def aside(evaluation: Evaluation) -> str:
     return ", in the whole gallery" if drawn else ""
 
 
-def protocol_text(evaluation: Evaluation) -> str:
+def protocol_text(evaluation: EvaluationRun) -> str:
     """How the ranking was defined, in a line."""
     protocol = evaluation.result.protocol
     facts = evaluation.facts.get("Protocol", {})

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from reid_dhm.report.cards import Deck
 from reid_dhm.report.svg import Drawing
-from reid_dhm.retrieval import RetrievalResult
+from reid_dhm.retrieval.results import RetrievalResult
 
 
 def environment() -> jinja2.Environment:

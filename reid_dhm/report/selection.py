@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.cameras import CameraPairs
-from reid_dhm.report.content import Evaluation
-from reid_dhm.retrieval import EmbeddingSet, RetrievalResult
+from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.results import RetrievalResult
 
 _FEW = 10  # a camera pair with fewer queries is called the worst only where all have so few
 
@@ -70,7 +71,7 @@ class Confusion:
         return sum(self.asked)
 
 
-def confusions(evaluation: Evaluation, result: RetrievalResult, count: int) -> list[Confusion]:
+def confusions(evaluation: EvaluationRun, result: RetrievalResult, count: int) -> list[Confusion]:
     """Pairs of people by the number of queries that the other answers at rank 1.
 
     Distractors are nobody in particular and are left out. Ties go to the pair with the surest
@@ -133,7 +134,7 @@ class Disagreement:
     neither: int
 
 
-def disagreement(evaluations: Sequence[Evaluation], model: int, reference: int) -> Disagreement:
+def disagreement(evaluations: Sequence[EvaluationRun], model: int, reference: int) -> Disagreement:
     """Where two of the models part at rank 1, among the queries that both count."""
     ours, theirs = evaluations[model], evaluations[reference]
     # Under draws of the gallery a query is right where more than half of them say so.
@@ -156,7 +157,7 @@ def disagreement(evaluations: Sequence[Evaluation], model: int, reference: int) 
 
 
 def map_people(
-    evaluation: Evaluation, wanted: Sequence[int] | int, confused: Sequence[Confusion], seed: int
+    evaluation: EvaluationRun, wanted: Sequence[int] | int, confused: Sequence[Confusion], seed: int
 ) -> list[int]:
     """Pids to draw a map of: those wanted, or so many, the most confused people first.
 

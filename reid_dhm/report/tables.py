@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.evaluation.confidence import Estimate
+from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.report.cards import Ranking
-from reid_dhm.report.content import Evaluation, Intervals, first_ranks
+from reid_dhm.report.content import first_ranks
 from reid_dhm.report.selection import Confusion, Disagreement
 
 PER_QUERY = "per_query.csv"
@@ -24,15 +25,14 @@ Differences = Mapping[tuple[str, str], Mapping[str, Estimate]]
 
 
 def evaluation_results(
-    evaluation: Evaluation, confused: Sequence[Confusion], unreadable: int
+    evaluation: EvaluationRun, confused: Sequence[Confusion], unreadable: int
 ) -> dict[str, Any]:
     """Content of a report's ``results.json``: the figures at the top, then what explains them."""
-    calibration = evaluation.calibration
     return {
-        **_figures(evaluation),
+        **evaluation.figures(),
         "name": evaluation.name,
-        "operating_points": [asdict(point) for point in evaluation.points],
-        "calibration": None if calibration is None else asdict(calibration),
+        "operating_points": [asdict(point) for point in evaluation.pairs.points],
+        "calibration": asdict(evaluation.pairs.calibration),
         "cameras": _cameras(evaluation.cameras),
         "confusions": [asdict(pair) for pair in confused],
         "unreadable_pictures": unreadable,
@@ -41,7 +41,7 @@ def evaluation_results(
 
 
 def comparison_results(
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[EvaluationRun],
     differences: Differences,
     parted: Sequence[Disagreement],
     unreadable: int,
@@ -51,9 +51,9 @@ def comparison_results(
     return {
         "models": [
             {
-                **_figures(evaluation),
+                **evaluation.figures(),
                 "name": evaluation.name,
-                "operating_points": [asdict(point) for point in evaluation.points],
+                "operating_points": [asdict(point) for point in evaluation.pairs.points],
             }
             for evaluation in evaluations
         ],
@@ -123,21 +123,6 @@ def _answers(ranking: Ranking) -> dict[str, Sequence[Any]]:
 def _where(known: NDArray[np.bool_], values: NDArray) -> list[Any]:
     """Values, and nothing where they are not known."""
     return [value if good else "" for value, good in zip(values.tolist(), known, strict=True)]
-
-
-def _figures(evaluation: Evaluation) -> Mapping[str, Any]:
-    """Those handed in, or the same read off the results."""
-    if evaluation.figures:
-        return evaluation.figures
-    figures = {**evaluation.final.summary(), "intervals": _bounds(evaluation.final_intervals)}
-    if evaluation.reranked is not None:
-        before = {**evaluation.result.summary(), "intervals": _bounds(evaluation.intervals)}
-        figures["before_rerank"] = before
-    return figures
-
-
-def _bounds(intervals: Intervals) -> dict[str, list[float]]:
-    return {name: [estimate.low, estimate.high] for name, estimate in intervals.items()}
 
 
 def _cameras(cameras: CameraPairs) -> dict[str, Any]:

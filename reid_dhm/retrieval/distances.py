@@ -17,8 +17,7 @@ from torch import Tensor
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.parallel import parallel_map
-
-METRICS = ("cosine", "euclidean")
+from reid_dhm.retrieval.protocol import METRICS
 
 _PAIRS = 256  # rows made float64 at a time: two (256, 512) blocks stay in the cache
 _TASK = 1024  # pairs or rows that one thread takes at a time

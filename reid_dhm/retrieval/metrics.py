@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-AP_KINDS = ("standard", "trapezoid")
-
 
 def average_precision(
     query: NDArray[np.int64], rank: NDArray[np.int64], total: int, kind: str = "standard"

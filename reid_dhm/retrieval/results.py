@@ -7,49 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
 from reid_dhm.retrieval import metrics
-from reid_dhm.retrieval.distances import METRICS
-
-GALLERIES = ("all", "single-shot")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What counts as a correct answer, and how closeness and AP are defined.
-
-    Attributes:
-        metric: ``cosine`` (both sides normalised) or ``euclidean`` (embeddings as they are).
-        camera_rule: leave out gallery images of the query's own person from its own camera
-            (Market-1501 and its successors); False ranks them as correct answers.
-        ap: ``standard`` or ``trapezoid``, see :func:`.metrics.average_precision`.
-        gallery: ``all`` ranks every image; ``single-shot`` one drawn image of each person, see
-            :func:`.single_shot.evaluate_single_shot`.
-        repeats, seed: of the draws under ``single-shot``; None under ``all``.
-
-    Raises:
-        InputError: for an unknown name, or draws that are too few or of no use.
-    """
-
-    metric: str = "cosine"
-    camera_rule: bool = True
-    ap: str = "standard"
-    gallery: str = "all"
-    repeats: int | None = None
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        known_names = {"metric": METRICS, "ap": metrics.AP_KINDS, "gallery": GALLERIES}
-        for name, known in known_names.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} is {value!r}; choose one of {', '.join(known)}")
-        for name, least in (("repeats", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if self.gallery == "all" and value is not None:
-                raise InputError(f"{name} is {value!r} but nothing is drawn; leave it out")
-            if self.gallery == "single-shot" and (value is None or value < least):
-                raise InputError(f"{name} is {value!r}; give {least} or more")
+from reid_dhm.retrieval.protocol import Protocol
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 
 from reid_dhm.benchmarks.precision import PrecisionFigures, compare_precisions, draw_precisions
 from reid_dhm.data.datasets import load_dataset
-from reid_dhm.evaluation.datasets import evaluate_dataset
+from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.network import installed
 from reid_dhm.models.card import ModelCard, save_model

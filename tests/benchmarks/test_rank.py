@@ -7,7 +7,8 @@ import pytest
 
 from reid_dhm.benchmarks.harness import made_up_file, made_up_sets
 from reid_dhm.benchmarks.rank import compare_ranking
-from reid_dhm.retrieval import EmbeddingSet, write_evaluation_npz
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.npz import write_evaluation_npz
 
 
 def test_both_sides_rank_the_same_sets_and_agree():

@@ -9,7 +9,7 @@ import pytest
 from reid_dhm.benchmarks import rank, rerank
 from reid_dhm.benchmarks.rank import RankingFigures
 from reid_dhm.benchmarks.rerank import RerankingFigures
-from reid_dhm.retrieval import read_evaluation_npz
+from reid_dhm.retrieval.npz import read_evaluation_npz
 
 RANKING = RankingFigures(9, 300, 8, 2, 3.0, 2.0, 0.5, 2**30, 0.25, 12.0, 4.0, 2**31, 0.25)
 RERANKING = RerankingFigures(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.retrieval.embeddings import read_embeddings
+from reid_dhm.retrieval.npz import read_embeddings
 
 TOOL = Path(__file__).parents[2] / "tools" / "embed.py"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reid_dhm.cli.eval import parse_people
-from reid_dhm.evaluation.inputs import parse_dataset_options
+from reid_dhm.cli.evaluation_options import parse_dataset_options
 from reid_dhm.evaluation.thresholds import read_thresholds
 from reid_dhm.models.torchreid import torchreid_module
 
@@ -171,7 +171,7 @@ def test_single_shot_refuses_what_it_has_no_meaning_with(run, crowd, other):
 
 def test_a_negative_seed_is_refused(run, crowd):
     outcome = run("eval", "--embeddings", crowd, "--seed", "-1")
-    assert (outcome.code, outcome.err) == (1, "error: seed is -1; give 0 or more\n")
+    assert (outcome.code, outcome.err) == (1, "error: seed is -1: give 0 or more\n")
 
 
 def test_lists_are_no_longer_than_the_gallery(run, crowd, tmp_path):
@@ -229,7 +229,7 @@ def test_a_run_folder_that_cannot_take_thresholds_is_evaluated_all_the_same(
     finally:
         stored.rmdir()
     assert outcome.code == 0
-    assert "gets no thresholds.json" in outcome.err
+    assert "thresholds.json was not written" in outcome.err
     assert "mAP" in outcome.out
 
 

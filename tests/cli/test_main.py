@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import reid_dhm
-from reid_dhm.retrieval import embeddings
+from reid_dhm.evaluation import inputs
 
 
 def python(code: str) -> subprocess.CompletedProcess:
@@ -48,7 +48,7 @@ def test_errors_of_the_file_system_are_one_line_too(run, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device", "figures.json")
 
-    monkeypatch.setattr(embeddings, "read_evaluation_npz", full)
+    monkeypatch.setattr(inputs, "read_evaluation_npz", full)
     outcome = run("eval", "--embeddings", "a.npz")
     assert outcome == (1, "", "error: figures.json: No space left on device\n")
 
@@ -57,7 +57,7 @@ def test_interrupt_exits_as_shells_expect(run, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embeddings, "read_evaluation_npz", interrupted)
+    monkeypatch.setattr(inputs, "read_evaluation_npz", interrupted)
     assert run("eval", "--embeddings", "a.npz").code == 130
 
 
@@ -68,6 +68,6 @@ def test_our_warnings_are_lines_and_printed_once(run, monkeypatch):
         logging.getLogger("reid_dhm.data").warning("few images")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embeddings, "read_evaluation_npz", warning)
+    monkeypatch.setattr(inputs, "read_evaluation_npz", warning)
     for _ in range(2):  # a second command in one process adds no second line
         assert run("eval", "--embeddings", "a.npz").err == "warning: few images\n"

@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.evaluation.calibration import pair_scores
-from reid_dhm.evaluation.cameras import camera_pairs
-from reid_dhm.evaluation.confidence import intervals
-from reid_dhm.report import Evaluation
-from reid_dhm.retrieval import EmbeddingSet, evaluate
+from reid_dhm.evaluation.inputs import QueryGallery
+from reid_dhm.evaluation.run import EvaluationRun, run
+from reid_dhm.evaluation.settings import Settings
+from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 PEOPLE, CAMERAS = 9, 3
 FACTS = {
@@ -31,24 +30,22 @@ def angles(degrees: Sequence[float]) -> np.ndarray:
 
 
 def evaluation_of(
-    query: EmbeddingSet, gallery: EmbeddingSet, name: str = "dhm", metric: str = "cosine", **kwargs
-) -> Evaluation:
+    query: EmbeddingSet, gallery: EmbeddingSet, name: str = "dhm", metric: str = "cosine"
+) -> EvaluationRun:
     """An evaluation as the command line makes it."""
-    result = evaluate(query, gallery, metric=metric, device="cpu")
-    pairs = pair_scores(query, gallery, metric=metric, device="cpu")
-    return Evaluation(
-        name,
-        query,
-        gallery,
-        result,
-        intervals(result, query.pids, resamples=50),
-        pairs,
-        camera_pairs(query, gallery, metric=metric, device="cpu"),
-        pairs.operating_points((0.1, 0.02)),
-        pairs.calibrate(),
-        FACTS,
-        **kwargs,
-    )
+    settings = Settings(metric=metric, rates=(0.1, 0.02), device="cpu")
+    return changed(run(QueryGallery(query, gallery, name), settings), facts=FACTS)
+
+
+def changed(evaluation: EvaluationRun, **values: object) -> EvaluationRun:
+    """The same evaluation with other fields, inputs or statistics."""
+    of_inputs = {name: values.pop(name) for name in ("query", "gallery", "name") if name in values}
+    computed = ("pairs", "cameras", "facts")
+    kept = {name: vars(evaluation)[name] for name in computed if name in vars(evaluation)}
+    kept |= {name: values.pop(name) for name in computed if name in values}
+    new = replace(evaluation, inputs=replace(evaluation.inputs, **of_inputs), **values)
+    vars(new).update(kept)
+    return new
 
 
 def draw(path: Path, pid: int, camid: int) -> str:
@@ -63,7 +60,7 @@ def draw(path: Path, pid: int, camid: int) -> str:
     return str(path)
 
 
-def noisy_sides(folder: Path | None, noise: float, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
+def noisy_sets(folder: Path | None, noise: float, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
     """Nine people in three cameras, and distractors; images only where there is a folder."""
     random = np.random.default_rng(seed)
     labels = [(pid, camid) for pid in range(1, PEOPLE + 1) for camid in range(1, CAMERAS + 1)]
@@ -91,8 +88,13 @@ def on_circle() -> Callable[[Sequence[float]], np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def assess() -> Callable[..., Evaluation]:
+def evaluated() -> Callable[..., EvaluationRun]:
     return evaluation_of
+
+
+@pytest.fixture(scope="session")
+def change() -> Callable[..., EvaluationRun]:
+    return changed
 
 
 @pytest.fixture(scope="session")
@@ -101,26 +103,28 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make(images: Path) -> Callable[..., Evaluation]:
+def make(images: Path) -> Callable[..., EvaluationRun]:
     """Evaluations of drawn people: ``make(noise=…, seed=…, with_images=…, name=…, metric=…)``."""
 
-    def build(noise: float = 1.1, seed: int = 0, with_images: bool = True, **kwargs) -> Evaluation:
-        sides = noisy_sides(images if with_images else None, noise, seed)
-        return evaluation_of(*sides, **kwargs)
+    def build(
+        noise: float = 1.1, seed: int = 0, with_images: bool = True, **kwargs
+    ) -> EvaluationRun:
+        sets = noisy_sets(images if with_images else None, noise, seed)
+        return evaluation_of(*sets, **kwargs)
 
     return build
 
 
 @pytest.fixture(scope="session")
-def reranked(make) -> Evaluation:
+def reranked(make) -> EvaluationRun:
     """With a second result, as re-ranking gives it: scores are minus distances."""
     first, second = make(noise=1.1), make(noise=0.7)
     result = replace(second.result, topk_scores=second.result.topk_scores - 1)
-    return replace(first, reranked=result, reranked_intervals=second.intervals)
+    return changed(first, reranked=result, reranked_intervals=second.intervals)
 
 
 @pytest.fixture
-def known() -> Evaluation:
+def known() -> EvaluationRun:
     """Three queries on a circle whose answers are known by their angles.
 
     Query 0 ranks rows 0, 3, 1, 2: right at once, AP 1. Query 1 ranks rows 2, 1, 3, 0: a distractor

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.report import write_comparison, write_report
+from reid_dhm.report.comparison_report import write_comparison
+from reid_dhm.report.evaluation_report import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def folder(make, tmp_path_factory) -> Path:
+def folder(make, change, tmp_path_factory) -> Path:
     """Reports with everything that a report can have."""
 
     def activation(paths):
@@ -27,13 +28,8 @@ def folder(make, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("browser")
     first, second = make(noise=1.1), make(noise=0.7, name="another")
     reranked = replace(second.result, topk_scores=second.result.topk_scores - 1)
-    evaluation = replace(
-        first,
-        reranked=reranked,
-        reranked_intervals=second.intervals,
-        activation=activation,
-    )
-    write_report(root / "one", evaluation, map_people=4)
+    evaluation = change(first, reranked=reranked, reranked_intervals=second.intervals)
+    write_report(root / "one", evaluation, map_people=4, activation=activation)
     write_comparison(root / "two", [first, second], {})
     return root
 

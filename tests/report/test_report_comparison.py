@@ -14,7 +14,7 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.confidence import Estimate, paired_differences
-from reid_dhm.report import write_comparison
+from reid_dhm.report.comparison_report import write_comparison
 
 
 def exact(markup: str) -> list[float]:
@@ -80,9 +80,9 @@ def test_thresholds_of_every_model_are_given(written, models):
     table = re.findall(r'<table class="models">.*?</table>', page, re.DOTALL)[1]
     rows = table.split('<th scope="row">')[1:]
     for row, model in zip(rows, models, strict=True):
-        found = [point.true_positive_rate for point in model.points]
+        found = [point.true_positive_rate for point in model.pairs.points]
         assert exact(row) == [pytest.approx(1 - model.result.cmc[1]), *found]
-        for point in model.points:
+        for point in model.pairs.points:
             assert f"≥ {math.ceil(point.threshold * 10**4) / 10**4:.4f}" in text_of(row)
 
 
@@ -147,8 +147,8 @@ def test_without_differences_every_model_meets_the_first(models, tmp_path):
     ]
 
 
-def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path):
-    after = replace(reranked, name="re-ranked")
+def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path, change):
+    after = change(reranked, name="re-ranked")
     write_comparison(tmp_path / "report", [models[0], after], {})
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["models"][1]["mAP"] == reranked.reranked.mAP
@@ -156,15 +156,15 @@ def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path):
     assert "Below each answer: its similarity or distance." in page
 
 
-def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path):
+def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path, change):
     one, two = models[:2]
     with pytest.raises(InputError, match="needs two or more"):
         write_comparison(tmp_path / "report", [one], {})
     with pytest.raises(InputError, match="two models are called 'baseline'"):
         write_comparison(tmp_path / "report", [one, two, one], {})
     with pytest.raises(InputError, match="known and baseline have different query images"):
-        write_comparison(tmp_path / "report", [one, replace(known, name="known")], {})
-    other = replace(two, gallery=replace(two.gallery, camids=two.gallery.camids + 1))
+        write_comparison(tmp_path / "report", [one, change(known, name="known")], {})
+    other = change(two, gallery=replace(two.gallery, camids=two.gallery.camids + 1))
     with pytest.raises(InputError, match="different gallery images"):
         write_comparison(tmp_path / "report", [one, other], {})
     assert list(tmp_path.iterdir()) == []

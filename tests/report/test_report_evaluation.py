@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.evaluation.calibration import OperatingPoint
+from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.evaluation.cameras import CameraPairs
-from reid_dhm.report import pages, write_report
+from reid_dhm.report import pages
+from reid_dhm.report.evaluation_report import write_report
 
 
 def section(page: str, identity: str) -> str:
@@ -103,12 +104,12 @@ def test_camera_tables_hold_every_pair(written):
         assert table.count(" the worst pair") == 1
 
 
-def test_camera_pairs_without_queries_are_shown_as_such(make, tmp_path):
+def test_camera_pairs_without_queries_are_shown_as_such(make, tmp_path, change):
     evaluation = make(with_images=False)
     nothing = np.full((1, 1), np.nan)
     camera = np.array([4])
     cameras = CameraPairs(camera, camera, nothing, nothing, np.zeros((1, 1), np.int64))
-    write_report(tmp_path / "report", replace(evaluation, cameras=cameras))
+    write_report(tmp_path / "report", change(evaluation, cameras=cameras))
     page = (tmp_path / "report" / "index.html").read_text()
     assert section(page, "cameras").count('aria-label="no query"') == 2
     assert "Worst camera pair" not in page
@@ -206,7 +207,9 @@ def test_distances_are_written_as_distances(make, tmp_path):
     ):
         assert float(row["top1_distance"]) == -score > 0
     block = section((tmp_path / "report" / "index.html").read_text(), "threshold")
-    assert f"≤ {math.floor(-evaluation.points[0].threshold * 10**4) / 10**4:.4f}" in text_of(block)
+    assert f"≤ {math.floor(-evaluation.pairs.points[0].threshold * 10**4) / 10**4:.4f}" in text_of(
+        block
+    )
 
 
 def test_without_images_rows_are_named_by_number(make, tmp_path):
@@ -220,11 +223,11 @@ def test_without_images_rows_are_named_by_number(make, tmp_path):
     assert list((tmp_path / "report" / "thumbs").iterdir()) == []
 
 
-def test_unreadable_pictures_are_told_once_and_shown_as_boxes(make, tmp_path):
+def test_unreadable_pictures_are_told_once_and_shown_as_boxes(make, tmp_path, change):
     evaluation = make()
     gone = str(tmp_path / "gone & lost.jpg")
     paths = (gone, *evaluation.query.paths[1:])
-    evaluation = replace(evaluation, query=replace(evaluation.query, paths=paths))
+    evaluation = change(evaluation, query=replace(evaluation.query, paths=paths))
     (fault,) = write_report(tmp_path / "report", evaluation)
     assert fault.startswith(f"{gone} does not exist")
     page = (tmp_path / "report" / "index.html").read_text()
@@ -266,8 +269,8 @@ def test_activation_maps_are_asked_for_the_images_of_the_overview_only(make, tmp
         asked.extend(paths)
         return [np.full((4, 2), 0.5, np.float32) for _ in paths]
 
-    evaluation = replace(make(), activation=activation)
-    write_report(tmp_path / "report", evaluation, num_lists=2)
+    evaluation = make()
+    write_report(tmp_path / "report", evaluation, num_lists=2, activation=activation)
     pages_by_name = {
         path.relative_to(tmp_path / "report").as_posix(): path.read_text()
         for path in (tmp_path / "report").rglob("*.html")
@@ -312,17 +315,21 @@ def test_an_impossible_map_writes_nothing(make, tmp_path, people, fault):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_thresholds_and_no_calibration_are_said_to_be_missing(make, tmp_path):
-    evaluation = replace(make(with_images=False), points=[], calibration=None)
+def test_no_thresholds_and_no_calibration_are_said_to_be_missing(make, tmp_path, change):
+    evaluation = make(with_images=False)
+    opposite = Calibration(slope=-1.0, intercept=0.0, prior=0.5)
+    pairs = replace(evaluation.pairs, points=(), calibration=opposite)
+    evaluation = change(evaluation, pairs=pairs)
     write_report(tmp_path / "report", evaluation)
     block = section((tmp_path / "report" / "index.html").read_text(), "threshold")
     assert "too few pairs of different people" in text_of(block)
     assert "probability" not in text_of(block)
 
 
-def test_a_threshold_that_nothing_wrong_passes_lets_nothing_through(make, tmp_path):
+def test_a_threshold_that_nothing_wrong_passes_lets_nothing_through(make, tmp_path, change):
     strict = OperatingPoint(1e-5, 0.9, 0.0, 0.25)
-    evaluation = replace(make(with_images=False), points=[strict])
+    evaluation = make(with_images=False)
+    evaluation = change(evaluation, pairs=replace(evaluation.pairs, points=(strict,)))
     write_report(tmp_path / "report", evaluation)
     block = section((tmp_path / "report" / "index.html").read_text(), "threshold")
     assert "1 in 100,000 ≥ 0.9000 25.0% 0" in text_of(block)
@@ -341,9 +348,9 @@ def test_names_are_shown_as_they_are_and_never_as_markup(name, file):
     assert html.unescape(re.search(r"<dd>(.*?)</dd>", shown, re.DOTALL)[1]) == name
 
 
-def test_the_model_and_its_images_may_be_called_anything(make, tmp_path):
+def test_the_model_and_its_images_may_be_called_anything(make, tmp_path, change):
     evil = "</title><script>alert(1)</script>"
-    evaluation = replace(make(name=evil), facts={evil: {evil: evil}})
+    evaluation = change(make(name=evil), facts={evil: {evil: evil}})
     write_report(tmp_path / "report", evaluation)
     for path in (tmp_path / "report").rglob("*.html"):
         page = path.read_text()
@@ -355,12 +362,12 @@ def test_the_model_and_its_images_may_be_called_anything(make, tmp_path):
     assert content["pids"] == evaluation.query.pids.tolist()
 
 
-def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(make, tmp_path):
+def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(make, tmp_path, change):
     evaluation = make()
     odd = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     shutil.copyfile(evaluation.query.paths[0], odd)
     paths = (str(odd), *evaluation.query.paths[1:])
-    evaluation = replace(evaluation, query=replace(evaluation.query, paths=paths))
+    evaluation = change(evaluation, query=replace(evaluation.query, paths=paths))
     assert write_report(tmp_path / "report", evaluation) == []
     page = (tmp_path / "report" / "queries" / "0000.html").read_text(encoding="utf-8")
     assert "caf?.jpg" in page

@@ -18,13 +18,13 @@ NAMES = ["plain", "_hidden", "$x^2", '<b> & "q"', "1e-3"]
 
 def drawings_of(evaluation, names):
     results = [(name, evaluation.result) for name in names]
-    models = [(name, evaluation.pairs, evaluation.points) for name in names]
+    models = [(name, evaluation.pairs.scores, evaluation.pairs.points) for name in names]
     return [
         figures.cmc_curve(results),
         figures.precision_histogram(results),
         figures.roc_curve(models),
         figures.score_distributions(
-            evaluation.pairs, evaluation.points, scores_of(evaluation.pairs.metric)
+            evaluation.pairs.scores, evaluation.pairs.points, scores_of(evaluation.settings.metric)
         ),
     ]
 
@@ -85,7 +85,7 @@ def test_distances_are_drawn_as_distances(make):
     ticks = [text for text in texts(drawing.svg) if re.fullmatch(r"[−\d.]+", text)]
     assert ticks
     assert not any(text.startswith("−") for text in ticks)
-    threshold = -evaluation.points[0].threshold
+    threshold = -evaluation.pairs.points[0].threshold
     assert f"{threshold:.3f} (rate 0.1)" in drawing.words
 
 

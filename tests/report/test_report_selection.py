@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.report import selection
-from reid_dhm.retrieval import EmbeddingSet, Protocol, RetrievalResult
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.results import RetrievalResult
 
 
 def result_of(average_precision: list[float]) -> RetrievalResult:
@@ -71,7 +73,7 @@ def test_random_queries_are_fixed_by_their_seed():
 
 
 @pytest.fixture
-def confusing(on_circle, assess):
+def confusing(on_circle, evaluated):
     """Person 1 is answered by person 2 twice and 2 by 1 once; person 3 by a distractor."""
     query = EmbeddingSet(
         on_circle([0, 1, 40, 90, 120]), np.array([1, 1, 2, 3, 4]), np.ones(5, np.int64)
@@ -79,7 +81,7 @@ def confusing(on_circle, assess):
     gallery = EmbeddingSet(
         on_circle([39, 2, 91, 170, 118]), np.array([1, 2, 0, 3, 4]), np.full(5, 2)
     )
-    return assess(query, gallery)
+    return evaluated(query, gallery)
 
 
 def test_confusions_count_both_ways_and_leave_distractors_out(confusing):
@@ -90,10 +92,10 @@ def test_confusions_count_both_ways_and_leave_distractors_out(confusing):
     assert pair.queries[2] == 0
 
 
-def test_a_person_called_zero_who_is_searched_for_is_no_distractor(confusing, assess):
+def test_a_person_called_zero_who_is_searched_for_is_no_distractor(confusing, evaluated):
     asked = replace(confusing.query, pids=np.array([1, 1, 2, 0, 4]))
     held = replace(confusing.gallery, pids=np.array([1, 2, 7, 0, 4]))
-    evaluation = assess(asked, held)
+    evaluation = evaluated(asked, held)
     pairs = selection.confusions(evaluation, evaluation.result, 5)
     assert [pair.people for pair in pairs] == [(1, 2), (0, 7)]
 

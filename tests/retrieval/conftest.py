@@ -9,8 +9,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from reid_dhm.retrieval import EmbeddingSet
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -94,31 +92,3 @@ def _answers(
 @pytest.fixture(scope="session")
 def answers() -> Callable[..., list[Answer]]:
     return _answers
-
-
-def _random_sets(
-    rng: np.random.Generator,
-    num_query: int,
-    num_gallery: int,
-    dim: int,
-    people: int,
-    cameras: int,
-    values: Sequence[float] | None = None,
-) -> tuple[EmbeddingSet, EmbeddingSet]:
-    """Queries of people 1 …, a gallery with distractors too; entries drawn from ``values``."""
-
-    def some(number: int, first_pid: int) -> EmbeddingSet:
-        shape = (number, dim)
-        embeddings = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
-        return EmbeddingSet(
-            embeddings.astype(np.float32),
-            rng.integers(first_pid, people + 1, number),
-            rng.integers(0, cameras, number),
-        )
-
-    return some(num_query, 1), some(num_gallery, 0)
-
-
-@pytest.fixture(scope="session")
-def random_sets() -> Callable[..., tuple[EmbeddingSet, EmbeddingSet]]:
-    return _random_sets

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import GalleryIndex, index
+from reid_dhm.retrieval import index
+from reid_dhm.retrieval.index import GalleryIndex
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import (
-    EmbeddingSet,
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.npz import (
     read_embeddings,
     read_evaluation_npz,
     write_embeddings,

@@ -15,7 +15,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.evaluation import calibration as verification
 from reid_dhm.evaluation import pairs
 from reid_dhm.evaluation.calibration import Calibration, PairScores, pair_scores
-from reid_dhm.retrieval import EmbeddingSet
+from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 
 def all_scores(query, gallery, metric):

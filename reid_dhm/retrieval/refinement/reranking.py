@@ -17,42 +17,11 @@ from torch import Tensor
 
 from reid_dhm.devices import full_float32, parse_device
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval.neighbours import Images, Neighbourhoods, neighbourhoods
 from reid_dhm.retrieval.parallel import parallel_map
+from reid_dhm.retrieval.protocol import PUBLISHED, Reranking
+from reid_dhm.retrieval.refinement.neighbours import Images, Neighbourhoods, neighbourhoods
 
 _ROWS = {"cpu": 128, "cuda": 1024}  # queries that one thread, or the GPU, answers at a time
-
-
-@dataclass(frozen=True)
-class Reranking:
-    """Settings, named as in the paper; the defaults are its own.
-
-    Attributes:
-        k1: neighbours of an image among which the reciprocal ones are sought.
-        k2: neighbours, itself among them, over which its membership is averaged (local query
-            expansion); 1 leaves it out.
-        weight: λ, the share of the original distance in the final one, between 0 and 1.
-
-    Raises:
-        InputError: for a value out of range.
-    """
-
-    k1: int = 20
-    k2: int = 6
-    weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        for name in ("k1", "k2"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} of re-ranking is {getattr(self, name)}; give 1 or more")
-        if not 0 <= self.weight <= 1:
-            raise InputError(
-                f"the weight of re-ranking is {self.weight}; give the share of the original "
-                "distance, between 0 and 1"
-            )
-
-
-PUBLISHED = Reranking()
 
 
 def rerank(

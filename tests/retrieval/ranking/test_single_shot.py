@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, Protocol, evaluate, evaluate_single_shot, single_shot
-from reid_dhm.retrieval.single_shot import draw_gallery
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking import single_shot
+from reid_dhm.retrieval.ranking.single_shot import draw_gallery, rank_single_shot
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -79,9 +82,9 @@ def test_ranks_equal_the_definition_on_the_same_draws(
     draws = [draw_gallery(rng, query, gallery, camera_rule) for _ in range(repeats)]
     if (draws[0][0] < 0).all():
         with pytest.raises(InputError, match="no query has a correct gallery image"):
-            evaluate_single_shot(query, gallery, **options)
+            rank_single_shot(query, gallery, **options)
         return
-    result = evaluate_single_shot(query, gallery, **options, ranks=(1, 3))
+    result = rank_single_shot(query, gallery, **options, ranks=(1, 3))
     whole = answers(query.embeddings, gallery.embeddings, metric)
     expected = np.zeros((repeats, num_query), dtype=int)
     for draw, (own, shown) in enumerate(draws):
@@ -151,7 +154,7 @@ def test_figures_approach_their_expectation(both):
             ]
             shares.append(np.prod(others))  # nobody else's drawn image is closer
         expected.append(np.mean(shares) if shares else np.nan)
-    result = evaluate_single_shot(query, gallery, repeats=400)
+    result = rank_single_shot(query, gallery, repeats=400)
     np.testing.assert_array_equal(result.valid, ~np.isnan(expected))
     # Per query, five standard errors of a share in 400 draws are at most 12.5 %.
     np.testing.assert_allclose(result.hits(1), expected, atol=0.125)
@@ -161,7 +164,7 @@ def test_figures_approach_their_expectation(both):
 @pytest.mark.skipif(not hasattr(np, "bool"), reason="torchreid uses np.bool; NumPy 1.26 has none")
 def test_agrees_with_torchreid(both):
     query, gallery = both
-    ours = evaluate_single_shot(query, gallery, repeats=300, ranks=range(1, 21))
+    ours = rank_single_shot(query, gallery, repeats=300, ranks=range(1, 21))
     np.random.seed(0)  # noqa: NPY002 (torchreid draws from it)
     ids = query.pids, gallery.pids, query.camids, gallery.camids
     theirs = np.stack([eval_cuhk03(-closeness(query, gallery), *ids, 20)[0] for _ in range(10)])
@@ -175,8 +178,8 @@ def test_one_image_a_person_leaves_nothing_to_draw(random_sets):
     rng = np.random.default_rng(2)
     query, _ = random_sets(rng, 30, 1, 5, people=20, cameras=2)
     gallery = EmbeddingSet(rng.standard_normal((40, 5)), np.r_[1:21, [0] * 20], np.full(40, 9))
-    drawn = evaluate_single_shot(query, gallery, repeats=3, ranks=(1, 2, 5))
-    plain = evaluate(query, gallery, ranks=(1, 2, 5))
+    drawn = rank_single_shot(query, gallery, repeats=3, ranks=(1, 2, 5))
+    plain = rank_gallery(query, gallery, ranks=(1, 2, 5))
     np.testing.assert_array_equal(drawn.first_rank, np.tile(plain.first_rank, (3, 1)))
     np.testing.assert_allclose(drawn.average_precision, plain.average_precision, rtol=1e-15)
     assert drawn.cmc == pytest.approx(plain.cmc)
@@ -184,57 +187,57 @@ def test_one_image_a_person_leaves_nothing_to_draw(random_sets):
 
 
 def test_lists_are_those_of_the_whole_gallery(both):
-    drawn, plain = evaluate_single_shot(*both, top_k=7), evaluate(*both, top_k=7)
+    drawn, plain = rank_single_shot(*both, top_k=7), rank_gallery(*both, top_k=7)
     np.testing.assert_array_equal(drawn.topk_indices, plain.topk_indices)
     np.testing.assert_array_equal(drawn.topk_scores, plain.topk_scores)
     assert (drawn.num_gallery, drawn.index) == (plain.num_gallery, plain.index)
 
 
 def test_the_result_says_how_it_was_drawn_and_repeats(both):
-    result = evaluate_single_shot(*both, repeats=4, seed=3)
+    result = rank_single_shot(*both, repeats=4, seed=3)
     assert result.protocol == Protocol(gallery="single-shot", repeats=4, seed=3)
     assert result.first_rank.shape == (4, 60)
     assert result.average_precision.shape == result.hits(1).shape == (60,)
     assert result.summary()["num_queries"] == 60
     assert result.summary()["num_valid_queries"] == result.valid.sum() < 60
-    again = evaluate_single_shot(*both, repeats=4, seed=3)
+    again = rank_single_shot(*both, repeats=4, seed=3)
     np.testing.assert_array_equal(again.first_rank, result.first_rank)
-    other = evaluate_single_shot(*both, repeats=4, seed=4)
+    other = rank_single_shot(*both, repeats=4, seed=4)
     assert (other.first_rank != result.first_rank).any()
 
 
 def test_hits_are_shares_of_the_draws(both):
-    result = evaluate_single_shot(*both, repeats=8)
+    result = rank_single_shot(*both, repeats=8)
     ranks = result.first_rank[:, result.valid]
     np.testing.assert_array_equal(result.hits(3)[result.valid], (ranks <= 3).sum(axis=0) / 8)
     assert np.isnan(result.hits(3)[~result.valid]).all()
     assert np.nanmean(result.hits(5)) == pytest.approx(result.cmc[5])
-    plain = evaluate(*both)
+    plain = rank_gallery(*both)
     np.testing.assert_array_equal(plain.hits(1)[plain.valid], plain.first_rank[plain.valid] == 1)
 
 
 def test_blocks_do_not_change_the_ranks(random_sets, monkeypatch):
     query, gallery = random_sets(np.random.default_rng(5), 90, 700, 16, people=150, cameras=3)
     gallery.embeddings[::7] = gallery.embeddings[0]
-    whole = evaluate_single_shot(query, gallery, repeats=2, device="cpu")
+    whole = rank_single_shot(query, gallery, repeats=2, device="cpu")
     monkeypatch.setattr(single_shot, "_TILE", {"cpu": (16, 32)})
-    parts = evaluate_single_shot(query, gallery, repeats=2, device="cpu")
+    parts = rank_single_shot(query, gallery, repeats=2, device="cpu")
     np.testing.assert_array_equal(parts.first_rank, whole.first_rank)
 
 
 def test_bad_arguments_are_refused_by_name(both):
     query, gallery = both
     with pytest.raises(InputError, match="repeats is 0; give 1 or more"):
-        evaluate_single_shot(query, gallery, repeats=0)
+        rank_single_shot(query, gallery, repeats=0)
     with pytest.raises(InputError, match="seed is -1; give 0 or more"):
-        evaluate_single_shot(query, gallery, seed=-1)
+        rank_single_shot(query, gallery, seed=-1)
     with pytest.raises(InputError, match=r"ranks is \(0,\)"):
-        evaluate_single_shot(query, gallery, ranks=(0,))
+        rank_single_shot(query, gallery, ranks=(0,))
     with pytest.raises(InputError, match="metric is 'l2'"):
-        evaluate_single_shot(query, gallery, metric="l2")
+        rank_single_shot(query, gallery, metric="l2")
     one_camera = EmbeddingSet(gallery.embeddings, gallery.pids, np.ones(len(gallery), dtype=int))
     with pytest.raises(InputError, match="seen by one camera only"):
-        evaluate_single_shot(query.select(query.camids == 1), one_camera)
+        rank_single_shot(query.select(query.camids == 1), one_camera)
     with pytest.raises(InputError, match="gallery is 'one'; choose one of all, single-shot"):
         Protocol(gallery="one")
     with pytest.raises(InputError, match="repeats is None; give 1 or more"):
@@ -250,7 +253,6 @@ def test_a_gpu_gives_the_same_ranks(random_sets, metric):
     query, gallery = random_sets(np.random.default_rng(6), 400, 9000, 128, people=3000, cameras=4)
     gallery.embeddings[::5] = gallery.embeddings[0]
     cpu, gpu = (
-        evaluate_single_shot(query, gallery, metric=metric, device=device)
-        for device in ("cpu", "cuda")
+        rank_single_shot(query, gallery, metric=metric, device=device) for device in ("cpu", "cuda")
     )
     np.testing.assert_array_equal(gpu.first_rank, cpu.first_rank)

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.devices import full_float32
-from reid_dhm.retrieval import ranking
 from reid_dhm.retrieval.distances import Space
+from reid_dhm.retrieval.ranking import counting
 
 
 @contextmanager
 def tiles(height, width, segment):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_TILE", {"cpu": (height, width), "cuda": (height, width)})
-        patch.setattr(ranking, "SEGMENT", segment)
+        patch.setattr(counting, "_TILE", {"cpu": (height, width), "cuda": (height, width)})
+        patch.setattr(counting, "SEGMENT", segment)
         yield
 
 
@@ -39,8 +39,8 @@ def counted(query, gallery, ids, metric="cosine", camera_rule=True, device="cpu"
     to = torch.from_numpy
     space = Space.of(metric, to(gallery).to(device))
     found = {}
-    for pairs in ranking.same_person_pairs(*ids, camera_rule):
-        ranks = ranking.rank_positives(space, to(query).to(device), pairs)
+    for pairs in counting.same_person_pairs(*ids, camera_rule):
+        ranks = counting.rank_positives(space, to(query).to(device), pairs)
         for row, rank in zip(ranks.query.tolist(), ranks.rank.tolist(), strict=True):
             found.setdefault(row, []).append(rank)
     return found
@@ -152,10 +152,10 @@ def test_the_number_of_threads_is_left_as_it_was():
 def test_pairs_split_into_lists_are_the_same_pairs():
     rng = np.random.default_rng(11)
     ids = random_ids(rng, 50, 200)
-    whole = list(ranking.same_person_pairs(*ids, camera_rule=True))
+    whole = list(counting.same_person_pairs(*ids, camera_rule=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BATCH_PAIRS", 70)
-        parts = list(ranking.same_person_pairs(*ids, camera_rule=True))
+        patch.setattr(counting, "_BATCH_PAIRS", 70)
+        parts = list(counting.same_person_pairs(*ids, camera_rule=True))
     assert len(whole) == 1
     assert len(parts) > 10
     for name in ("query", "gallery", "ignored"):
@@ -174,7 +174,7 @@ def test_a_query_with_many_correct_images_gets_a_block_of_its_own(answers):
     pids = np.where(np.arange(90) < 70, 0, rng.integers(1, 4, 90))
     ids = np.array([0, 1, 0, 2, 3]), np.full(5, 9), pids, np.zeros(90, dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BLOCK_POSITIVES", 30)
+        patch.setattr(counting, "_BLOCK_POSITIVES", 30)
         found = counted(query, gallery, ids)
     assert found == hits(answers(query, gallery, "cosine", ids))
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, evaluate, pool_queries
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
+from reid_dhm.retrieval.refinement.pooling import pool_queries
 
 
 @pytest.fixture
@@ -52,8 +54,8 @@ def test_queries_that_are_alone_are_ranked_as_before():
     gallery = EmbeddingSet(rng.standard_normal((40, 8)), rng.integers(0, 6, 40), np.full(40, 9))
     for how in ("mean", "max"):
         for metric in ("cosine", "euclidean"):
-            plain = evaluate(query, gallery, metric=metric)
-            pooled = evaluate(pool_queries(query, how, metric), gallery, metric=metric)
+            plain = rank_gallery(query, gallery, metric=metric)
+            pooled = rank_gallery(pool_queries(query, how, metric), gallery, metric=metric)
             np.testing.assert_array_equal(pooled.topk_indices, plain.topk_indices)
             assert pooled.mAP == plain.mAP
 

@@ -20,13 +20,14 @@ from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.index import GalleryIndex
-from reid_dhm.retrieval.ranking import rank_positives, same_person_pairs
-from reid_dhm.retrieval.results import Protocol, RetrievalResult
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking.counting import rank_positives, same_person_pairs
+from reid_dhm.retrieval.results import RetrievalResult
 
 _QUERIES = 4096  # queries whose lists are filtered at a time
 
 
-def evaluate(
+def rank_gallery(
     query: EmbeddingSet,
     gallery: EmbeddingSet,
     *,

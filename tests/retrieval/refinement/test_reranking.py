@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import neighbours
-from reid_dhm.retrieval import rerank as reranking
-from reid_dhm.retrieval.rerank import Reranking, rerank
+from reid_dhm.retrieval.protocol import Reranking
+from reid_dhm.retrieval.refinement import neighbours, reranking
+from reid_dhm.retrieval.refinement.reranking import rerank
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, Protocol, evaluate, ranking
-from reid_dhm.retrieval import distance_rows as rows
-from reid_dhm.retrieval.distance_rows import evaluate_rows
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking import counting
+from reid_dhm.retrieval.ranking import distance_rows as rows
+from reid_dhm.retrieval.ranking.distance_rows import rank_rows
+from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
 
 
 def on_a_line(rng, num_query, num_gallery, people, cameras):
@@ -59,13 +62,13 @@ def test_equals_the_definition_on_distances_full_of_ties(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "_BLOCK", sizes[0])
         patch.setattr(rows, "_SHARE", sizes[1])
-        patch.setattr(ranking, "SEGMENT", segment)
+        patch.setattr(counting, "SEGMENT", segment)
         patch.setattr(rows, "SEGMENT", segment)
         if not valid:
             with pytest.raises(InputError, match="no query has a correct gallery image"):
-                evaluate_rows(distances(query, gallery), query, gallery, protocol)
+                rank_rows(distances(query, gallery), query, gallery, protocol)
             return
-        result = evaluate_rows(
+        result = rank_rows(
             distances(query, gallery), query, gallery, protocol, ranks=(1, 3, 60), top_k=top_k
         )
     aps = [one.ap if ap == "standard" else one.trapezoid_ap for one in valid]
@@ -94,8 +97,8 @@ def test_distances_of_embeddings_rank_as_the_embeddings_do(metric):
         left, right = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (left, right))
     between = np.linalg.norm(left[:, None] - right, axis=2)
     protocol = Protocol(metric)
-    found = evaluate_rows(lambda a, b: between[a:b], query, gallery, protocol, top_k=20)
-    expected = evaluate(query, gallery, metric=metric, top_k=20)
+    found = rank_rows(lambda a, b: between[a:b], query, gallery, protocol, top_k=20)
+    expected = rank_gallery(query, gallery, metric=metric, top_k=20)
     assert found.protocol == expected.protocol
     assert found.num_gallery == 500
     np.testing.assert_array_equal(found.first_rank, expected.first_rank)
@@ -121,7 +124,7 @@ def test_each_query_is_asked_for_once_and_in_order_whatever_the_threads():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(rows, "_BLOCK", 120 * 16)
                 patch.setattr(rows, "_SHARE", 120 * 5)
-                found.append(evaluate_rows(given_rows, query, gallery, Protocol("euclidean")))
+                found.append(rank_rows(given_rows, query, gallery, Protocol("euclidean")))
         finally:
             torch.set_num_threads(before)
         assert asked == [(0, 16), (16, 32), (32, 48), (48, 50)]
@@ -132,10 +135,10 @@ def test_each_query_is_asked_for_once_and_in_order_whatever_the_threads():
 def test_the_result_says_what_served_and_how_long_it_took():
     query, gallery = on_a_line(np.random.default_rng(2), 5, 30, 2, 3)
     protocol = Protocol("euclidean")
-    result = evaluate_rows(distances(query, gallery), query, gallery, protocol)
+    result = rank_rows(distances(query, gallery), query, gallery, protocol)
     assert (result.index, result.device) == ("k-reciprocal re-ranking", "cpu")
     assert list(result.seconds) == ["rerank"]
-    named = evaluate_rows(distances(query, gallery), query, gallery, protocol, index="two models")
+    named = rank_rows(distances(query, gallery), query, gallery, protocol, index="two models")
     assert named.index == "two models"
 
 
@@ -147,13 +150,13 @@ def test_what_cannot_be_ranked_is_refused():
         holed = whole.copy()
         holed[3, 29] = value
         with pytest.raises(InputError, match="query 3 is at a distance that is not finite"):
-            evaluate_rows(lambda a, b, d=holed: d[a:b], query, gallery, protocol)
+            rank_rows(lambda a, b, d=holed: d[a:b], query, gallery, protocol)
     with pytest.raises(ValueError, match=r"rows 0 to 5 came in the shape \(5, 29\)"):
-        evaluate_rows(lambda a, b: whole[a:b, 1:], query, gallery, protocol)
+        rank_rows(lambda a, b: whole[a:b, 1:], query, gallery, protocol)
     with pytest.raises(InputError, match="top_k is 0"):
-        evaluate_rows(distances(query, gallery), query, gallery, protocol, top_k=0)
+        rank_rows(distances(query, gallery), query, gallery, protocol, top_k=0)
     with pytest.raises(InputError, match="ranks is"):
-        evaluate_rows(distances(query, gallery), query, gallery, protocol, ranks=(0,))
+        rank_rows(distances(query, gallery), query, gallery, protocol, ranks=(0,))
     junk = EmbeddingSet(gallery.embeddings, gallery.pids - 1, gallery.camids)
     with pytest.raises(InputError, match="gallery pid in row"):
-        evaluate_rows(distances(query, junk), query, junk, protocol)
+        rank_rows(distances(query, junk), query, junk, protocol)

@@ -21,8 +21,9 @@ from reid_dhm.retrieval import metrics
 from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.parallel import parallel_map
-from reid_dhm.retrieval.ranking import SEGMENT, count_tile
-from reid_dhm.retrieval.results import Protocol, RetrievalResult
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking.counting import SEGMENT, count_tile
+from reid_dhm.retrieval.results import RetrievalResult
 
 Rows = Callable[[int, int], NDArray[np.float32]]
 
@@ -31,7 +32,7 @@ _BLOCK = 2**23  # distances held at a time
 _SHARE = 2**20  # of them, those that one thread looks at
 
 
-def evaluate_rows(
+def rank_rows(
     rows: Rows,
     query: EmbeddingSet,
     gallery: EmbeddingSet,

@@ -13,8 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet, Protocol, evaluate
-from reid_dhm.retrieval.evaluate import _check_agreement
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking.whole_gallery import _check_agreement, rank_gallery
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -51,7 +52,7 @@ def test_equals_torchreid_where_torchreid_is_well_defined(
     cmc, mean_ap = eval_market1501(
         distances, query.pids, gallery.pids, query.camids, gallery.camids, max_rank=20
     )
-    result = evaluate(query, gallery, metric=metric, ranks=range(1, 21))
+    result = rank_gallery(query, gallery, metric=metric, ranks=range(1, 21))
     assert result.mAP == pytest.approx(mean_ap, abs=1e-6)
     assert list(result.cmc.values()) == pytest.approx(list(cmc), abs=1e-6)
 
@@ -92,9 +93,9 @@ def test_equals_the_definition_on_small_galleries_with_ties_junk_and_distractors
     options = {"metric": metric, "camera_rule": camera_rule, "ap": ap, "top_k": top_k}
     if not valid:
         with pytest.raises(InputError, match="no query has a correct gallery image"):
-            evaluate(query, gallery, **options)
+            rank_gallery(query, gallery, **options)
         return
-    result = evaluate(query, gallery, **options, ranks=(1, 2, 50))
+    result = rank_gallery(query, gallery, **options, ranks=(1, 2, 50))
     aps = [one.ap if ap == "standard" else one.trapezoid_ap for one in valid]
     assert result.mAP == pytest.approx(np.mean(aps), abs=1e-12)
     assert result.mINP == pytest.approx(np.mean([one.inp for one in valid]), abs=1e-12)
@@ -117,17 +118,17 @@ def test_a_case_worked_by_hand():
         np.array([8, 7, 7, 0, 7]),
         np.array([1, 1, 2, 1, 3]),
     )
-    result = evaluate(query, gallery, top_k=5)
+    result = rank_gallery(query, gallery, top_k=5)
     assert result.mAP == pytest.approx((1 / 2 + 2 / 4) / 2)
     assert result.mINP == pytest.approx(2 / 4)
     assert result.cmc == {1: 0.0, 5: 1.0, 10: 1.0, 20: 1.0}
     assert result.topk_indices.tolist() == [[0, 2, 3, 4, -1]]
     np.testing.assert_allclose(result.topk_scores[0, :4], np.cos(angles[[1, 3, 4, 5]]), atol=1e-6)
     # With the rule lifted, the image at 20° is a correct one at rank 2.
-    lifted = evaluate(query, gallery, camera_rule=False)
+    lifted = rank_gallery(query, gallery, camera_rule=False)
     assert lifted.mAP == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
     # Unnormalised, the lengths 1 to 5 decide: distances to (1, 0) grow with the length.
-    raw = evaluate(query, gallery, metric="euclidean", top_k=4)
+    raw = rank_gallery(query, gallery, metric="euclidean", top_k=4)
     lengths, turned = np.array([1, 3, 4, 5]), angles[[1, 3, 4, 5]]
     distances = np.hypot(lengths * np.cos(turned) - 1, lengths * np.sin(turned))
     np.testing.assert_allclose(raw.topk_scores[0], -distances, rtol=1e-6)
@@ -139,8 +140,8 @@ def test_identities_of_one_camera_are_refused_with_the_switch_named(random_sets)
     with pytest.raises(
         InputError, match=r"one camera only.*--no-camera-rule.*test\.camera_rule=false"
     ):
-        evaluate(query, gallery)
-    assert evaluate(query, gallery, camera_rule=False).valid.all()
+        rank_gallery(query, gallery)
+    assert rank_gallery(query, gallery, camera_rule=False).valid.all()
 
 
 def test_sets_without_a_common_person_are_refused(random_sets):
@@ -148,12 +149,12 @@ def test_sets_without_a_common_person_are_refused(random_sets):
     query, gallery = random_sets(rng, 4, 30, 4, people=3, cameras=2)
     other = EmbeddingSet(gallery.embeddings, gallery.pids + 100, gallery.camids)
     with pytest.raises(InputError, match="share no person id"):
-        evaluate(query, other)
+        rank_gallery(query, other)
 
 
 def test_the_summary_has_the_documented_names(random_sets):
     query, gallery = random_sets(np.random.default_rng(1), 5, 60, 4, people=3, cameras=3)
-    summary = evaluate(query, gallery).summary()
+    summary = rank_gallery(query, gallery).summary()
     assert list(summary) == [
         "mAP",
         "mINP",
@@ -172,7 +173,7 @@ def test_the_summary_has_the_documented_names(random_sets):
 
 def test_a_list_that_contradicts_the_count_is_a_defect(random_sets):
     query, gallery = random_sets(np.random.default_rng(2), 3, 20, 4, people=2, cameras=3)
-    result = evaluate(query, gallery)
+    result = rank_gallery(query, gallery)
     _check_agreement(result.first_rank, result.topk_indices, query, gallery)
     with pytest.raises(RuntimeError, match="by counting"):
         _check_agreement(result.first_rank + 1, result.topk_indices, query, gallery)
@@ -183,8 +184,8 @@ def test_a_zero_row_is_named_under_cosine_and_accepted_under_euclidean(random_se
     query, gallery = random_sets(np.random.default_rng(3), 5, 40, 4, people=2, cameras=3)
     {"query": query, "gallery": gallery}[side].embeddings[3] = 0
     with pytest.raises(InputError, match=f"{side} embeddings row 3 is zero"):
-        evaluate(query, gallery)
-    assert evaluate(query, gallery, metric="euclidean").valid.any()
+        rank_gallery(query, gallery)
+    assert rank_gallery(query, gallery, metric="euclidean").valid.any()
 
 
 def test_bad_arguments_are_refused(random_sets):
@@ -192,18 +193,18 @@ def test_bad_arguments_are_refused(random_sets):
     narrow = EmbeddingSet(query.embeddings[:, :3], query.pids, query.camids)
     junk = EmbeddingSet(query.embeddings, np.array([1, 1, -1, 1, 1]), query.camids)
     with pytest.raises(InputError, match="3 dimensions and gallery embeddings 4"):
-        evaluate(narrow, gallery)
+        rank_gallery(narrow, gallery)
     with pytest.raises(InputError, match="query pid in row 2 is -1"):
-        evaluate(junk, gallery)
+        rank_gallery(junk, gallery)
     with pytest.raises(InputError, match=r"ranks is \(0, 1\)"):
-        evaluate(query, gallery, ranks=(0, 1))
+        rank_gallery(query, gallery, ranks=(0, 1))
     with pytest.raises(InputError, match="top_k is 0"):
-        evaluate(query, gallery, top_k=0)
+        rank_gallery(query, gallery, top_k=0)
     for unknown in ("tpu", "cpu:0", "cuda:", "cuda:x"):
         with pytest.raises(InputError, match=f"device is '{unknown}'; choose"):
-            evaluate(query, gallery, device=unknown)
+            rank_gallery(query, gallery, device=unknown)
     with pytest.raises(InputError, match="device is 'cuda:99' but torch sees"):
-        evaluate(query, gallery, device="cuda:99")
+        rank_gallery(query, gallery, device="cuda:99")
     with pytest.raises(InputError, match="metric is 'manhattan'"):
         Protocol(metric="manhattan")
     with pytest.raises(InputError, match="ap is 'voc'"):
@@ -214,7 +215,7 @@ def test_bad_arguments_are_refused(random_sets):
 def test_cuda_without_a_gpu_is_refused(random_sets):
     query, gallery = random_sets(np.random.default_rng(4), 5, 40, 4, people=2, cameras=3)
     with pytest.raises(InputError, match="torch sees no GPU"):
-        evaluate(query, gallery, device="cuda")
+        rank_gallery(query, gallery, device="cuda")
 
 
 def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(random_sets, monkeypatch):
@@ -225,9 +226,9 @@ def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(random_
         counted_on.append(device)
         return torch.device("cpu")
 
-    monkeypatch.setattr(sys.modules[evaluate.__module__], "torch_device", count_on_cpu)
+    monkeypatch.setattr(sys.modules[rank_gallery.__module__], "parse_device", count_on_cpu)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    result = evaluate(query, gallery, device="cuda:1")
+    result = rank_gallery(query, gallery, device="cuda:1")
     assert (counted_on, result.device) == (["cuda:1"], "cpu")
 
 
@@ -237,8 +238,8 @@ def test_faiss_without_gpus_searches_on_the_cpu_beside_counting_on_a_gpu(random_
 def test_a_gpu_gives_the_same_figures_and_lists(random_sets, metric):
     query, gallery = random_sets(np.random.default_rng(5), 400, 20000, 256, 700, 6)
     gallery.embeddings[::5] = gallery.embeddings[0]
-    cpu = evaluate(query, gallery, metric=metric, top_k=50, device="cpu")
-    gpu = evaluate(query, gallery, metric=metric, top_k=50)
+    cpu = rank_gallery(query, gallery, metric=metric, top_k=50, device="cpu")
+    gpu = rank_gallery(query, gallery, metric=metric, top_k=50)
     assert gpu.device.startswith("cuda")
     np.testing.assert_array_equal(gpu.topk_indices, cpu.topk_indices)
     np.testing.assert_array_equal(gpu.topk_scores, cpu.topk_scores)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError
-from reid_dhm.retrieval import EmbeddingSet
-from reid_dhm.retrieval.expansion import augment_gallery, expand_queries
+from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_queries
 
 
 def some(rng, number, dim=8, paths=None):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.embeddings import EmbeddingSet
-from reid_dhm.retrieval.results import Protocol
+from reid_dhm.retrieval.protocol import Protocol
 
 _KINDS = {"mean": np.add, "max": np.maximum}
 

@@ -7,7 +7,8 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.confidence import intervals, paired_differences
-from reid_dhm.retrieval import Protocol, RetrievalResult
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.results import RetrievalResult
 
 
 def result_of(ap, first_rank=None, inp=None, protocol=None) -> RetrievalResult:

@@ -19,16 +19,17 @@ from reid_dhm.devices import full_float32, parse_device
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.checks import check_lengths, check_sets, no_match
 from reid_dhm.retrieval.distances import Space
-from reid_dhm.retrieval.embeddings import EmbeddingSet
-from reid_dhm.retrieval.evaluate import ranked_lists
+from reid_dhm.retrieval.embeddings import EmbeddingSet, is_distractor
 from reid_dhm.retrieval.parallel import parallel_map
-from reid_dhm.retrieval.ranking import same_person_pairs
-from reid_dhm.retrieval.results import Protocol, RetrievalResult
+from reid_dhm.retrieval.protocol import Protocol
+from reid_dhm.retrieval.ranking.counting import same_person_pairs
+from reid_dhm.retrieval.ranking.whole_gallery import ranked_lists
+from reid_dhm.retrieval.results import RetrievalResult
 
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}  # (queries, gallery images) at a time
 
 
-def evaluate_single_shot(
+def rank_single_shot(
     query: EmbeddingSet,
     gallery: EmbeddingSet,
     *,
@@ -50,11 +51,11 @@ def evaluate_single_shot(
 
     With one correct image at rank r, both its average precision and its inverse negative penalty
     are 1 / r: mAP and mINP are the mean reciprocal rank. (torchreid's mAP of this protocol is the
-    one of the whole gallery, :func:`.evaluate.evaluate`'s.)
+    one of the whole gallery, :func:`.rank_gallery`'s.)
 
     Args:
         query, gallery, metric, camera_rule, ranks, top_k, device: as for
-            :func:`.evaluate.evaluate`; distances, ties and devices are as exact as there.
+            :func:`.rank_gallery`; distances, ties and devices are as exact as there.
         repeats: number of draws, 1 or more.
         seed: of the draws, 0 or more; besides it they depend on the ids alone.
 
@@ -117,9 +118,7 @@ def draw_gallery(
             places = place[pairs.gallery[~pairs.ignored]]
             own[asked] = order[np.minimum.reduceat(places, starts)]
     _, first = np.unique(gallery.pids[order], return_index=True)
-    shown = order[first]
-    if not (query.pids == 0).any():
-        shown = np.concatenate([shown, np.flatnonzero(gallery.pids == 0)])
+    shown = np.concatenate([order[first], np.flatnonzero(is_distractor(query, gallery))])
     return own, np.unique(shown)
 
 

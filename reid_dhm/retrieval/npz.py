@@ -1,0 +1,143 @@
+"""The ``.npz`` files that carry embeddings: of an evaluation, and of ``reid-dhm embed``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import InputError
+from reid_dhm.files import atomic_path
+from reid_dhm.retrieval.embeddings import EmbeddingSet, as_embeddings, check_length, describe
+
+_SIDES = ("query", "gallery")
+_ARRAYS = ("embeddings", "pids", "camids")
+
+
+def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, int]:
+    """Read ``query_*`` and ``gallery_*`` arrays (``embeddings``, ``pids``, ``camids``).
+
+    ``query_paths`` and ``gallery_paths``, one text per embedding, are read where they are there.
+
+    Returns:
+        query, gallery, and the number of gallery rows dropped because their pid is negative
+        (junk images).
+
+    Raises:
+        InputError: if the file or one of its arrays cannot be used; the message names the file.
+    """
+    path = Path(path)
+    names = [f"{side}_{name}" for side in _SIDES for name in _ARRAYS]
+    arrays = _read_arrays(path, names, optional=[f"{side}_paths" for side in _SIDES])
+    query, gallery = (_side(path, arrays, side) for side in _SIDES)
+    if query.dim != gallery.dim:
+        raise InputError(
+            f"{path}: query embeddings have {query.dim} dimensions and gallery embeddings "
+            f"{gallery.dim}; make both with the same model"
+        )
+    if (query.pids < 0).any():
+        row = int(np.argmax(query.pids < 0))
+        raise InputError(
+            f"{path}: query_pids row {row} is {query.pids[row]}; a query needs a pid of 0 or more"
+        )
+    kept = gallery.pids >= 0
+    num_dropped = int(len(gallery) - kept.sum())
+    if num_dropped == len(gallery):
+        raise InputError(
+            f"{path}: every gallery pid is negative (junk), so no gallery is left to rank; "
+            "give the gallery its person ids"
+        )
+    return query, gallery.select(kept) if num_dropped else gallery, num_dropped
+
+
+def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: EmbeddingSet) -> None:
+    """Write what :func:`read_evaluation_npz` reads; the file appears whole or not at all."""
+    arrays: dict[str, Any] = {}
+    for side, rows in (("query", query), ("gallery", gallery)):
+        arrays |= {f"{side}_{name}": getattr(rows, name) for name in _ARRAYS}
+        if rows.paths is not None:
+            arrays[f"{side}_paths"] = np.array(rows.paths, dtype=np.str_)
+    _write_arrays(Path(path), arrays)
+
+
+def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Read the (N, D) float32 embeddings and N image paths that ``tools/embed.py`` wrote.
+
+    Raises:
+        InputError: if the file or one of its arrays cannot be used; the message names the file.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path, ["embeddings", "paths"])
+    try:
+        embeddings = as_embeddings(arrays["embeddings"])
+        paths = _as_paths(arrays["paths"])
+        check_length("paths", len(paths), len(embeddings))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return embeddings, paths
+
+
+def write_embeddings(
+    path: Path | str, embeddings: NDArray[np.floating], paths: Sequence[str]
+) -> None:
+    """Write (N, D) embeddings and their N paths; the file appears whole or not at all."""
+    embeddings = as_embeddings(embeddings)
+    check_length("paths", len(paths), len(embeddings))
+    _write_arrays(Path(path), {"embeddings": embeddings, "paths": np.array(paths, dtype=np.str_)})
+
+
+def _side(path: Path, arrays: Mapping[str, NDArray], side: str) -> EmbeddingSet:
+    try:
+        embeddings, pids, camids = (arrays[f"{side}_{name}"] for name in _ARRAYS)
+        paths = arrays.get(f"{side}_paths")
+        return EmbeddingSet(embeddings, pids, camids, None if paths is None else _as_paths(paths))
+    except InputError as error:
+        raise InputError(f"{path}, {side}: {error}") from error
+
+
+def _read_arrays(
+    path: Path, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray]:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; give the path of an existing .npz")
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path}: not an .npz archive, or one that was cut short; write it again with "
+            "numpy.savez"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive.files]
+            if missing:
+                raise InputError(
+                    f"{path}: has no array {', '.join(missing)} (it holds "
+                    f"{', '.join(archive.files) or 'nothing'}); write {', '.join(names)}"
+                )
+            there = [name for name in optional if name in archive.files]
+            return {name: archive[name] for name in (*names, *there)}
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: its arrays cannot be read ({error}); write plain numeric arrays again with "
+            "numpy.savez"
+        ) from error
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _as_paths(array: NDArray) -> tuple[str, ...]:
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise InputError(
+            f"paths is {describe(array)}, not one text per embedding; write it as an array of str"
+        )
+    return tuple(array.tolist())

@@ -1,0 +1,1 @@
+"""Better embeddings or distances before or after a ranking: pooling, expansion, re-ranking."""
