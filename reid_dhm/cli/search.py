@@ -40,7 +40,7 @@ from reid_dhm.cli.tracklet_options import (
 )
 
 if TYPE_CHECKING:
-    from reid_dhm.gallery.index.vectors import VectorIndex
+    from reid_dhm.gallery.index.faiss_index import FaissIndex
     from reid_dhm.gallery.search.search import Hit
 
 OUTPUT = "What is written"
@@ -183,7 +183,7 @@ def search(
         write_json(json, [as_json(hit, file) for hit, file in zip(hits, files, strict=True)])
 
 
-def _print(hits: list[Hit], index: VectorIndex) -> None:
+def _print(hits: list[Hit], index: FaissIndex) -> None:
     from reid_dhm.gallery.search.search_output import when
 
     rows = [

@@ -236,6 +236,7 @@ class TrackletFilter:
         person: with this label.
         after, before: overlapping this span. Numbers are seconds from each video's start; dates
             are wall-clock times, and videos without one never match.
+        exclude: none of these ids.
     """
 
     tracklets: Sequence[TrackletId] = ()
@@ -244,9 +245,10 @@ class TrackletFilter:
     person: str | None = None
     after: float | datetime | None = None
     before: float | datetime | None = None
+    exclude: Sequence[TrackletId] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any condition."""
+        """Whether there is any condition besides ``exclude``."""
         bounds = (self.person, self.after, self.before)
         return bool(self.tracklets or self.videos or self.cameras) or any(
             bound is not None for bound in bounds

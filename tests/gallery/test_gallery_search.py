@@ -241,13 +241,13 @@ class TestBadInput:
             Searcher(shared).search(query, top_k, where)
 
     def test_an_empty_gallery_is_said_to_be_empty(self, empty, keep):
-        with pytest.raises(InputError, match="holds nobody yet: index a video"):
+        with pytest.raises(InputError, match="holds no tracklets yet: index a video"):
             Searcher(empty).search(vectors(1), 1)
         keep(empty, vectors(1))
         editing.delete_camera(empty, "gate")
-        with pytest.raises(InputError, match="holds nobody yet: index a video"):
+        with pytest.raises(InputError, match="holds no tracklets yet: index a video"):
             Searcher(empty).search(vectors(1), 1)
 
     def test_an_unknown_index_is_refused(self, shared):
-        with pytest.raises(InputError, match="'Flatt' is no FAISS factory string"):
+        with pytest.raises(InputError, match="'Flatt' is not a FAISS factory string"):
             Searcher(shared, "Flatt").search(vectors(1), 1)

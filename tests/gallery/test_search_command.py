@@ -226,7 +226,7 @@ class TestRefusals:
             (["--camera", "lawn"], "has no camera 'lawn': it has gate"),
             (["--after", "yesterday"], "'yesterday' is no ISO 8601 time"),
             (["--not", "nobody"], "'nobody' is no tracklet"),
-            (["--index", "Flatt"], "index 'Flatt' is no FAISS factory string"),
+            (["--index", "Flatt"], "index 'Flatt' is not a FAISS factory string"),
             (["--annotate", "seen.gif"], "name a video .webm"),
         ],
     )
@@ -267,7 +267,7 @@ class TestRefusals:
         GalleryStore(tmp_path, create=True).close()
         outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", image)
         assert outcome.code == 1
-        assert "holds nobody yet: index a video into it first" in outcome.err
+        assert "holds no tracklets yet: index a video into it first" in outcome.err
 
     def test_a_folder_that_is_no_report(self, run, folder, ids, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")

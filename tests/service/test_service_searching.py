@@ -224,7 +224,7 @@ def test_an_empty_gallery_says_so(client, site, anna):
         client.delete(f"/api/cameras/{camera['id']}")
     response = by_image(client, anna)
     assert response.status_code == 422
-    assert "holds nobody yet" in response.json()["detail"]
+    assert "holds no tracklets yet" in response.json()["detail"]
 
 
 def test_searches_follow_what_others_add_and_delete(client, site, anna):

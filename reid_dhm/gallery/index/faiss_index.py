@@ -1,7 +1,7 @@
-"""The embedded index: FAISS in this process, on the GPU where there is one.
+"""Unit vectors by key in FAISS, searched by inner product; on the GPU if there is one.
 
-``Flat`` is exact. Any other FAISS factory string is trained where it needs to be, and its search
-effort raised until a sample of searches finds nearly all neighbours; the recall reached is kept.
+``Flat`` is exact. Any other FAISS factory string is trained if it needs training, and its search
+effort is raised until a sample of searches finds nearly all neighbours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.index.faiss_kinds import (
+from reid_dhm.gallery.index.factory import (
     code_size,
     core_of,
     efforts,
@@ -28,42 +28,55 @@ from reid_dhm.gallery.index.faiss_kinds import (
     to_gpus,
     train,
 )
-from reid_dhm.gallery.index.index_recall import NEIGHBOURS, recall_by_depth, sample_searches, up_to
-from reid_dhm.gallery.index.index_rows import IndexRows
-from reid_dhm.gallery.index.vectors import Filter, Pages
+from reid_dhm.gallery.index.recall import (
+    NEIGHBOURS,
+    Pages,
+    recall_by_depth,
+    sample_searches,
+    up_to,
+)
+from reid_dhm.gallery.index.rows import IndexRows
 from reid_dhm.gallery.records import EmbeddingPage
 
 faiss: Any = _faiss  # the types that it ships leave out half of what it has
 
-# A gallery stores float16, so float16 loses nothing; it takes half the memory and half the time.
-_EXACT = "SQfp16"
-_PART_ROWS = 2**14  # of an exact index; threads share parts, and each is deleted from alone
+_PART_ROWS = 2**14  # of an exact index: threads share its parts, deletion rewrites one of them
 _SEARCHES = 256  # that recall is measured on
-_ENOUGH_RECALL = 0.985  # of tracklets' means; single images, which stray more, find a little less
+_ENOUGH_RECALL = 0.985  # for tracklets' means; single images find slightly less
 _DEPTHS = (1, 2, 4, 8, 16, 32)  # proposals per neighbour where codes are coarser than float16
-_OUTGROWN = 4  # times as many as it was trained on
-_DENSE = 0.1  # share of a graph that must be wanted for walking it to pay
+_OUTGROWN = 4  # times the vectors it was trained on
+_DENSE = 0.1  # below this share of a graph that may be found, a scan is faster than a walk
 _GPU_MAX_K = 2048  # FAISS's own limit
 _THREADS = faiss.omp_get_max_threads()
 
 Found: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.int64]]"
-"""(Q, n) scores and keys that a part of an index found."""
+"""(Q, n) float32 inner products and int64 keys, best first; -inf and -1 where fewer were found."""
 
 Task: TypeAlias = "tuple[Any, NDArray[np.float32]]"
 """A part of an index, and queries to search it for."""
 
 
 class FaissIndex:
-    """A :class:`.VectorIndex` in this process; for one thread at a time.
+    """Unit vectors by key, with cameras and times to filter by; for one thread at a time.
 
     Args:
         dim: length D of a vector.
         kind: ``Flat``, or a FAISS factory string such as ``IVF4096,SQfp16`` or ``HNSW32_SQfp16``.
-        device: ``auto`` (every GPU that FAISS sees; searches with a filter stay on the CPU, as
-            FAISS cannot filter on a GPU) or ``cpu``.
+        device: ``auto`` (every GPU that FAISS sees; filtered searches run on the CPU, as FAISS
+            cannot filter on a GPU) or ``cpu``.
+
+    Attributes:
+        kind: as given.
+        name: class of the FAISS index.
+        device: where it runs.
+        rows: keys, cameras and times of the vectors.
+        exact: whether neighbours are missed only through rounding.
+        recall: share of the ten nearest among the proposals of a sample of searches, measured when
+            the index was filled; None if exact or not measured.
+        candidates: proposals to rescore per neighbour, 1 or more.
 
     Raises:
-        InputError: no factory string.
+        InputError: not a factory string.
     """
 
     def __init__(self, dim: int, kind: str = "Flat", device: str = "auto") -> None:
@@ -74,7 +87,7 @@ class FaissIndex:
         self._gpus = faiss.get_num_gpus() if device == "auto" else 0
         self.device = ("cpu", "cuda")[self._gpus] if self._gpus < 2 else f"cuda x {self._gpus}"
         self._on_gpus: list[Any] | None = None
-        self._rows = IndexRows.none()
+        self.rows = IndexRows.none()
         self._parts: list[Any] = []
         self._trained_on = 0
         empty = self._new()
@@ -85,19 +98,24 @@ class FaissIndex:
         self._depths = _DEPTHS if code_size(core) < 2 * dim else _DEPTHS[:1]
 
     def __len__(self) -> int:
-        return len(self._rows.keys)
+        """Number of vectors."""
+        return len(self.rows.keys)
 
-    def keys(self) -> NDArray[np.int64]:
-        """(N,) keys, ascending."""
-        return self._rows.keys
-
-    # What it holds
+    # Content
 
     def fill(self, pages: Pages, count: int) -> None:
-        """Hold these vectors and no others; see :class:`.VectorIndex`."""
+        """Replace the content with these vectors, after training if the kind needs it.
+
+        Args:
+            pages: reads them; called as often as needed.
+            count: about how many there are.
+
+        Raises:
+            InputError: too few to train on, or FAISS cannot filter this kind.
+        """
         index = self._new()
         train(index, self.kind, pages, count)
-        self._rows, self._parts, self._on_gpus = IndexRows.none(), [index], None
+        self.rows, self._parts, self._on_gpus = IndexRows.none(), [index], None
         self._trained_on = 0
         for page in pages():
             self.add(page)
@@ -106,9 +124,13 @@ class FaissIndex:
             self._tune(pages)
 
     def add(self, page: EmbeddingPage) -> bool:
-        """Add vectors whose keys lie above all that are there."""
+        """Add vectors whose keys are above all present ones.
+
+        Returns:
+            False if the index has outgrown its training and should be filled again.
+        """
         rows = IndexRows.of(page)
-        self._rows = self._rows.joined(rows)
+        self.rows = self.rows.joined(rows)
         vectors = page.embeddings.astype(np.float32)
         while len(vectors):
             if not self._parts or (self.exact and self._parts[-1].ntotal >= _PART_ROWS):
@@ -121,28 +143,32 @@ class FaissIndex:
         return self.exact or not self._trained_on or len(self) <= _OUTGROWN * self._trained_on
 
     def remove(self, keys: NDArray[np.int64]) -> bool:
-        """Remove the vectors of these keys; False for graphs, from which FAISS cannot delete."""
-        gone = self._rows.keys[self._rows.places(keys)]
+        """Remove the vectors of these keys; absent keys are ignored.
+
+        Returns:
+            False for graphs, from which FAISS cannot delete: fill the index again.
+        """
+        gone = self.rows.keys[self.rows.places(keys)]
         try:
             for part in self._parts:
                 part.remove_ids(faiss.IDSelectorBatch(gone))
         except RuntimeError:  # as graphs do, before anything is changed
             return False
-        self._rows = self._rows.taken(~np.isin(self._rows.keys, gone))
+        self.rows = self.rows.taken(~np.isin(self.rows.keys, gone))
         if self.exact:
             self._parts = [part for part in self._parts if part.ntotal]
         self._on_gpus = None
         return True
 
     def _new(self) -> Any:
-        return make_index(self.dim, self.kind, _EXACT if self.exact else self.kind)
+        return make_index(self.dim, self.kind)
 
     def _tune(self, pages: Pages) -> None:
-        """Search harder until a sample of searches finds enough; keep the recall reached."""
-        # What is added to the gallery meanwhile is not to be found.
-        held = up_to(pages, int(self._rows.keys[-1]))
+        """Raise the search effort until the recall of a sample of searches is enough."""
+        # Vectors added to the gallery meanwhile are not in this index.
+        held = up_to(pages, int(self.rows.keys[-1]))
         queries, nearest = sample_searches(held, len(self), _SEARCHES)
-        self._check_filters(queries[:1], self._rows.keys[0])
+        self._check_filters(queries[:1])
         for effort in efforts(core_of(self._parts[0])):
             self._effort = effort
             depth = self._depths[-1] * (NEIGHBOURS + 1)
@@ -156,13 +182,14 @@ class FaissIndex:
             if enough[place]:
                 return
 
-    def _check_filters(self, query: NDArray[np.float32], key: np.int64) -> None:
-        """Refuse kinds for which FAISS has no filters, or does not heed them."""
+    def _check_filters(self, query: NDArray[np.float32]) -> None:
+        """Refuse kinds for which FAISS has no filters, or ignores them."""
+        mask = np.arange(len(self)) == 0
         try:
-            _, found = self.search(query, 1, Filter(only=np.array([key])))
-        except (RuntimeError, AssertionError):  # of FAISS, and of its Python side
+            _, found = self.search(query, 1, mask)
+        except (RuntimeError, AssertionError):  # from FAISS, and from its Python side
             found = np.array([[-1]])
-        if found[0, 0] != key:
+        if found[0, 0] != self.rows.keys[0]:
             raise InputError(
                 f"index {self.kind!r} cannot be searched by camera and time in this release of "
                 "FAISS: use another, such as IVF4096,SQfp16"
@@ -170,10 +197,22 @@ class FaissIndex:
 
     # Searching
 
-    def search(self, queries: NDArray[np.float32], k: int, wanted: Filter | None = None) -> Found:
-        """The k nearest vectors among those wanted; see the protocol."""
+    def search(
+        self, queries: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None = None
+    ) -> Found:
+        """The k nearest vectors, best first, equal ones by key.
+
+        Args:
+            queries: (Q, D) float32 unit rows.
+            k: neighbours per query, 1 or more.
+            mask: (N,) bool, which rows may be found; all by default.
+
+        Returns:
+            scores: (Q, k) float32 inner products as the index approximates them; -inf where fewer
+                than k were found.
+            keys: (Q, k) int64, -1 where fewer were found.
+        """
         queries = np.ascontiguousarray(queries, np.float32)
-        mask = None if wanted is None else self._rows.wanted(wanted)
         if mask is None or mask.all():
             found = self._search_gpus(queries, k) if self._gpus and k <= _GPU_MAX_K else None
             if found is None:
@@ -186,16 +225,16 @@ class FaissIndex:
             starts = np.cumsum([0, *(part.ntotal for part in self._parts[:-1])])
             some = np.logical_or.reduceat(mask, starts)
             parts = [part for part, any_of_it in zip(self._parts, some, strict=True) if any_of_it]
-            selector = selector_of(self._rows.keys, mask)
+            selector = selector_of(self.rows.keys, mask)
             found = self._search_parts(queries, k, parts, selector, len(mask) / mask.sum())
         return _best(found, len(queries), k)
 
     def _search_parts(
         self, queries: NDArray[np.float32], k: int, parts: list[Any], selector: Any, among: float
     ) -> list[Found]:
-        """What each part finds; one vector of every ``among`` is wanted."""
-        # FAISS shares out queries, so that a single one would leave all threads but one idle, and
-        # its threads meet at barriers, which take long on a busy machine. Ours share out parts.
+        """What each part finds; one vector in every ``among`` may be found."""
+        # FAISS distributes queries over threads, so a single query uses one thread, and its threads
+        # meet at barriers, which are slow on a busy machine. Here threads share the parts.
         shares = [queries]
         if len(parts) < _THREADS:
             shares = np.array_split(queries, max(1, min(_THREADS, len(queries))))
@@ -223,14 +262,14 @@ class FaissIndex:
         )
 
     def _scan_graph(self, queries: NDArray[np.float32], k: int, mask: NDArray[np.bool_]) -> Found:
-        """All vectors below a graph that are wanted: a walk would meet too few of them."""
+        """Scan a graph's storage: a walk would meet too few of the vectors that may be found."""
         storage = faiss.downcast_index(core_of(self._parts[0]).storage)
         parameters = faiss.SearchParameters(sel=selector_of(np.arange(len(mask)), mask))
         scores, rows = storage.search(queries, min(k, len(mask)), params=parameters)
-        return scores, np.where(rows >= 0, self._rows.keys[rows], -1)
+        return scores, np.where(rows >= 0, self.rows.keys[rows], -1)
 
     def _search_gpus(self, queries: NDArray[np.float32], k: int) -> list[Found] | None:
-        """What GPUs find; None where FAISS cannot do this there."""
+        """What the GPUs find; None if FAISS has no GPU version of this index."""
         try:
             if self._on_gpus is None:
                 self._on_gpus = [to_gpus(part, self._effort) for part in self._parts]
@@ -240,10 +279,10 @@ class FaissIndex:
             self._gpus, self.device, self._on_gpus = 0, "cpu", None
             return None
 
-    # Keeping it
+    # Saving
 
     def save(self, file: BinaryIO) -> None:
-        """Write all that :meth:`load` needs."""
+        """Write everything that :meth:`load` needs."""
         facts = {
             "parts": len(self._parts),
             "effort": self._effort,
@@ -252,14 +291,14 @@ class FaissIndex:
             "trained_on": self._trained_on,
         }
         file.write(json.dumps(facts).encode() + b"\n")
-        self._rows.save(file)
+        self.rows.save(file)
         for part in self._parts:
             faiss.write_index(part, faiss.PyCallbackIOWriter(file.write))
 
     def load(self, file: BinaryIO) -> None:
-        """Become what was saved, by an index of the same kind and dimension."""
+        """Read what an index of the same kind and dimension saved."""
         facts = json.loads(file.readline())
-        self._rows = IndexRows.load(file)
+        self.rows = IndexRows.load(file)
         self._parts = [
             faiss.read_index(faiss.PyCallbackIOReader(file.read)) for _ in range(facts["parts"])
         ]
@@ -269,8 +308,8 @@ class FaissIndex:
 
 
 def _alone(search: Callable[[Task], Found], task: Task) -> list[Found]:
-    """Do a single piece of work here, without FAISS's other threads."""
-    faiss.omp_set_num_threads(1)  # of this thread only
+    """Search one part in this thread, without FAISS's other threads."""
+    faiss.omp_set_num_threads(1)  # affects this thread only
     try:
         return [search(task)]
     finally:
@@ -278,7 +317,7 @@ def _alone(search: Callable[[Task], Found], task: Task) -> list[Found]:
 
 
 def _best(found: list[Found], num_queries: int, k: int) -> Found:
-    """The k best of what several parts found; equal ones by key."""
+    """The k best of several parts; equal ones by key."""
     none = np.empty((num_queries, 0), np.float32), np.empty((num_queries, 0), np.int64)
     scores = np.concatenate([s for s, _ in [none, *found]], axis=1)
     keys = np.concatenate([i for _, i in [none, *found]], axis=1)

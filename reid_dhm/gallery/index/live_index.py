@@ -1,8 +1,6 @@
-"""An index that follows its gallery, and whose proposals the gallery's own embeddings decide.
+"""An index that follows its gallery; its proposals are rescored with the gallery's embeddings.
 
-Derived from the gallery, it is kept in ``GalleryStore.cache`` and made anew whenever it cannot be
-trusted. What indexes are is :mod:`.vectors`'; none is known here by name but the
-default.
+The index is derived data: saved in ``GalleryStore.cache``, rebuilt whenever it cannot be trusted.
 """
 
 from __future__ import annotations
@@ -14,37 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.index import index_cache
+from reid_dhm.gallery.index import cache
 from reid_dhm.gallery.index.faiss_index import FaissIndex
-from reid_dhm.gallery.index.vectors import Filter, MakeIndex, VectorIndex
-from reid_dhm.gallery.records import State
+from reid_dhm.gallery.index.rows import IndexRows
+from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
-_SLACK = 16  # proposals beyond those asked for, so that rounding rarely decides at the end
-_WORTH_SAVING = 0.05  # share of an index that must have changed since
-_ROUNDING = 1e-5  # of a float32 inner product of unit vectors, with room to spare
+_SLACK = 16  # extra proposals, so that rounding rarely decides at the end of the list
+_WORTH_SAVING = 0.05  # share of the index that must have changed since it was saved
+_ROUNDING = 1e-5  # bound on the error of a float32 inner product of unit vectors
 
 
 class LiveIndex:
-    """One gallery's index, which threads may share, each with a connection of its own.
+    """The index of one gallery; threads may share it, each with its own connection.
 
     Args:
-        kind: what ``make`` makes; ``Flat`` is exact.
-        make: makes an empty index.
+        kind: ``Flat``, which is exact, or a FAISS factory string.
     """
 
-    def __init__(self, kind: str = "Flat", make: MakeIndex = FaissIndex) -> None:
+    def __init__(self, kind: str = "Flat") -> None:
         self.kind = kind
-        self._make = make
         self._lock = threading.RLock()
-        self._index: VectorIndex | None = None
+        self._index: FaissIndex | None = None
         self._state: State | None = None
-        self._unsaved = 0  # vectors that came or went since it was kept
+        self._unsaved = 0  # vectors added or removed since it was saved
 
-    def opened(self, gallery: GalleryStore) -> VectorIndex:
-        """The index, as the gallery is now; for reading what it is called and how good it is.
+    def opened(self, gallery: GalleryStore) -> FaissIndex:
+        """The index, up to date; for reading its attributes.
 
         Raises:
             InputError: an empty gallery, or a kind that is unknown or needs more tracklets.
@@ -57,54 +53,55 @@ class LiveIndex:
         gallery: GalleryStore,
         queries: NDArray[np.float32],
         k: int,
-        wanted: Filter | None = None,
+        where: TrackletFilter | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The k most similar tracklets of each query, by exact cosine similarity.
 
         Args:
-            gallery: the calling thread's own connection, always of the same gallery.
+            gallery: the calling thread's own connection, always to the same gallery.
             queries: (Q, D) float32 unit rows.
-            k: how many, 1 or more.
-            wanted: which may be found.
+            k: tracklets per query, 1 or more.
+            where: which tracklets may be found.
 
         Returns:
-            similarities: (Q, k) float64, best first, equal ones by key; -inf where there are
-                fewer.
-            keys: (Q, k) int64, -1 where there are fewer.
+            similarities: (Q, n) float64, best first, equal ones by key; n is k, or all that could
+                be found; -inf where there are fewer.
+            keys: (Q, n) int64, -1 where there are fewer.
 
         Raises:
-            InputError: as :meth:`opened`.
+            InputError: as :meth:`opened`, or an unknown camera or video in ``where``.
         """
         asked = k + _SLACK
         while True:
             with self._lock:
                 index = self._follow(gallery)
                 asked = max(1, min(max(asked, index.candidates * k), len(index)))
-                proposed, candidates = index.search(queries, asked, wanted)
+                mask = None if where is None else _mask(gallery, index.rows, where)
+                proposed, candidates = index.search(queries, asked, mask)
                 decided = asked >= len(index) or not index.exact
             scores = _scores(gallery, queries, candidates)
             order = np.lexsort((candidates, -scores), axis=1)
             best = np.take_along_axis(scores, order, 1)
             if decided or _sure(proposed, scores, best, k):
                 kept = np.where(np.isneginf(scores), -1, candidates)
-                return _padded(best, np.take_along_axis(kept, order, 1), k)
+                return best[:, :k], np.take_along_axis(kept, order, 1)[:, :k]
             asked *= 4  # many are equal, or were deleted meanwhile
 
     # Following the gallery
 
-    def _follow(self, gallery: GalleryStore) -> VectorIndex:
-        """The index up to date: as it is, with what is new, without what is gone, or made anew."""
+    def _follow(self, gallery: GalleryStore) -> FaissIndex:
+        """The index, with new tracklets added and deleted ones removed, or rebuilt."""
         index, known = self._index, self._state
         if index is not None and known is not None and known.generation == _generation(gallery):
             return index
-        # Whatever happens from here, a half-changed one is never used.
+        # If anything below fails, a half-changed index is never used.
         self._index = self._state = None
         state, dim = gallery.state(), gallery.dim
         if dim is None or not state.tracklets:
-            raise nobody_yet(gallery)
+            raise empty_gallery(gallery)
         if index is None:
-            index = self._make(dim, self.kind)
-            known = index_cache.load(gallery, index)
+            index = FaissIndex(dim, self.kind)
+            known = cache.load(gallery, index)
             self._unsaved = 0
         held = len(index)
         usable = known is not None and _removed(gallery, index, known, state)
@@ -115,20 +112,20 @@ class LiveIndex:
         else:
             self._unsaved += held - left + len(index) - left
         if known is not None and known.deletions != state.deletions and not index.exact:
-            # Deletions have emptied the cache. An exact index is soon made anew, so that it is not
-            # written again, a gigabyte perhaps, for everybody who is forgotten.
+            # Deletions have emptied the cache. An exact index is quick to rebuild, so it is not
+            # written again after each deletion; it can be a gigabyte.
             self._unsaved = len(index)
         self._index, self._state = index, state
         if self._unsaved > _WORTH_SAVING * len(index):
-            index_cache.save(gallery, index, state)
+            cache.save(gallery, index, state)
             self._unsaved = 0
         return index
 
 
-def nobody_yet(gallery: GalleryStore) -> InputError:
-    """What to say of a gallery in which nothing can be searched."""
+def empty_gallery(gallery: GalleryStore) -> InputError:
+    """The error for a search in a gallery without tracklets."""
     return InputError(
-        f"{gallery.folder} holds nobody yet: index a video into it first "
+        f"{gallery.folder} holds no tracklets yet: index a video into it first "
         f"(reid-dhm index-video --gallery {gallery.folder})"
     )
 
@@ -139,17 +136,28 @@ def _generation(gallery: GalleryStore) -> int:
         return int(db.execute("SELECT generation FROM gallery").fetchone()[0])
 
 
-def _removed(gallery: GalleryStore, index: VectorIndex, known: State, state: State) -> bool:
-    """Take out of an index what was deleted since; False if it has to be made anew."""
+def _removed(gallery: GalleryStore, index: FaissIndex, known: State, state: State) -> bool:
+    """Remove deleted tracklets from an index; False if it has to be rebuilt."""
     if known.deletions == state.deletions:
         return True
-    return index.remove(np.setdiff1d(index.keys(), gallery.keys(), assume_unique=True))
+    return index.remove(np.setdiff1d(index.rows.keys, gallery.keys(), assume_unique=True))
 
 
-def _added(gallery: GalleryStore, index: VectorIndex) -> bool:
-    """Add to an index what is new; False if it has to be made anew."""
-    keys = index.keys()
+def _added(gallery: GalleryStore, index: FaissIndex) -> bool:
+    """Add new tracklets to an index; False if it has to be rebuilt."""
+    keys = index.rows.keys
     return all(index.add(page) for page in gallery.pages(after=int(keys[-1]) if len(keys) else 0))
+
+
+def _mask(gallery: GalleryStore, rows: IndexRows, where: TrackletFilter) -> NDArray[np.bool_]:
+    """(N,) bool, which rows of the index a filter lets through."""
+    narrow = TrackletFilter(tracklets=where.tracklets, videos=where.videos, person=where.person)
+    return rows.mask(
+        where,
+        {name: gallery.camera(name).id for name in where.cameras},
+        gallery.keys(narrow) if narrow else None,
+        gallery.keys(TrackletFilter(tracklets=where.exclude)) if where.exclude else None,
+    )
 
 
 # Scoring
@@ -158,9 +166,9 @@ def _added(gallery: GalleryStore, index: VectorIndex) -> bool:
 def _scores(
     gallery: GalleryStore, queries: NDArray[np.float32], candidates: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(Q, C) float64 inner products with the float16 vectors that the gallery holds.
+    """(Q, C) float64 inner products with the gallery's float16 embeddings.
 
-    -inf for -1, and for what is gone.
+    -inf for key -1 and for deleted tracklets.
     """
     keys, embeddings = _embeddings(gallery, np.unique(candidates[candidates >= 0]))
     scores = np.full(candidates.shape, -np.inf)
@@ -176,7 +184,7 @@ def _scores(
 def _embeddings(
     gallery: GalleryStore, keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-    """Keys that are still in the gallery, ascending, and their (n, D) embeddings."""
+    """Those of the keys that are in the gallery, ascending, and their (n, D) embeddings."""
     with gallery.reading() as db:
         rows = db.execute(_MEANS, (json.dumps(keys.tolist()),)).fetchall()
     found = np.array([key for key, _ in rows], np.int64)
@@ -187,22 +195,12 @@ def _embeddings(
 def _sure(
     proposed: NDArray[np.float32], scores: NDArray[np.float64], best: NDArray[np.float64], k: int
 ) -> bool:
-    """Whether nothing that was not proposed can be among the k best.
+    """Whether no tracklet outside the proposals can be among the k best.
 
-    Nothing else scores above the last proposal by more than proposals err.
+    Others score at most the last proposal's score plus the error of the index's scores.
     """
-    last = proposed[:, -1].astype(np.float64)  # -inf where everything wanted was proposed
+    last = proposed[:, -1].astype(np.float64)  # -inf where everything was proposed
     error = np.zeros(scores.shape)
     np.subtract(proposed, scores, where=np.isfinite(scores), out=error)
     margin = max(2 * np.abs(error).max(), _ROUNDING)
     return bool(((best[:, k - 1] > last + margin) | np.isneginf(last)).all())
-
-
-def _padded(
-    scores: NDArray[np.float64], keys: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    lacking = ((0, 0), (0, max(0, k - scores.shape[1])))
-    return (
-        np.pad(scores[:, :k], lacking, constant_values=-np.inf),
-        np.pad(keys[:, :k], lacking, constant_values=-1),
-    )

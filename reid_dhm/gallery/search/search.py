@@ -6,8 +6,7 @@ Cutting the person out of an image and embedding it is :mod:`reid_dhm.gallery.se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
-from reid_dhm.gallery.index.live_index import LiveIndex, nobody_yet
-from reid_dhm.gallery.index.vectors import Filter
+from reid_dhm.gallery.index.live_index import LiveIndex, empty_gallery
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, TrackletId
 from reid_dhm.gallery.search.match_thresholds import check_thresholds
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -100,7 +98,7 @@ class Searcher:
         query = self._fused(queries)
         if top_k < 1:
             raise InputError(f"top_k is {top_k}: ask for 1 hit or more")
-        wanted = self._filter(where, exclude)
+        wanted = replace(where or TrackletFilter(), exclude=exclude)
         count = top_k
         while True:
             similarities, keys = self.index.search(self.gallery, query, count, wanted)
@@ -206,7 +204,7 @@ class Searcher:
     def _dim(self) -> int:
         dim = self.gallery.dim
         if dim is None:
-            raise nobody_yet(self.gallery)
+            raise empty_gallery(self.gallery)
         return dim
 
     def _fused(self, queries: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -218,23 +216,6 @@ class Searcher:
                 f"embeddings of {dim} dimensions: embed the query with the gallery's model"
             )
         return _unit(_unit(rows).mean(0, keepdims=True)).astype(np.float32)
-
-    def _filter(self, where: TrackletFilter | None, exclude: Sequence[TrackletId]) -> Filter:
-        where = where or TrackletFilter()
-        narrow = TrackletFilter(tracklets=where.tracklets, videos=where.videos, person=where.person)
-        seconds = {n: v for n in _BOUNDS if isinstance(v := getattr(where, n), int | float)}
-        moments = {
-            f"{n}_time": v.timestamp()
-            for n in _BOUNDS
-            if isinstance(v := getattr(where, n), datetime)
-        }
-        return Filter(
-            cameras=[self.gallery.camera(name).id for name in where.cameras] or None,
-            only=self.gallery.keys(narrow) if narrow else None,
-            without=self.gallery.keys(TrackletFilter(tracklets=exclude)) if exclude else None,
-            **seconds,
-            **moments,
-        )
 
     def _hits(
         self,
@@ -261,9 +242,6 @@ class Searcher:
             return None
         chance = prior_of_a_hit(len(self.index.opened(self.gallery)))
         return self._thresholds.calibration.with_prior(chance)
-
-
-_BOUNDS = ("after", "before")
 
 
 def prior_of_a_hit(num_tracklets: int) -> float:

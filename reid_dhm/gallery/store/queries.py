@@ -52,18 +52,21 @@ DELETE_UNFINISHED = f"""DELETE FROM pending WHERE (video, track) IN
     (SELECT t.video, t.track FROM {_UNFINISHED} {{}})"""
 
 
+_IS_ANY_OF = """t.key IN (SELECT w.key FROM json_each(?) j
+    JOIN videos u ON u.hash = json_extract(j.value, '$[0]')
+    JOIN tracklets w ON w.video = u.id AND w.track = json_extract(j.value, '$[1]'))"""
+
+
 def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
     """A WHERE clause over tracklets ``t`` and their videos ``v``, and its values."""
     parts: list[str] = ["true"]
     values: list[Any] = []
     if where.tracklets:
-        pairs = json.dumps([[video, track] for video, track in where.tracklets])
-        parts.append(
-            "t.key IN (SELECT w.key FROM json_each(?) j "
-            "JOIN videos u ON u.hash = json_extract(j.value, '$[0]') "
-            "JOIN tracklets w ON w.video = u.id AND w.track = json_extract(j.value, '$[1]'))"
-        )
-        values.append(pairs)
+        parts.append(_IS_ANY_OF)
+        values.append(json.dumps([[video, track] for video, track in where.tracklets]))
+    if where.exclude:
+        parts.append(f"NOT {_IS_ANY_OF}")
+        values.append(json.dumps([[video, track] for video, track in where.exclude]))
     if where.videos:
         parts.append("v.hash IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(list(where.videos)))

@@ -1,17 +1,19 @@
-"""How much of the truth an approximate index finds, on a sample of the gallery's own vectors."""
+"""Recall of an approximate index, measured on a sample of the gallery's own embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.gallery.index.vectors import Pages
 from reid_dhm.gallery.records import EmbeddingPage
 
+Pages = Callable[[], Iterator[EmbeddingPage]]
+"""Reads all embeddings, page after page in the order of their keys; may be called repeatedly."""
+
 NEIGHBOURS = 10
-"""Of recall@10."""
+"""The k of recall@k."""
 
 
 def every(pages: Pages, step: int) -> Iterator[EmbeddingPage]:
@@ -23,7 +25,7 @@ def every(pages: Pages, step: int) -> Iterator[EmbeddingPage]:
 
 
 def up_to(pages: Pages, key: int) -> Pages:
-    """All pages without what has a higher key."""
+    """All pages without the rows that have a higher key."""
 
     def fewer() -> Iterator[EmbeddingPage]:
         for page in pages():
@@ -36,12 +38,12 @@ def up_to(pages: Pages, key: int) -> Pages:
 def sample_searches(
     pages: Pages, count: int, wanted: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Vectors to search for, and what an exact search would find beside themselves.
+    """Sample vectors, and what an exact search for each finds besides itself.
 
     Args:
         pages: all vectors.
-        count: how many there are.
-        wanted: how many searches, about.
+        count: number of vectors.
+        wanted: about how many searches.
 
     Returns:
         queries: (S, D) float32.
@@ -69,9 +71,9 @@ def recall_by_depth(
     """Share of the nearest neighbours among the first proposals.
 
     Args:
-        found: (S, P) keys proposed, best first; each search proposes itself as well.
+        found: (S, P) keys proposed, best first, the searched vector itself included.
         nearest: as :func:`sample_searches` returns them.
-        depths: proposals that are looked at for every neighbour wanted.
+        depths: numbers of proposals per neighbour to evaluate at.
     """
     match = found[:, :, None] == nearest[:, None, :]
     place = np.where(match.any(1), match.argmax(1), found.shape[1])[nearest >= 0]

@@ -1,14 +1,15 @@
-"""What an index remembers of its vectors: key, camera and times, and who passes a filter."""
+"""The columns that an index keeps beside its vectors, by which searches are filtered."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.gallery.index.vectors import Filter
-from reid_dhm.gallery.records import EmbeddingPage
+from reid_dhm.gallery.records import EmbeddingPage, TrackletFilter
 
 
 class IndexRows(NamedTuple):
@@ -57,24 +58,41 @@ class IndexRows(NamedTuple):
         places, keys = places[inside], keys[inside]
         return places[self.keys[places] == keys]
 
-    def wanted(self, wanted: Filter) -> NDArray[np.bool_]:
-        """(N,) whether a row satisfies every condition."""
+    def mask(
+        self,
+        where: TrackletFilter,
+        cameras: Mapping[str, int],
+        only: NDArray[np.int64] | None = None,
+        without: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.bool_]:
+        """(N,) bool, whether a row satisfies the cameras and times of a filter.
+
+        Args:
+            where: its tracklets, videos and person are given as keys.
+            cameras: id of every camera in ``where``, by name.
+            only: (n,) keys outside which no row passes.
+            without: (n,) keys that do not pass.
+        """
         mask = np.ones(len(self.keys), bool)
-        if wanted.only is not None:
+        if only is not None:
             mask[:] = False
-            mask[self.places(wanted.only)] = True
-        if wanted.without is not None:
-            mask[self.places(wanted.without)] = False
-        if wanted.cameras is not None:
-            table = np.zeros(1 + max(self.cameras.max(initial=0), *wanted.cameras), bool)
-            table[list(wanted.cameras)] = True
+            mask[self.places(only)] = True
+        if without is not None:
+            mask[self.places(without)] = False
+        if where.cameras:
+            ids = [cameras[name] for name in where.cameras]
+            table = np.zeros(1 + max(self.cameras.max(initial=0), *ids), bool)
+            table[ids] = True
             mask &= table[self.cameras]  # ids are small: twenty times as fast as np.isin
-        for bound, column in ((wanted.after, self.ends), (wanted.after_time, self.end_times)):
-            if bound is not None:
-                mask &= column >= bound
-        for bound, column in ((wanted.before, self.starts), (wanted.before_time, self.start_times)):
-            if bound is not None:
-                mask &= column <= bound  # no wall-clock time is NaN, which never is
+        # Without wall-clock time a column is NaN, which no comparison holds for.
+        if isinstance(where.after, datetime):
+            mask &= self.end_times >= where.after.timestamp()
+        elif where.after is not None:
+            mask &= self.ends >= where.after
+        if isinstance(where.before, datetime):
+            mask &= self.start_times <= where.before.timestamp()
+        elif where.before is not None:
+            mask &= self.starts <= where.before
         return mask
 
     def save(self, file: BinaryIO) -> None:

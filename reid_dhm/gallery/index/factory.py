@@ -1,4 +1,4 @@
-"""What is peculiar to each kind of FAISS index: making, training, how hard to search, selecting."""
+"""FAISS indexes by factory string: building, training, search effort and selection."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.index.index_recall import every
-from reid_dhm.gallery.index.vectors import Pages
+from reid_dhm.gallery.index.recall import Pages, every
 
 faiss: Any = _faiss  # the types that it ships leave out half of what it has
 
 _TRAINING_ROWS = 2**16
-_ROWS_PER_LIST = 64  # that k-means gets for every list of an inverted file
-_LEAST_KEPT, _MOST_KEPT = 16, 1024  # candidates on a walk through a graph
+_ROWS_PER_LIST = 64  # training vectors per list of an inverted file
+_EF_SEARCH = (16, 1024)  # range of a graph's search effort
+
+# A gallery stores float16, so float16 loses nothing; it takes half the memory and half the time.
+_EXACT = "SQfp16"
 
 
-def make_index(dim: int, kind: str, factory: str) -> Any:
+def make_index(dim: int, kind: str) -> Any:
     """An empty index for inner products that takes keys as ids.
 
     Args:
-        dim: length of a vector.
-        kind: what the user calls it.
-        factory: the FAISS factory string that stands for it.
+        dim: length D of a vector.
+        kind: ``Flat``, which is exact, or a FAISS factory string.
 
     Raises:
-        InputError: no factory string, or one that asks for what is done here anyway.
+        InputError: not a factory string, or one that asks for what is done anyway.
     """
     if kind.startswith("IDMap") or "RFlat" in kind or "Refine" in kind:
         raise InputError(
-            f"index {kind!r}: leave out IDMap and refinement, both are done anyway (proposals are "
-            "scored anew from the gallery's own embeddings)"
+            f"index {kind!r}: leave out IDMap and refinement, both are always done (proposals are "
+            "rescored with the gallery's own embeddings)"
         )
+    factory = _EXACT if kind == "Flat" else kind
     try:
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
         if isinstance(core_of(index), faiss.IndexNSG):
-            raise InputError(
-                f"index {kind!r} is a graph to which FAISS cannot add: use HNSW32_SQfp16"
-            )
+            raise InputError(f"index {kind!r}: FAISS cannot add vectors to it: use HNSW32_SQfp16")
         if is_graph(core_of(index)) and isinstance(index, faiss.IndexPreTransform):
             raise InputError(
-                f"index {kind!r} transforms vectors before a graph: leave out the transform, or "
-                "use it before an IVF"
+                f"index {kind!r}: a transform before a graph is not supported: leave it out, or "
+                "use IVF"
             )
         if isinstance(core_of(index), faiss.IndexIVF):
             return index  # keeps ids itself
         return faiss.index_factory(dim, f"IDMap,{factory}", faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise InputError(
-            f"index {kind!r} is no FAISS factory string for {dim} dimensions: use Flat for exact "
-            "search, or one such as IVF4096,SQfp16"
+            f"index {kind!r} is not a FAISS factory string for {dim} dimensions: use Flat for "
+            "exact search, or one such as IVF4096,SQfp16"
         ) from error
 
 
 def core_of(index: Any) -> Any:
-    """What does the work, below maps of ids and transforms; it lives as long as ``index``."""
+    """The index below id maps and transforms; valid as long as ``index`` is."""
     while True:
         index = faiss.downcast_index(index)
         if not isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
@@ -67,20 +67,20 @@ def core_of(index: Any) -> Any:
 
 
 def is_graph(core: Any) -> bool:
-    """Whether it is searched by a walk, and cannot delete."""
+    """Whether it is a graph, from which FAISS cannot delete."""
     return isinstance(core, faiss.IndexHNSW)
 
 
 def code_size(core: Any) -> int:
-    """Bytes that an index spends on a vector."""
+    """Bytes per vector."""
     return int(core.storage.sa_code_size() if is_graph(core) else core.sa_code_size())
 
 
 def train(index: Any, kind: str, pages: Pages, count: int) -> None:
-    """Train an index on a sample of the vectors, where it needs to be.
+    """Train an index on a sample of the vectors, if its kind needs training.
 
     Raises:
-        InputError: there are too few.
+        InputError: too few vectors.
     """
     if index.is_trained:
         return
@@ -98,25 +98,24 @@ def train(index: Any, kind: str, pages: Pages, count: int) -> None:
 
 
 def efforts(core: Any) -> list[int]:
-    """How hard an index can be searched: lists probed, or candidates kept on a walk; ascending."""
+    """Search efforts, ascending: lists probed (``nprobe``), or a graph's ``efSearch``."""
     if isinstance(core, faiss.IndexIVF):
         return [*(2**n for n in range(core.nlist.bit_length()) if 2**n < core.nlist), core.nlist]
     if is_graph(core):
-        return [2**n for n in range(_LEAST_KEPT.bit_length() - 1, _MOST_KEPT.bit_length())]
+        least, most = _EF_SEARCH
+        return [2**n for n in range(least.bit_length() - 1, most.bit_length())]
     return [1]
 
 
 def search_parameters(core: Any, effort: int, k: int, selector: Any, among: float) -> Any:
-    """How to search, such that as many of those wanted are looked at as without a selector.
-
-    That keeps the recall, at the price of looking at others as well.
+    """FAISS's search parameters; a selector raises the effort so that the recall stays.
 
     Args:
         core: of the index.
         effort: one of :func:`efforts`.
-        k: neighbours asked for.
-        selector: who is wanted; None for all.
-        among: one vector of so many is wanted.
+        k: neighbours per query.
+        selector: of the vectors that may be found; None for all.
+        among: one vector in so many may be found.
     """
     if isinstance(core, faiss.IndexIVF):
         lists = min(math.ceil(effort * among), core.nlist)
@@ -128,7 +127,7 @@ def search_parameters(core: Any, effort: int, k: int, selector: Any, among: floa
 
 
 def to_gpus(index: Any, effort: int) -> Any:
-    """A copy on every GPU, in float16, which is searched with this effort.
+    """A copy on every GPU, in float16, searched with this effort.
 
     Raises:
         RuntimeError: FAISS has no GPU version of it.
@@ -142,11 +141,11 @@ def to_gpus(index: Any, effort: int) -> Any:
 
 
 def selector_of(ids: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Any:
-    """Tells FAISS which ids are wanted, one bit an id up to the highest.
+    """FAISS's selector of the ids that may be found, one bit per id up to the highest.
 
     Args:
         ids: (N,) ascending, at least one.
-        wanted: (N,) which of them.
+        wanted: (N,) bool.
     """
     first, last = int(ids[0]), int(ids[-1])
     mask = np.zeros(last + 1, bool)

@@ -1,7 +1,7 @@
-"""An index in the gallery's cache: read only if it is whole and of this gallery, written whole.
+"""An index saved in the gallery's cache, read only if it is complete and of this gallery.
 
-What is read back is never trusted blindly, and what cannot be written is no failure: an index can
-always be made from the gallery.
+A cached index that cannot be read or written is not a failure: it can be rebuilt from the gallery.
+A gallery that cannot be read is one, and is raised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from reid_dhm.gallery.index.vectors import VectorIndex
+from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.records import State
 from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -31,21 +31,26 @@ _log = logging.getLogger(__name__)
 
 
 def path_of(gallery: GalleryStore, kind: str) -> Path:
-    """Where the index of a kind is kept."""
+    """The file of a kind of index."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", kind).strip("-")[:40]
     return gallery.cache / f"{readable}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}.index"
 
 
-def load(gallery: GalleryStore, index: VectorIndex) -> State | None:
-    """Read an index back; returns what state of the gallery it holds, or None if it cannot serve.
+def load(gallery: GalleryStore, index: FaissIndex) -> State | None:
+    """Read an index back.
 
-    ``index`` is left in an unknown condition where None is returned: fill it.
+    Returns:
+        The state of the gallery that it holds; None if it is missing, damaged or of another
+        gallery. Then ``index`` is in an undefined state: fill it.
+
+    Raises:
+        LockedError, StorageError: the gallery cannot be read.
     """
     path = path_of(gallery, index.kind)
     try:
         with path.open("rb") as file:
             if not _is_whole(file):
-                _log.warning("%s is damaged: the index is made anew", path)
+                _log.warning("%s is damaged: the index is rebuilt", path)
                 return None
             header = json.loads(file.readline())
             state = State(**header["state"])
@@ -58,16 +63,19 @@ def load(gallery: GalleryStore, index: VectorIndex) -> State | None:
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        # Whole, and yet unreadable: of another release of this program or of its libraries.
-        _log.warning("%s cannot be read (%s): the index is made anew", path, error)
+        # Complete and yet unreadable: written by another release, or of another FAISS.
+        _log.warning("%s cannot be read (%s): the index is rebuilt", path, error)
         return None
 
 
-def save(gallery: GalleryStore, index: VectorIndex, state: State) -> bool:
-    """Write an index, unless something was deleted since; returns whether it is there.
+def save(gallery: GalleryStore, index: FaissIndex, state: State) -> bool:
+    """Write an index, unless tracklets were deleted since; returns whether it is saved.
 
     Args:
-        state: of the gallery when the index was brought up to date.
+        state: of the gallery when the index was last updated.
+
+    Raises:
+        LockedError, StorageError: the gallery cannot be read.
     """
     path = path_of(gallery, index.kind)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
@@ -76,21 +84,21 @@ def save(gallery: GalleryStore, index: VectorIndex, state: State) -> bool:
         _sweep(gallery.cache)
         with partial.open("wb") as file:
             checked = _Checksummed(file)
-            last = _last(gallery, int(index.keys()[-1]) if len(index) else 0)
+            last = _last(gallery, int(index.rows.keys[-1]) if len(index) else 0)
             header = {"about": _about(gallery, index), "state": state._asdict(), "last": last}
             checked.write(json.dumps(header).encode() + b"\n")
             index.save(cast(BinaryIO, checked))
             file.write(checked.sum.to_bytes(_TRAILER, "little"))
         if gallery.state().deletions == state.deletions:
             partial.replace(path)
-        # A deletion empties the cache before and after; whoever wrote in between takes it back.
+        # A deletion empties the cache before and after; a file written in between is removed here.
         if gallery.state().deletions == state.deletions:
             return True
         path.unlink(missing_ok=True)
-    except FileNotFoundError:  # a deletion has emptied the cache at this very moment
+    except FileNotFoundError:  # a deletion emptied the cache at this moment
         pass
     except (OSError, RuntimeError) as error:
-        _log.warning("the index cannot be kept in %s (%s)", gallery.cache, error)
+        _log.warning("the index cannot be saved in %s (%s)", gallery.cache, error)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -98,14 +106,14 @@ def save(gallery: GalleryStore, index: VectorIndex, state: State) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished."""
+    """Remove partial files of killed processes."""
     for partial in folder.glob("*.partial"):
         if time.time() - partial.stat().st_mtime > _LONGEST_WRITE:
             partial.unlink(missing_ok=True)
 
 
 class _Checksummed:
-    """A file being written, and the checksum of what was."""
+    """A file being written, with a running checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -117,7 +125,7 @@ class _Checksummed:
 
 
 def _is_whole(file: BinaryIO) -> bool:
-    """Whether the checksum fits; the file stands at its beginning afterwards."""
+    """Whether the checksum matches; rewinds the file."""
     left = file.seek(0, os.SEEK_END) - _TRAILER
     file.seek(0)
     found = 0
@@ -129,23 +137,23 @@ def _is_whole(file: BinaryIO) -> bool:
 
 
 def _last(gallery: GalleryStore, key: int) -> list[int]:
-    """A key and the checksum of its embedding, 0 if it is not there."""
+    """A key and the checksum of its embedding, 0 if the key does not exist."""
     page = gallery.embeddings(after=key - 1, limit=1)
     found = len(page.keys) and page.keys[0] == key
     return [key, zlib.crc32(page.embeddings.tobytes()) if found else 0]
 
 
 def _continues(gallery: GalleryStore, last: list[int], state: State) -> bool:
-    """Whether the gallery is still the one that was indexed, and no older copy that went on alone.
+    """Whether the gallery is the one that was indexed, not an older copy that diverged.
 
-    Keys are never given twice, but by a copy: its last tracklets are others, or not there.
+    Keys are never reused, except by a copy: its last tracklets are different or missing.
     """
     now = _last(gallery, last[0])
     return now == last or (now[1] == 0 and gallery.state().deletions != state.deletions)
 
 
-def _about(gallery: GalleryStore, index: VectorIndex) -> dict[str, object]:
-    """What an index must agree in with the gallery to be read at all."""
+def _about(gallery: GalleryStore, index: FaissIndex) -> dict[str, object]:
+    """Facts that must agree for a saved index to be used."""
     return {
         "format": _FORMAT,
         "index": index.name,

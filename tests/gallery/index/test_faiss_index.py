@@ -1,4 +1,6 @@
 import io
+from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import faiss
 import numpy as np
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.index import faiss_index
 from reid_dhm.gallery.index.faiss_index import FaissIndex
-from reid_dhm.gallery.index.vectors import Filter
-from reid_dhm.gallery.records import EmbeddingPage
+from reid_dhm.gallery.index.rows import IndexRows
+from reid_dhm.gallery.records import EmbeddingPage, TrackletFilter
 
 DIM = 8
+UTC = timezone.utc
 
 
 def made_up(count: int, seed: int = 0, first_key: int = 1, dim: int = DIM) -> EmbeddingPage:
@@ -51,37 +54,58 @@ def filled(page: EmbeddingPage, kind: str = "Flat") -> FaissIndex:
     return index
 
 
-def passes(page: EmbeddingPage, row: int, wanted: Filter) -> bool:
-    """Whether a row satisfies a filter, by the words of its definition."""
-    key = page.keys[row]
-    return bool(
-        (wanted.cameras is None or page.cameras[row] in wanted.cameras)
-        and (wanted.after is None or page.ends[row] >= wanted.after)
-        and (wanted.before is None or page.starts[row] <= wanted.before)
-        and (wanted.after_time is None or page.end_times[row] >= wanted.after_time)
-        and (wanted.before_time is None or page.start_times[row] <= wanted.before_time)
-        and (wanted.only is None or key in wanted.only)
-        and (wanted.without is None or key not in wanted.without)
-    )
+CAMERAS = {str(id): id for id in range(1, 7)}
+
+
+@dataclass
+class Wanted:
+    """A filter, with the keys that its tracklets, videos and person stand for."""
+
+    where: TrackletFilter
+    only: np.ndarray | None = None
+    without: np.ndarray | None = None
+
+    def mask(self, page: EmbeddingPage) -> np.ndarray:
+        return IndexRows.of(page).mask(self.where, CAMERAS, self.only, self.without)
+
+    def passes(self, page: EmbeddingPage, row: int) -> bool:
+        """Whether a row satisfies the filter, by the words of its definition."""
+        key, where = page.keys[row], self.where
+        start, end = page.starts[row], page.ends[row]
+        after, before = where.after, where.before
+        if isinstance(after, datetime):
+            after, end = after.timestamp(), page.end_times[row]
+        if isinstance(before, datetime):
+            before, start = before.timestamp(), page.start_times[row]
+        return bool(
+            (not where.cameras or str(page.cameras[row]) in where.cameras)
+            and (after is None or end >= after)
+            and (before is None or start <= before)
+            and (self.only is None or key in self.only)
+            and (self.without is None or key not in self.without)
+        )
 
 
 def brute_force(
-    page: EmbeddingPage, query: np.ndarray, k: int, wanted: Filter | None = None
+    page: EmbeddingPage, query: np.ndarray, k: int, wanted: Wanted | None = None
 ) -> list[int]:
     """Keys by descending inner product of what satisfies a filter."""
-    rows = [r for r in range(len(page.keys)) if wanted is None or passes(page, r, wanted)]
+    rows = [r for r in range(len(page.keys)) if wanted is None or wanted.passes(page, r)]
     scores = page.embeddings.astype(np.float64) @ query.astype(np.float64)
     return [int(page.keys[r]) for r in sorted(rows, key=lambda r: -scores[r])][:k]
 
 
 keys_of = st.lists(st.integers(1, 300), max_size=40).map(lambda keys: np.array(keys, np.int64))
+moments = st.floats(1.8e9, 1.8e9 + 110).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+bounds = st.none() | st.floats(0, 110) | moments
 filters = st.builds(
-    Filter,
-    cameras=st.none() | st.lists(st.integers(1, 6), min_size=1, max_size=3),
-    after=st.none() | st.floats(0, 110),
-    before=st.none() | st.floats(0, 110),
-    after_time=st.none() | st.floats(1.8e9, 1.8e9 + 110),
-    before_time=st.none() | st.floats(1.8e9, 1.8e9 + 110),
+    Wanted,
+    st.builds(
+        TrackletFilter,
+        cameras=st.lists(st.sampled_from(sorted(CAMERAS)), max_size=3),
+        after=bounds,
+        before=bounds,
+    ),
     only=st.none() | keys_of,
     without=st.none() | keys_of,
 )
@@ -101,7 +125,7 @@ class TestSearch:
         index = filled(page, kind)
         query = made_up(1, seed + 1000).embeddings.astype(np.float32)
         expected = brute_force(page, query[0], k, wanted)
-        scores, keys = index.search(query, k, wanted)
+        scores, keys = index.search(query, k, wanted.mask(page))
         found = keys[0, : len(expected)].tolist()
         assert len(set(found)) == len(expected)
         truth = dict(zip(page.keys.tolist(), page.embeddings @ query[0].astype(float), strict=True))
@@ -126,8 +150,8 @@ class TestSearch:
     def test_filters_every_part_of_an_exact_index(self):
         page = made_up(64)
         query = made_up(1, seed=1).embeddings.astype(np.float32)
-        wanted = Filter(cameras=[2, 3], before=50.0)
-        _, keys = filled(page).search(query, 64, wanted)
+        wanted = Wanted(TrackletFilter(cameras=["2", "3"], before=50.0))
+        _, keys = filled(page).search(query, 64, wanted.mask(page))
         expected = brute_force(page, query[0], 64, wanted)
         assert keys[0][keys[0] >= 0].tolist() == expected
 
@@ -135,12 +159,12 @@ class TestSearch:
         page = made_up(4000)
         index = filled(page, "IVF64,SQfp16")
         query = made_up(1, seed=1).embeddings.astype(np.float32)
-        wanted = Filter(only=page.keys[::200])
-        _, keys = index.search(query, 20, wanted)
+        _, keys = index.search(query, 20, np.arange(4000) % 200 == 0)
         assert sorted(keys[0].tolist()) == page.keys[::200].tolist()
 
     def test_a_filter_that_nothing_passes_finds_nothing(self):
-        scores, keys = filled(made_up(20)).search(np.ones((2, DIM), np.float32), 3, Filter([9]))
+        queries = np.ones((2, DIM), np.float32)
+        scores, keys = filled(made_up(20)).search(queries, 3, np.zeros(20, bool))
         assert keys.tolist() == [[-1] * 3] * 2
         assert np.isneginf(scores).all()
 
@@ -162,9 +186,9 @@ class TestContent:
                 assert index.remove(np.concatenate([gone, [10**6]]))
                 page = chosen(page, ~np.isin(page.keys, gone))
             assert len(index) == len(page.keys)
-            assert index.keys().tolist() == page.keys.tolist()
+            assert index.rows.keys.tolist() == page.keys.tolist()
             queries = made_up(3, seed=100 + step).embeddings.astype(np.float32)
-            wanted = Filter(cameras=[1, 2])
+            wanted = Wanted(TrackletFilter(cameras=["1", "2"])).mask(page)
             for condition in (None, wanted):
                 found = index.search(queries, 10, condition)
                 again = filled(page, kind).search(queries, 10, condition)
@@ -209,7 +233,8 @@ class TestContent:
         loaded = FaissIndex(DIM, kind)
         loaded.load(file)
         queries = made_up(4, seed=1).embeddings.astype(np.float32)
-        for wanted in (None, Filter(after=20.0, cameras=[1])):
+        mask = Wanted(TrackletFilter(after=20.0, cameras=["1"])).mask(page)
+        for wanted in (None, mask):
             for mine, other in zip(
                 index.search(queries, 9, wanted), loaded.search(queries, 9, wanted), strict=True
             ):
@@ -246,12 +271,12 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("kind", "message"),
         [
-            ("Flatt", "'Flatt' is no FAISS factory string for 8 dimensions: use Flat"),
-            ("IVF16,PQ3", "no FAISS factory string"),  # 8 is no multiple of 3
+            ("Flatt", "'Flatt' is not a FAISS factory string for 8 dimensions: use Flat"),
+            ("IVF16,PQ3", "not a FAISS factory string"),  # 8 is no multiple of 3
             ("IDMap,Flat", "leave out IDMap"),
             ("IVF16,PQ4,RFlat", "refinement"),
-            ("NSG8", "'NSG8' is a graph to which FAISS cannot add"),
-            ("PCA4,HNSW8", "'PCA4,HNSW8' transforms vectors before a graph"),
+            ("NSG8", "'NSG8': FAISS cannot add vectors to it"),
+            ("PCA4,HNSW8", "'PCA4,HNSW8': a transform before a graph is not supported"),
         ],
     )
     def test_refuses_what_makes_no_index(self, kind, message):
