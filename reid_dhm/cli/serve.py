@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,6 @@ import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
 from reid_dhm.cli.query_options import CheckpointOption, IndexOption, open_embedder
-from reid_dhm.errors import InputError
 
 
 def serve(
@@ -62,11 +60,11 @@ def serve(
     For others, behind a token: reid-dhm serve --gallery galleries/site --host 0.0.0.0
     --token-file tokens.txt --certificate site.pem
     """
-    for needed in ("fastapi", "prometheus_client", "python_multipart", "uvicorn"):
-        if find_spec(needed) is None:
-            raise InputError(
-                f"serving needs {needed}, which is not installed: pip install 'reid-dhm[service]'"
-            )
+    from reid_dhm.extras import require
+
+    require(
+        "service", "reid-dhm serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn"
+    )
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.search.match_thresholds import open_thresholds
     from reid_dhm.gallery.store.gallery import GalleryStore

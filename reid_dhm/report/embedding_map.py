@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.extras import require
 from reid_dhm.report.svg import PALETTE, Drawing, figure
 
 _MARKERS = "osD^v<>ph*"
@@ -23,6 +24,7 @@ def draw_map(evaluation: EvaluationRun, people: Sequence[int], seed: int) -> Dra
     Raises:
         InputError: if a person has no query, or the people have too few images for a map.
     """
+    require("map", "--map", "sklearn", "threadpoolctl")
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from reid_dhm.errors import InputError
+from reid_dhm.extras import require
 from reid_dhm.training.processes import gather, mean_over_processes
 
 MetricLoss = Callable[[Tensor, Tensor], Tensor]
@@ -102,10 +102,8 @@ def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | No
     """
     if name not in METRIC_LOSSES:
         raise InputError(f"loss.metric is {name!r}: use one of {', '.join(METRIC_LOSSES)}")
-    if name in LIBRARY_LOSSES and find_spec("pytorch_metric_learning") is None:
-        raise InputError(
-            f"loss.metric: {name} needs pytorch-metric-learning: pip install 'reid-dhm[metric]'"
-        )
+    if name in LIBRARY_LOSSES:
+        require("metric", f"loss.metric: {name}", "pytorch_metric_learning")
     if margin is None:
         return METRIC_LOSSES[name]
     if name != "triplet":

@@ -9,10 +9,18 @@ from reid_dhm.cli.benchmark.rank import rank
 from reid_dhm.cli.benchmark.rerank import rerank
 from reid_dhm.cli.benchmark.search import search
 from reid_dhm.cli.benchmark.train import train
+from reid_dhm.extras import require
 
 benchmark = typer.Typer(
     help="Our figure, the peer's, and the ratio, measured in one run.", no_args_is_help=True
 )
+
+
+@benchmark.callback()
+def _check_extra() -> None:
+    require("benchmark", "reid-dhm benchmark", "psutil")
+
+
 benchmark.command("embed")(embed)
 benchmark.command("memory")(memory)
 benchmark.command("precision")(precision)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dhm.errors import InputError
+from reid_dhm.extras import require
 from reid_dhm.files import atomic_path
 from reid_dhm.gallery.records import Tracklet, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -85,14 +86,10 @@ def _harmless(value: Any) -> Any:
 
 
 def _write_parquet(gallery: GalleryStore, path: Path, where: TrackletFilter | None) -> int:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError(
-            "Parquet needs pyarrow, which is not installed: pip install 'reid-dhm[parquet]', or "
-            "name a .csv"
-        ) from error
+    require("parquet", "Parquet", "pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     kinds = {"start": pa.float64(), "end": pa.float64()}
     kinds |= dict.fromkeys(("x1", "y1", "x2", "y2"), pa.float64())
     kinds |= dict.fromkeys(("first_frame", "last_frame", "num_boxes", "frame"), pa.int64())

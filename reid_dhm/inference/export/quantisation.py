@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from reid_dhm.errors import InputError
-from reid_dhm.inference.engines.network import INPUT, installed
+from reid_dhm.extras import require
+from reid_dhm.inference.engines.network import INPUT
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ def _convolutions(graph: Any) -> list[str]:
 
 def _nncf() -> ModuleType:
     """The package, imported so that it does not report its use to its maker over the network."""
-    if not installed("nncf"):
-        raise InputError("int8 is made with nncf, which is missing: pip install nncf")
+    require("int8", "int8", "nncf")
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     # It loads what builds extensions for GPUs, which remarks on every machine without one.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
