@@ -20,6 +20,8 @@ from reid_dhm.inference.engines.exported import (
     is_torchscript,
     open_exported,
 )
+from reid_dhm.inference.zoo import registry
+from reid_dhm.inference.zoo.entries import EMBEDDING
 from reid_dhm.models import fastreid
 from reid_dhm.models.card import ModelCard, card_path, is_card, load_model
 from reid_dhm.models.reid import ReIDModel
@@ -39,7 +41,8 @@ def open_checkpoint(
     Args:
         checkpoint: a run folder (its best model is taken), a ``.safetensors`` with its JSON card,
             an ``.onnx`` or ``.xml`` that ``reid-dhm export`` wrote, or weights that others trained:
-            of a provider's own model (torchreid's zoo), or of fast-reid's ResNets.
+            of a provider's own model (torchreid's zoo), or of fast-reid's ResNets; or the name of a
+            model of :mod:`reid_dhm.inference.zoo`.
         backbone: for others' weights: a key of :data:`reid_dhm.models.providers.BACKBONES`.
         size: for others' weights: (height, width) of the input in pixels.
         neck: for others' weights: ``none``, the backbone's own test-time feature (the default), or
@@ -51,12 +54,17 @@ def open_checkpoint(
             others' weights or given for a model that has a card.
     """
     path = Path(checkpoint).expanduser()
+    named = None if path.exists() else registry.find(str(checkpoint), EMBEDDING)
+    if named is not None:
+        return open_checkpoint(
+            named.path, backbone or named.backbone, size or named.size, neck or named.neck
+        )
     if path.is_dir():
         path = _best_of_run(path)
     elif not path.is_file():
         raise InputError(
             f"checkpoint {path} does not exist: give a run folder, a .safetensors, an exported "
-            ".onnx or .xml, or a .pth"
+            ".onnx or .xml, a .pth, or a name of `reid-dhm models`"
         )
     exported = path.suffix in GRAPH_SUFFIXES
     if exported or _has_card(path):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.protocol import Detector
+from reid_dhm.inference.zoo import registry
+from reid_dhm.inference.zoo.entries import DETECTION
 
-KINDS = "yolox:FILE, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE or motion"
+KINDS = "a name of `reid-dhm models`, yolox:FILE, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE or motion"
 
 
 def build_detector(text: str = "motion", confidence: float | None = None) -> Detector:
@@ -25,6 +27,9 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
     """
     if confidence is not None and not 0 <= confidence < 1:
         raise InputError(f"confidence is {confidence}: give 0 or more, below 1")
+    named = registry.find(text, DETECTION)
+    if named is not None:
+        text = f"yolox:{named.path}"
     kind, _, rest = text.partition(":")
     options = {} if confidence is None else {"confidence": confidence}
     if kind == "yolox" and rest:

@@ -1,0 +1,183 @@
+"""Which models can be named here: the published ones, and those that the user added."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.files import atomic_path, write_text
+from reid_dhm.inference.zoo.download import fetch
+from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteFile, ZooModel
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ACCEPTED = "accepted.json"
+_ADDED = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model whose files are on this machine.
+
+    Attributes:
+        name: as the user names it.
+        task: :data:`.EMBEDDING` or :data:`.DETECTION`.
+        path: the file to open.
+        backbone, size, neck: how weights without a card are opened; None where the file says it.
+        input: preset or card of a foreign graph's input; None where the file says it.
+    """
+
+    name: str
+    task: str
+    path: Path
+    backbone: str | None = None
+    size: tuple[int, int] | None = None
+    neck: str | None = None
+    input: str | None = None
+
+
+def models_folder() -> Path:
+    """Where models are kept: ``$REID_DHM_HOME/models``, else the user's cache folder."""
+    home = os.environ.get("REID_DHM_HOME")
+    if home:
+        return Path(home) / "models"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "reid-dhm" / "models"
+
+
+def published(name: str) -> ZooModel | None:
+    """The published model of this name, if there is one."""
+    return next((model for model in MODELS if model.name == name), None)
+
+
+def is_here(model: ZooModel) -> bool:
+    """Whether all files of a published model are on this machine."""
+    folder = models_folder() / model.name
+    return all((folder / file.name).is_file() for file in model.files)
+
+
+def find(name: str, task: str) -> LocalModel | None:
+    """The model of this name and task, if its files are here; None if no model is called so.
+
+    Raises:
+        NotFoundError: a published model that was not fetched yet.
+        InputError: a model of this name for another task, or a damaged entry.
+    """
+    found = _added(name)
+    model = published(name)
+    if found is None and model is not None:
+        if not is_here(model):
+            raise NotFoundError(f"{name} is not on this machine: run `reid-dhm models pull {name}`")
+        options = (model.backbone, model.size if model.backbone else None, model.neck)
+        path = models_folder() / name / model.files[0].name
+        found = LocalModel(name, model.task, path, *options)
+    if found is not None and found.task != task:
+        wanted = "an embedder" if task == EMBEDDING else "a detector"
+        other = "a detector" if task == EMBEDDING else "an embedder"
+        raise InputError(f"{name} is {other}, not {wanted}: see `reid-dhm models`")
+    return found
+
+
+def pull(
+    name: str,
+    accept: Callable[[ZooModel], bool],
+    get: Callable[[RemoteFile, Path], Path] = fetch,
+) -> Path:
+    """Fetch a published model, once its terms are accepted.
+
+    Args:
+        name: of a published model.
+        accept: asked with the model the first time; what it says True to is remembered.
+        get: fetches one file into a folder.
+
+    Returns:
+        The file to open.
+
+    Raises:
+        NotFoundError: no published model of this name.
+        InputError: the terms were not accepted.
+        DownloadError: see :func:`.fetch`.
+    """
+    model = published(name)
+    if model is None:
+        names = ", ".join(model.name for model in MODELS)
+        raise NotFoundError(f"no published model is called {name!r}: there are {names}")
+    folder = models_folder() / name
+    if not (folder / _ACCEPTED).is_file():
+        if not accept(model):
+            raise InputError(f"the terms of {name} were not accepted: nothing was fetched")
+        terms = {"licence": model.licence, "training data": model.training_data}
+        write_text(folder / _ACCEPTED, json.dumps(terms, indent=2) + "\n")
+    return [get(file, folder) for file in model.files][0]
+
+
+def add(
+    name: str,
+    file: Path,
+    task: str = EMBEDDING,
+    *,
+    backbone: str | None = None,
+    size: tuple[int, int] | None = None,
+    neck: str | None = None,
+    input: str | None = None,
+) -> LocalModel:
+    """Register a file of the user's under a name; it is copied.
+
+    An ``.xml`` brings the ``.bin`` beside it, weights the ``.json`` card beside them.
+
+    Raises:
+        InputError: a name that is taken or cannot be a folder's, or an unknown task.
+        NotFoundError: the file does not exist.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a model: use up to 64 letters, digits, dots, dashes and "
+            "underscores"
+        )
+    if published(name) is not None:
+        raise InputError(f"{name} is a published model's name: choose another")
+    if task not in (EMBEDDING, DETECTION):
+        raise InputError(f"task is {task!r}: choose {EMBEDDING} or {DETECTION}")
+    if not file.is_file():
+        raise NotFoundError(f"{file} does not exist: give the model's file")
+    beside = {".xml": ".bin", ".safetensors": ".json"}.get(file.suffix)
+    companions = [file.with_suffix(beside)] if beside else []
+    folder = models_folder() / name
+    for source in (file, *(path for path in companions if path.is_file())):
+        with atomic_path(folder / source.name) as temporary:
+            shutil.copyfile(source, temporary)
+    local = LocalModel(name, task, folder / file.name, backbone, size, neck, input)
+    entry = asdict(local) | {"path": file.name}
+    write_text(folder / _ADDED, json.dumps(entry, indent=2) + "\n")
+    return local
+
+
+def added() -> list[LocalModel]:
+    """The models that the user added, by name."""
+    entries = models_folder().glob(f"*/{_ADDED}")
+    found = (_added(path.parent.name) for path in sorted(entries))
+    return [model for model in found if model is not None]
+
+
+def _added(name: str) -> LocalModel | None:
+    path = models_folder() / name / _ADDED if _NAME.fullmatch(name) else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        entry: dict[str, Any] = json.loads(path.read_text())
+        size = entry["size"] and (int(entry["size"][0]), int(entry["size"][1]))
+        file = path.parent / Path(entry["path"]).name
+        words = [entry[key] for key in ("backbone", "neck", "input")]
+        if not all(word is None or isinstance(word, str) for word in words):
+            raise TypeError("a word is no text")
+        return LocalModel(name, str(entry["task"]), file, words[0], size, words[1], words[2])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}): add the model again"
+        ) from None

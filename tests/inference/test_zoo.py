@@ -1,0 +1,186 @@
+"""Models by name, fetched from a server of this machine."""
+
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from huggingface_hub import constants
+
+from reid_dhm.errors import InputError, NotFoundError, UnsupportedError
+from reid_dhm.inference.zoo import registry
+from reid_dhm.inference.zoo.download import DownloadError, fetch
+from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteFile
+
+CONTENT = bytes(range(256)) * 400
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges; under /cut the first answer breaks off half-way."""
+
+    def do_GET(self):
+        self.server.ranges.append(self.headers.get("Range"))
+        if self.path.startswith("/page"):
+            return self.answer(200, b"<!DOCTYPE html><html>Sign in to the proxy</html>")
+        if self.path.startswith("/missing"):
+            return self.answer(404, b"no")
+        first = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+        status = 206 if self.headers.get("Range") else 200
+        cut = self.path.startswith("/cut") and len(self.server.ranges) == 1
+        return self.answer(status, CONTENT[first:], len(CONTENT) // 2 if cut else None, first)
+
+    def answer(self, status, body, sent=None, first=0):
+        self.send_response(status)
+        if status == 206:
+            total = len(CONTENT)
+            self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:sent])
+        self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.ranges = []
+        server.address = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("REID_DHM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "models"
+
+
+def remote(server, place="file", sha256=SHA256, size=len(CONTENT)) -> RemoteFile:
+    return RemoteFile(f"{server.address}/{place}/model.onnx", sha256, size)
+
+
+def test_a_file_is_fetched_once(server, tmp_path):
+    for _ in range(2):
+        path = fetch(remote(server), tmp_path / "new")
+        assert path == tmp_path / "new" / "model.onnx"
+        assert path.read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+
+
+def test_a_connection_that_breaks_is_tried_again(server, tmp_path):
+    assert fetch(remote(server, "cut"), tmp_path).read_bytes() == CONTENT
+    assert len(server.ranges) == 2
+
+
+def test_a_killed_download_continues_where_it_was(server, tmp_path):
+    (tmp_path / "model.onnx.partial").write_bytes(CONTENT[:1000])
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize(
+    ("place", "sha256", "size", "message"),
+    [
+        ("file", "0" * 64, len(CONTENT), "SHA-256 is .*, not 000000000000"),
+        ("page", SHA256, None, "web page, perhaps a proxy's"),
+        ("missing", SHA256, None, "cannot be fetched .*404"),
+    ],
+)
+def test_what_is_not_the_file_is_refused(server, tmp_path, place, sha256, size, message):
+    with pytest.raises(DownloadError, match=message) as caught:
+        fetch(remote(server, place, sha256, size), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model.onnx").exists()
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_no_network_is_one_line(server, tmp_path):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match="check the network or proxy") as caught:
+        fetch(remote(server), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_offline_mode_is_respected(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UnsupportedError, match="offline mode is on"):
+        fetch(remote(server), tmp_path)
+    assert server.ranges == []
+    (tmp_path / "model.onnx").write_bytes(b"brought by hand")
+    assert fetch(remote(server), tmp_path).read_bytes() == b"brought by hand"
+
+
+def test_terms_are_shown_once_and_nothing_is_fetched_without_them(home):
+    name, asked, got = "yolox-nano", [], []
+
+    def get(file, folder):
+        got.append(file.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file.name).write_bytes(b"x")
+        return folder / file.name
+
+    with pytest.raises(InputError, match="terms of yolox-nano were not accepted"):
+        registry.pull(name, lambda model: False, get)
+    assert got == []
+    for _ in range(2):
+        path = registry.pull(name, lambda model: bool(asked.append(model.licence)) or True, get)
+    assert (asked, path) == (["Apache-2.0"], home / name / "yolox_nano.onnx")
+    found = registry.find(name, DETECTION)
+    assert found is not None
+    assert found.path == path
+    with pytest.raises(InputError, match="yolox-nano is a detector, not an embedder"):
+        registry.find(name, EMBEDDING)
+
+
+def test_names_that_are_not_here(home):
+    assert registry.find("nobody", EMBEDDING) is None
+    with pytest.raises(NotFoundError, match="run `reid-dhm models pull osnet_x0_25_msmt17`"):
+        registry.find("osnet_x0_25_msmt17", EMBEDDING)
+    with pytest.raises(NotFoundError, match="no published model is called 'nobody'"):
+        registry.pull("nobody", lambda model: True)
+
+
+def test_a_file_of_ones_own_is_found_by_name(home, tmp_path):
+    for suffix in (".xml", ".bin"):
+        (tmp_path / f"mine{suffix}").write_bytes(suffix.encode())
+    registry.add("mine-v2", tmp_path / "mine.xml", input="openvino")
+    found = registry.find("mine-v2", EMBEDDING)
+    assert found is not None
+    assert (found.path, found.input) == (home / "mine-v2" / "mine.xml", "openvino")
+    assert found.path.with_suffix(".bin").read_bytes() == b".bin"
+    assert registry.added() == [found]
+
+
+@pytest.mark.parametrize("name", ["", "../mine", "a/b", "-x", "x" * 65, "yolox-s", "a\n"])
+def test_names_that_cannot_be_given(home, tmp_path, name):
+    (tmp_path / "mine.onnx").write_bytes(b"x")
+    with pytest.raises(InputError, match="cannot name a model|is a published model's name"):
+        registry.add(name, tmp_path / "mine.onnx")
+
+
+def test_a_damaged_entry_is_told(home):
+    (home / "mine").mkdir(parents=True)
+    for text in ("", "[]", '{"size": 3}', '{"size": null, "path": 5}'):
+        (home / "mine" / "model.json").write_text(text)
+        with pytest.raises(InputError, match=r"model\.json is damaged"):
+            registry.find("mine", EMBEDDING)
+
+
+def test_every_published_model_says_what_it_is():
+    assert len({model.name for model in MODELS}) == len(MODELS)
+    for model in MODELS:
+        assert model.licence
+        assert model.training_data
+        assert (model.backbone is None) == (model.neck is None)
+        for file in model.files:
+            assert file.url.startswith("https://")
+            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+            hub = file.url.startswith("https://huggingface.co/")
+            assert file.sha256 or hub, f"nothing verifies {file.url}"
