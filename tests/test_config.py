@@ -1,10 +1,15 @@
+import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reid_dhm.config import BranchConfig, Config, load_config, to_yaml
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError, ReidError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -120,7 +125,7 @@ def test_an_unknown_key_in_a_base_is_named_with_the_base(write):
         ("train.milestones=5", "train.milestones"),
         ("model.size=[64, x]", "model.size"),
         ("train=5", "train=5"),
-        ("train.milestones=[1", "cannot be read"),
+        ("train.milestones=[1", "is not valid YAML"),
         ("data.name=null", "data.name"),
     ],
 )
@@ -161,7 +166,7 @@ def test_dhm_without_mimicking_is_dsl_and_must_be_called_so(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("method: [", "is no YAML"),
+        ("method: [", "is not valid YAML"),
         ("- method\n- dhm", "holds no keys"),
         ("dhm", "holds no keys"),
         ("data: market1501", "market1501"),
@@ -185,13 +190,147 @@ def test_a_ring_of_bases_is_refused(write):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.yaml does not exist"):
+    with pytest.raises(NotFoundError, match=r"nowhere\.yaml does not exist"):
         load_config(tmp_path / "nowhere.yaml")
 
 
-def test_bytes_that_are_no_text_are_no_yaml(tmp_path):
+@pytest.mark.parametrize("name", ["market1501_resnet50_dhm", "market1501_resnet50_dhm.yaml"])
+def test_a_shipped_configuration_is_found_by_its_name_in_any_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(name, ["seed=3"])
+    assert (config.method, config.data.name, config.seed) == ("dhm", ["market1501"], 3)
+    assert config.output == str(Path("runs") / "market1501_resnet50_dhm")
+
+
+def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("market1501_resnet50_dhm").write_text("seed: 7")
+    assert load_config("market1501_resnet50_dhm").seed == 7
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(NotFoundError, match="market1502 does not exist.*market1501_resnet50_dhm"):
+        load_config("market1502")
+
+
+def test_a_base_is_found_beside_its_file(tmp_path, monkeypatch, write):
+    write("seed: 5", "parent.yaml")
+    path = write("base: parent.yaml")
+    monkeypatch.chdir("/")
+    assert load_config(path).seed == 5
+
+
+NESTED = "[" * 3000 + "]" * 3000
+LAUGHS = "".join(
+    f"    {chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(8)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: " + "1" * 5000, "5000 digits at line 1, column 7"),
+        ("seed: 0x" + "f" * 5000, "over 300 digits"),
+        ("train: {epochs: " + "9" * 400 + "}", "over 300 digits"),
+        ("train: {epochs: " + "9" * 100 + "}", r"train.epochs is 9{40}: it must be less than"),
+        ("seed: 18446744073709551616", "seed is 18446744073709551616: it must be less than"),
+        ("seed: 2020-99-99", "month must be in 1..12 at line 1, column 7"),
+        ("data: {options: {x: " + NESTED + "}}", "nested too deeply"),
+        ("data: {options: {x: &x [*x]}}", "nested too deeply or too large"),
+        ("data: &x {options: *x}", "nested too deeply or too large"),
+        ("data:\n  options:\n    a: &a [1, 1, 1]\n" + LAUGHS, "too large"),
+        ("train: {milestones: [[]]}", r"train\.milestones\[0\]"),
+        ("loss: {head_weights: [{}]}", r"loss\.head_weights\[0\]"),
+        ("data: {name: [[]]}", r"data\.name\[0\]"),
+        ("model: {size: {}}", r"model\.size: a list is not a mapping"),
+        ("model: {branches: {a: 1}}", r"model\.branches: a list is not a mapping"),
+        ("data: {options: [1]}", r"data\.options: a list is not a mapping"),
+        ("seed: {}", "seed"),
+        ("train: {lr: [[]]}", r"train\.lr"),
+        ("model: {size: [100000, 100000]}", r"model\.size is"),
+        ("data: {pad: 100000}", r"data\.pad is 100000"),
+        ("train: {num_identities: 1}", r"train\.num_identities is 1, which leaves triplet"),
+        ("train: {num_instances: 1}", r"train\.num_instances is 1, which leaves triplet"),
+        ("# " + "x" * 2**19, "is over 256 KiB"),
+        ('base: "a\\0b"', "does not exist"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_one_line(write, text, message):
+    path = write(text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_identities_and_instances_may_be_single_without_a_metric_loss(write):
+    text = "loss: {metric: none}\ntrain: {num_identities: 1, num_instances: 1}"
+    assert load_config(write(text)).train.num_identities == 1
+
+
+def test_a_chain_of_1200_bases_is_refused(write):
+    for number in range(1200):
+        write(f"base: {number + 1}.yaml", f"{number}.yaml")
+    write("", "1200.yaml")
+    with pytest.raises(InputError, match="has over 20 bases"):
+        load_config(write("base: 0.yaml"))
+
+
+KEYS = [
+    f"{section}.{key}" if isinstance(keys, dict) else section
+    for section, keys in asdict(Config()).items()
+    for key in (keys if isinstance(keys, dict) else [""])
+]
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**80), 2**80),
+    st.floats(),
+    st.text(max_size=20),
+    st.dates(),
+    st.binary(max_size=4),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=st.sampled_from(KEYS), value=VALUES)
+def test_any_value_under_any_key_is_taken_or_refused_in_one_line(key, value):
+    section, _, name = key.partition(".")
+    content = {section: {name: value} if name else value}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.yaml"
+        path.write_text(yaml.safe_dump(content))
+        for overrides in ([], [f"{key}={json.dumps(value, default=str)}"]):
+            try:
+                config = load_config(path, overrides)
+            except ReidError as error:
+                assert "\n" not in str(error)
+            else:
+                (Path(folder) / "stored.yaml").write_text(to_yaml(config), encoding="utf-8")
+                assert repr(load_config(Path(folder) / "stored.yaml")) == repr(config)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=200), override=st.text(max_size=60))
+def test_any_bytes_are_a_configuration_or_refused_in_one_line(content, override):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.yaml"
+        for written, overrides in ((content, []), (b"", [override])):
+            path.write_bytes(written)
+            try:
+                load_config(path, overrides)
+            except ReidError as error:
+                assert "\n" not in str(error)
+
+
+def test_bytes_other_than_utf_8_are_refused(tmp_path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(InputError, match="is no YAML"):
+    with pytest.raises(InputError, match=r"is not UTF-8 text \(byte 0\)"):
         load_config(tmp_path / "run.yaml")
 
 

@@ -1,18 +1,21 @@
-"""``reid-dhm train``: train as a configuration says, into a run folder."""
+"""``reid-dhm train``: train from a configuration into a run folder."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
 
+if TYPE_CHECKING:
+    from reid_dhm.config import Config
+
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file, e.g. from configs/.")],
+    config: Annotated[str, typer.Argument(help="Name of a configuration, or a YAML file.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the configuration to change."),
@@ -21,11 +24,11 @@ def train(
 ) -> None:
     """Train a model: baseline, deep supervision (DSL) or DHM.
 
-    Example: reid-dhm train configs/market1501_resnet50_dhm.yaml data.root=datasets seed=1
+    Example: reid-dhm train market1501_resnet50_dhm data.root=datasets seed=1
 
-    Continue a run that was stopped: the same command with resume=true
+    Continue an interrupted run: the same command with resume=true
 
-    Several GPUs: torchrun --nproc_per_node 4 tools/train.py CONFIG
+    Several GPUs: torchrun --nproc_per_node 4 -m reid_dhm train CONFIG
     """
     from reid_dhm.config import load_config
 
@@ -51,10 +54,28 @@ def train(
     typer.echo(f"run folder: {settings.output}")
     if json is not None:
         write_json(json, {**best, "output": settings.output})
+    if settings.task == "reid":
+        typer.echo(f"next: {next_command(settings)}")
+
+
+def next_command(config: Config) -> str:
+    """The command that evaluates the run in full, on its first dataset."""
+    options = [
+        f"{key}={value if isinstance(value, str) else str(value).lower()}"
+        for key, value in config.data.options.items()
+    ]
+    return shlex.join(
+        [
+            *("reid-dhm", "eval", "--checkpoint", config.output),
+            *("--dataset", config.data.name[0], "--data-root", config.data.root),
+            *(part for option in options for part in ("--dataset-option", option)),
+            *(() if config.test.camera_rule else ("--no-camera-rule",)),
+        ]
+    )
 
 
 def epoch_line(record: dict[str, float], epochs: int) -> str:
-    """One epoch's record for people."""
+    """One epoch's record on one line."""
     line = (
         f"epoch {int(record['epoch']) + 1}/{epochs}: loss {record['train/total']:.3f}, "
         f"accuracy {record['train/accuracy']:.1%}, lr {record['train/lr']:.2e}, "
