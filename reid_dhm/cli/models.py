@@ -38,17 +38,8 @@ def list_models() -> None:
 
     from reid_dhm.inference.zoo import registry
 
-    table = Table(
-        "name",
-        "for",
-        "here",
-        "M parameters",
-        "input",
-        "trained on",
-        "licence",
-        "published",
-        box=None,
-    )
+    columns = ("name", "for", "here", "M parameters", "input", "trained on", "licence", "published")
+    table = Table(*columns, box=None)
     for model in registry.MODELS:
         height, width = model.size
         table.add_row(
@@ -75,9 +66,7 @@ def list_models() -> None:
 @models.command("pull")
 def pull(
     name: NameArgument,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Accept the terms without a question.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms.")] = False,
 ) -> None:
     """Fetch a published model: verified, continued after an interruption.
 
@@ -96,7 +85,7 @@ def pull(
     model = registry.published(name)
     option = "--detector" if model is not None and model.task == DETECTION else "--checkpoint"
     typer.echo(
-        f"{path}\nnext: reid-dhm index-video --gallery DIR --camera NAME SOURCE {option} {name}"
+        f"{path}\nnext: reid-dhm index-video {option} {name} --gallery DIR --camera CAM SOURCE"
     )
 
 

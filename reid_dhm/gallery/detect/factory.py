@@ -9,7 +9,10 @@ from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.inference.zoo import registry
 from reid_dhm.inference.zoo.entries import DETECTION
 
-KINDS = "a name of `reid-dhm models`, yolox:FILE, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE or motion"
+KINDS = (
+    "a name of `reid-dhm models`, yolox:FILE, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE "
+    "or motion"
+)
 
 
 def build_detector(text: str = "motion", confidence: float | None = None) -> Detector:

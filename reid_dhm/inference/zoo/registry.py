@@ -114,7 +114,8 @@ def pull(
             raise InputError(f"the terms of {name} were not accepted: nothing was fetched")
         terms = {"licence": model.licence, "training data": model.training_data}
         write_text(folder / _ACCEPTED, json.dumps(terms, indent=2) + "\n")
-    return [get(file, folder) for file in model.files][0]
+    paths = [get(file, folder) for file in model.files]
+    return paths[0]
 
 
 def add(

@@ -266,9 +266,7 @@ class TestCache:
             assert_as_brute_force(LiveIndex(), empty)
         assert "cannot be saved" in caplog.text
 
-    def test_after_a_deletion_a_trained_index_is_saved_again(
-        self, empty, keep, never_filled
-    ):
+    def test_after_a_deletion_a_trained_index_is_saved_again(self, empty, keep, never_filled):
         keep(empty, vectors(200))
         live = LiveIndex("IVF4,SQfp16")
         live.search(empty, unit_queries(1), 1)
