@@ -209,7 +209,7 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(NotFoundError, match="market1502 does not exist.*market1501_resnet50_dhm"):
+    with pytest.raises(NotFoundError, match=r"market1502 does not exist.*market1501_resnet50_dhm"):
         load_config("market1502")
 
 
@@ -309,7 +309,7 @@ def test_any_value_under_any_key_is_taken_or_refused_in_one_line(key, value):
             try:
                 config = load_config(path, overrides)
             except ReidError as error:
-                assert "\n" not in str(error)
+                assert "\n" not in str(error)  # noqa: PT017
             else:
                 (Path(folder) / "stored.yaml").write_text(to_yaml(config), encoding="utf-8")
                 assert repr(load_config(Path(folder) / "stored.yaml")) == repr(config)
@@ -325,7 +325,7 @@ def test_any_bytes_are_a_configuration_or_refused_in_one_line(content, override)
             try:
                 load_config(path, overrides)
             except ReidError as error:
-                assert "\n" not in str(error)
+                assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_bytes_other_than_utf_8_are_refused(tmp_path):
