@@ -13,7 +13,7 @@ from reid_dhm.errors import InputError
 
 
 def demo(
-    config: Annotated[Path, typer.Option(help="What to train.")] = Path("configs/demo.yaml"),
+    config: Annotated[Path, typer.Option(help="What to train.")] = Path("demo"),
     json: JsonOption = None,
 ) -> None:
     """Render synthetic people, train with DHM, index, evaluate, and compare with no training.

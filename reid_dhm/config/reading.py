@@ -68,10 +68,10 @@ def find_config(config: str | Path) -> Path:
     path = Path(config)
     if _is_file(path):
         return path
-    known: dict[str, Path] = {}
-    package = Path(str(resources.files("reid_dhm")))
-    for folder in (package.parent / "configs", package / "configs"):
-        known |= {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    shipped = Path(str(resources.files("reid_dhm"))) / "configs"
+    if not shipped.is_dir():  # a clone, or an editable installation of one
+        shipped = shipped.parent.parent / "configs"
+    known = {file.stem: file for file in sorted(shipped.glob("*.yaml"))}
     if str(path).removesuffix(".yaml") in known:
         return known[str(path).removesuffix(".yaml")]
     raise NotFoundError(
