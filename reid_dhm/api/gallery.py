@@ -2,126 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
-import supervision as sv
-from numpy.typing import NDArray
-
-from reid_dhm.api.html import image, table
+from reid_dhm.api.html import table
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
-from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import Options, Summary
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
+from reid_dhm.gallery.search.candidates import Candidate as Match
+from reid_dhm.gallery.search.candidates import Candidates as Matches
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
-from reid_dhm.gallery.search.query_image import embed_query
-from reid_dhm.gallery.search.search import Searcher
-from reid_dhm.gallery.search.search_output import when
+from reid_dhm.gallery.search.query_image import crop_query
+from reid_dhm.gallery.search.request import SearchRequest
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracklets import TrackSettings
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 
-_LIKELY = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Match:
-    """A tracklet that was found; shows itself as an image in a notebook.
-
-    Attributes:
-        tracklet: who, where and when: ``id``, ``camera``, ``start``, ``end``, ``start_time`` …
-        similarity: cosine between the query and the tracklet, -1 to 1.
-        probability: that both show one person; None without thresholds of the model.
-        jpeg: the tracklet's best image.
-        boxes: (N,) structured array with ``frame``, ``time`` (seconds), ``box`` (x1, y1, x2, y2 in
-            pixels) and ``score``.
-    """
-
-    tracklet: Tracklet
-    similarity: float
-    probability: float | None
-    jpeg: bytes
-    boxes: NDArray[np.void]
-
-    def to_detections(self) -> sv.Detections:
-        """The N boxes of the tracklet, one per frame, as ``supervision.Detections``.
-
-        ``data["frame"]`` and ``data["time"]`` hold the frame number and seconds of each box.
-        """
-        count = len(self.boxes)
-        return sv.Detections(
-            xyxy=self.boxes["box"].astype(np.float32),
-            confidence=self.boxes["score"].astype(np.float32),
-            class_id=np.zeros(count, int),
-            tracker_id=np.full(count, self.tracklet.id.track),
-            data={"frame": self.boxes["frame"].copy(), "time": self.boxes["time"].copy()},
-        )
-
-    def __repr__(self) -> str:
-        sure = "" if self.probability is None else f", probability {self.probability:.1%}"
-        return (
-            f"Match({self.tracklet.id}, {self.tracklet.camera}, {when(self.tracklet)}, "
-            f"similarity {self.similarity:.3f}{sure})"
-        )
-
-    def _repr_html_(self) -> str:
-        sure = "" if self.probability is None else f", {self.probability:.0%}"
-        where = f"{self.tracklet.camera}, {when(self.tracklet)}"
-        return image(self.jpeg, f"{where}: {self.similarity:.2f}{sure}")
-
-
-class Matches(Sequence[Match]):
-    """What a search found, best first; shows itself as images in a notebook."""
-
-    def __init__(self, matches: Sequence[Match]) -> None:
-        self._matches = list(matches)
-
-    @property
-    def likely(self) -> Matches:
-        """Those with a match probability of one half or more.
-
-        Raises:
-            UnsupportedError: there are no thresholds of the gallery's model.
-        """
-        if any(match.probability is None for match in self._matches):
-            raise UnsupportedError(
-                "no match probabilities: pass thresholds=, the thresholds.json of the model"
-            )
-        return Matches([m for m in self._matches if (m.probability or 0) >= _LIKELY])
-
-    def __len__(self) -> int:
-        return len(self._matches)
-
-    @overload
-    def __getitem__(self, index: int) -> Match: ...
-    @overload
-    def __getitem__(self, index: slice) -> Matches: ...
-    def __getitem__(self, index: int | slice) -> Match | Matches:
-        if isinstance(index, slice):
-            return Matches(self._matches[index])
-        return self._matches[index]
-
-    def __iter__(self) -> Iterator[Match]:
-        return iter(self._matches)
-
-    def __repr__(self) -> str:
-        return f"Matches({self._matches!r})"
-
-    def _repr_html_(self) -> str:
-        if not self._matches:
-            return "no matching tracklets"
-        return "\n".join(match._repr_html_() for match in self._matches)
+__all__ = ["Gallery", "Match", "Matches"]
 
 
 class Gallery:
@@ -250,25 +158,19 @@ class Gallery:
         embedder = self._embedder
         self.store.check_model(embedder.fingerprint, embedder.dim)
         finder = None if detector is None else build_detector(detector)
-        vectors = np.concatenate(
-            [embed_query(embedder, part, box, finder) for part in to_rgb(images, channels)]
+        crops = [crop_query(part, box, finder) for part in to_rgb(images, channels)]
+        request = SearchRequest(
+            where,
+            tracklets=[_id(match) for match in confirmed],
+            rejected=[_id(match) for match in rejected],
+            top_k=top_k,
+            min_similarity=min_similarity,
         )
-        right, wrong = [_id(match) for match in confirmed], [_id(match) for match in rejected]
-        searcher = self._searcher
-        if right or wrong:
-            vectors = searcher.refined(vectors, right, wrong)
-        hits = searcher.search(
-            vectors, top_k, where, [*right, *wrong], min_similarity=min_similarity
-        )
+        vectors = embedder([crop.pixels for crop in crops])
+        matches = self._searcher.run(request, vectors, details=True)
         names = [str(part) for part in images if isinstance(part, str | PathLike)]
-        audit.record(self.store, "search", {"pictures": names, "hits": len(hits)})
-        matches = []
-        for hit in hits:
-            key = hit.tracklet.key
-            jpeg = self.store.thumbnail(key) or b""
-            boxes = self.store.boxes(key)
-            matches.append(Match(hit.tracklet, hit.similarity, hit.probability, jpeg, boxes))
-        return Matches(matches)
+        audit.record(self.store, "search", {"pictures": names, "hits": len(matches)})
+        return matches
 
     def tracklets(self, cameras: Sequence[str] = (), person: str | None = None) -> list[Tracklet]:
         """Everybody who was seen, in the order of indexing."""

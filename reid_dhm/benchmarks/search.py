@@ -2,7 +2,7 @@
 
 A real gallery is written, tracklet by tracklet, and searched one image at a time. The sides take
 turns of twenty searches, in one process: ours from the open gallery (the index, exact scores from
-SQLite, the hits' rows), NumPy by a float32 product with a matrix that holds everything and a
+SQLite, the candidates' rows), NumPy by a float32 product with a matrix that holds everything and a
 partial sort. Building and memory are measured in processes of their own.
 """
 
@@ -25,7 +25,7 @@ from reid_dhm.benchmarks.harness import in_a_process, peak
 from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
-from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 
@@ -56,7 +56,7 @@ class Side:
 
     Attributes:
         name: kind of index, or ``NumPy``.
-        search: an image's embedding to the ten best hits, with all that is known of them.
+        search: an image's embedding to the ten best candidates, with all that is known of them.
         proposals: of it, the index alone; None for NumPy, which has nothing else.
         filtered: as ``search``, among one of four cameras; None for NumPy.
         recall: share of the exact ten that are among those found.
@@ -186,8 +186,8 @@ def _measure(
         nearest = [keys[clock("NumPy", "search", _brute_force, matrix, query)] for query in turn]
         for kind, searcher in searchers.items():
             for query, truth in zip(turn, nearest, strict=True):
-                hits = clock(kind, "search", searcher.search, query[None], TOP_K)
-                right = set(truth.tolist()) & {hit.tracklet.key for hit in hits}
+                matches = clock(kind, "search", searcher.search, query[None], TOP_K)
+                right = set(truth.tolist()) & {match.tracklet.key for match in matches}
                 found[kind].append(len(right) / len(truth))
             for query in turn:
                 among = TrackletFilter(cameras=["yard"])

@@ -15,7 +15,7 @@ from reid_dhm.cli.query_options import (
     BoxOption,
     CheckpointOption,
     QueryOption,
-    embed_queries,
+    crop_queries,
     open_embedder,
     parse_boxes,
 )
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reid_dhm.gallery.records import TrackletFilter, TrackletId
-    from reid_dhm.gallery.search.search import Hit, Searcher
+    from reid_dhm.gallery.search.candidates import Candidates
+    from reid_dhm.gallery.search.searcher import Searcher
     from reid_dhm.gallery.store.gallery import GalleryStore
 
 _SHOWN = 20
@@ -95,7 +96,7 @@ def delete(
 
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.match_thresholds import open_thresholds
-    from reid_dhm.gallery.search.search import Searcher
+    from reid_dhm.gallery.search.searcher import Searcher
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     where = parse_filter(tracklet, camera, video, person, after, before)
@@ -111,14 +112,14 @@ def delete(
             if query:
                 others = {"backbone": backbone, "size": size, "neck": neck}
                 embedder = open_embedder(store, checkpoint, device, **others)
-                _, vectors = embed_queries(embedder, query, boxes)
+                vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
             detail |= {"min_similarity": min_similarity, **as_words(where)}
             calibrated = open_thresholds(store.fingerprint or "", checkpoint)
             searcher = Searcher(store, thresholds=calibrated)
-            hits = _alike(searcher, vectors, likes, where, min_similarity)
-            count = _delete_hits(store, hits, where, detail, yes)
+            candidates = _alike(searcher, vectors, likes, where, min_similarity)
+            count = _delete_candidates(store, candidates, where, detail, yes)
     if count is not None:
         typer.echo(f"{count} tracklets deleted")
 
@@ -158,16 +159,16 @@ def _alike(
     likes: Sequence[TrackletId],
     where: TrackletFilter,
     min_similarity: float,
-) -> list[Hit]:
+) -> Candidates:
     """Everybody who is similar enough; the index is exact, so that nobody is overlooked."""
     if vectors is None or likes:
-        vectors = searcher.refined(vectors, likes)
+        vectors = searcher.refine(vectors, likes)
     return searcher.above(vectors, min_similarity, where)
 
 
-def _delete_hits(
+def _delete_candidates(
     store: GalleryStore,
-    hits: Sequence[Hit],
+    candidates: Candidates,
     where: TrackletFilter,
     detail: dict[str, Any],
     yes: bool,
@@ -176,14 +177,14 @@ def _delete_hits(
     from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store import audit, editing
 
-    audit.record(store, "search", {**detail, "hits": len(hits)})
+    audit.record(store, "search", {**detail, "hits": len(candidates)})
     rows = [
         {
-            **brief(hit.tracklet),
-            "similarity": f"{hit.similarity:.3f}",
-            "probability": "" if hit.probability is None else f"{hit.probability:.1%}",
+            **brief(candidate.tracklet),
+            "similarity": f"{candidate.similarity:.3f}",
+            "probability": "" if candidate.probability is None else f"{candidate.probability:.1%}",
         }
-        for hit in hits
+        for candidate in candidates
     ]
     print_table(rows, "nobody is so similar")
     if in_view := editing.unfinished(store, replace(where, tracklets=(), person=None)):
@@ -192,10 +193,10 @@ def _delete_hits(
             "index those videos to their end and ask again",
             err=True,
         )
-    if not hits:
+    if not candidates:
         return None
-    _confirm(f"Delete these {len(hits)} tracklets for good?", yes)
-    ids = [hit.tracklet.id for hit in hits]
+    _confirm(f"Delete these {len(candidates)} tracklets for good?", yes)
+    ids = [candidate.tracklet.id for candidate in candidates]
     detail = {**detail, "tracklets": [str(id) for id in ids]}
     return audit.deletion(
         store, detail, lambda: editing.delete(store, TrackletFilter(tracklets=ids))

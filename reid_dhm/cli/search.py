@@ -1,4 +1,4 @@
-"""``reid-dhm search``: everywhere and every time that somebody was seen."""
+"""``reid-dhm search``: find where and when a person was seen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reid_dhm.cli.query_options import (
     DetectorOption,
     IndexOption,
     QueryOption,
-    embed_queries,
+    crop_queries,
     open_embedder,
     parse_boxes,
 )
@@ -41,9 +41,9 @@ from reid_dhm.cli.tracklet_options import (
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.index.faiss_index import FaissIndex
-    from reid_dhm.gallery.search.search import Hit
+    from reid_dhm.gallery.search.candidates import Candidates
 
-OUTPUT = "What is written"
+OUTPUT = "Output"
 
 
 def search(
@@ -55,7 +55,7 @@ def search(
         typer.Option(
             metavar="ID",
             rich_help_panel=WHO,
-            help="A tracklet of the person that is in the gallery already; repeatable.",
+            help="A tracklet of the person that is already in the gallery; repeatable.",
         ),
     ] = None,
     rejected: Annotated[
@@ -68,12 +68,12 @@ def search(
         ),
     ] = None,
     detector: DetectorOption = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Hits at most.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, help="Maximum number of candidates.")] = 10,
     min_similarity: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Leave out what is less similar.")
+        float | None, typer.Option(min=-1, max=1, help="Lowest similarity of a candidate.")
     ] = None,
     by_person: Annotated[
-        bool, typer.Option("--by-person", help="Of tracklets with one name, only the best.")
+        bool, typer.Option("--by-person", help="Show only the best tracklet of every named person.")
     ] = False,
     camera: CameraOption = None,
     video: VideoOption = None,
@@ -85,12 +85,14 @@ def search(
         typer.Option(
             metavar="DIR",
             rich_help_panel=OUTPUT,
-            help="A page with thumbnails, a timeline and clips.",
+            help="Write a page with thumbnails, a timeline and clips.",
         ),
     ] = None,
     crops: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="The hits' best images."),
+        typer.Option(
+            metavar="DIR", rich_help_panel=OUTPUT, help="Write the best image of every candidate."
+        ),
     ] = None,
     annotated: Annotated[
         Path | None,
@@ -98,7 +100,7 @@ def search(
             "--annotate",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="The best hit's whole video, with everybody's box and similarity: .webm or .mp4.",
+            help="Write the best candidate's whole video with boxes: .webm or .mp4.",
         ),
     ] = None,
     json: JsonOption = None,
@@ -113,95 +115,125 @@ def search(
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Find everywhere and every time that a person was seen, by images or by tracklets.
+    """Find where and when a person was seen, by images or by tracklets.
 
     Example: reid-dhm search --gallery galleries/site --query person.jpg --camera gate
     --after 2026-03-01T08:00:00+01:00 --report found
     """
     if not query and not tracklet:
-        raise typer.BadParameter("nobody is named: give --query IMAGE or --tracklet ID")
+        raise typer.BadParameter("nothing to search for: give --query IMAGE or --tracklet ID")
     boxes = parse_boxes(box, len(query or ()))
 
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery.footage.annotation import check_video_name
+    # Every check that needs neither the model nor the index comes before both are loaded.
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.search.match_thresholds import open_thresholds
-    from reid_dhm.gallery.search.search import Searcher
-    from reid_dhm.gallery.search.search_output import annotate_video, as_json, write_crops
-    from reid_dhm.gallery.search.search_report import Asked, write_search_report
-    from reid_dhm.gallery.store import audit
+    from reid_dhm.gallery.search.request import SearchRequest
     from reid_dhm.gallery.store.gallery import GalleryStore
-    from reid_dhm.report.folder import check_folder
 
-    if report is not None:
-        check_folder(report)
-    if annotated is not None:
-        check_video_name(annotated)
-    where = parse_filter((), camera, video, person, after, before)
-    right = [TrackletId.parse(text) for text in tracklet or ()]
-    wrong = [TrackletId.parse(text) for text in rejected or ()]
+    _check_outputs(report, annotated)
+    request = SearchRequest(
+        where=parse_filter((), camera, video, person, after, before),
+        tracklets=[TrackletId.parse(text) for text in tracklet or ()],
+        rejected=[TrackletId.parse(text) for text in rejected or ()],
+        top_k=top_k,
+        min_similarity=min_similarity,
+        by_person=by_person,
+    )
     with GalleryStore(folder) as store:
-        warn_of_untimed(store, where)
-        asked = Asked(where, right, wrong, top_k, min_similarity, by_person)
+        store.condition(request.where)
+        for id in (*request.tracklets, *request.rejected):
+            store.tracklet(id)
+        warn_of_untimed(store, request.where)
+        crops_of_query = crop_queries(query or (), boxes, detector)
+
+        from reid_dhm.cli.progress import progress_bar
+        from reid_dhm.gallery.search.match_thresholds import open_thresholds
+        from reid_dhm.gallery.search.output import annotate_video, write_crops
+        from reid_dhm.gallery.search.searcher import Searcher
+        from reid_dhm.gallery.store import audit
+
+        calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
         vectors = None
-        if query:
+        if crops_of_query:
             others = {"backbone": backbone, "size": size, "neck": neck}
             embedder = open_embedder(store, checkpoint, device, **others)
-            asked.images, vectors = embed_queries(embedder, query, boxes, detector)
-            asked.names = [str(path) for path in query]
-        calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
+            vectors = embedder([crop.pixels for crop in crops_of_query])
         searcher = Searcher(store, index, calibrated)
-        if vectors is None or right or wrong:
-            vectors = searcher.refined(vectors, right, wrong)
-        hits = searcher.search(
-            vectors,
-            top_k,
-            where,
-            [*right, *wrong],
-            by_person=by_person,
-            min_similarity=min_similarity,
-        )
-        log = {"pictures": asked.names, "boxes": box, "tracklets": tracklet, "rejected": rejected}
+        candidates = searcher.run(request, vectors)
+        names = [crop.name for crop in crops_of_query]
+        log = {"pictures": names, "boxes": box, "tracklets": tracklet, "rejected": rejected}
         log = {name: value for name, value in log.items() if value}
-        audit.record(store, "search", {**log, **as_words(where), "hits": len(hits)})
-        _print(hits, searcher.index.opened(store))
-        files: list[Path | None] = [None] * len(hits)
+        audit.record(store, "search", {**log, **as_words(request.where), "hits": len(candidates)})
+        _print(candidates, searcher.index.opened(store))
+        files: list[Path | None] = [None] * len(candidates)
         if report is not None:
+            from reid_dhm.gallery.search.report import write_search_report
+
             with progress_bar("Report") as bar:
-                files = write_search_report(report, searcher, hits, asked, bar)
+                files = write_search_report(
+                    report, searcher, candidates, request, crops_of_query, bar
+                )
             typer.echo(f"report: {report / 'index.html'}")
         if crops is not None:
-            files = write_crops(store, hits, crops)
-        if annotated is not None and not hits:
-            typer.echo(f"nobody was found, so {annotated} was not written", err=True)
+            files = write_crops(store, candidates, crops)
+            typer.echo(f"crops: {crops}")
+        if annotated is not None and not candidates:
+            typer.echo(f"no candidates, so {annotated} was not written", err=True)
         elif annotated is not None:
+            query_vector = searcher.refine(vectors, request.tracklets, request.rejected)
             with progress_bar("Annotating") as bar:
-                best = store.video(hits[0].tracklet.id.video)
-                frames = annotate_video(searcher, vectors, hits, best, annotated, bar)
-            typer.echo(f"{best.source}, {frames} frames: {annotated}")
+                best = store.video(candidates[0].tracklet.id.video)
+                frames = annotate_video(searcher, query_vector, candidates, best, annotated, bar)
+            typer.echo(f"annotated video: {annotated} ({frames} frames of {best.source})")
     if json is not None:
-        write_json(json, [as_json(hit, file) for hit, file in zip(hits, files, strict=True)])
+        found = zip(candidates, files, strict=True)
+        write_json(json, [candidate.to_dict(file) for candidate, file in found])
+        typer.echo(f"json: {json}")
+    _print_next(folder, candidates, report)
 
 
-def _print(hits: list[Hit], index: FaissIndex) -> None:
-    from reid_dhm.gallery.search.search_output import when
+def _check_outputs(report: Path | None, annotated: Path | None) -> None:
+    if report is not None:
+        from reid_dhm.report.folder import check_folder
+
+        check_folder(report)
+    if annotated is not None:
+        from reid_dhm.gallery.footage.annotation import check_video_name
+
+        check_video_name(annotated)
+
+
+def _print(candidates: Candidates, index: FaissIndex) -> None:
+    from reid_dhm.gallery.search.candidates import format_probability, format_span
 
     rows = [
         {
             "": rank,
-            "tracklet": hit.tracklet.id,
-            "camera": hit.tracklet.camera,
-            "seen": when(hit.tracklet),
-            "person": hit.tracklet.person or "",
-            "similarity": f"{hit.similarity:.3f}",
-            "probability": "" if hit.probability is None else f"{hit.probability:.1%}",
+            "tracklet": candidate.tracklet.id,
+            "camera": candidate.tracklet.camera,
+            "seen": format_span(candidate.tracklet),
+            "person": candidate.tracklet.person or "",
+            "similarity": f"{candidate.similarity:.3f}",
+            "probability": format_probability(candidate.probability),
         }
-        for rank, hit in enumerate(hits, 1)
+        for rank, candidate in enumerate(candidates, 1)
     ]
-    print_table(rows, "nobody that satisfies all that")
+    print_table(rows, "no matching tracklets")
     if index.recall is not None:
         typer.echo(
-            f"{index.kind} is approximate: it found {index.recall:.1%} of the ten nearest in "
-            "searches for a sample of its own tracklets",
+            f"{index.kind} is approximate: recall@10 is {index.recall:.1%} in searches for a "
+            "sample of its own tracklets",
             err=True,
         )
+
+
+def _print_next(folder: Path, candidates: Candidates, report: Path | None) -> None:
+    if not candidates:
+        return
+    best = candidates[0].tracklet.id
+    if report is None:
+        typer.echo(
+            f"next: reid-dhm search --gallery {folder} --tracklet {best} --report found"
+            " (a page with images and clips)"
+        )
+    else:
+        typer.echo(f"next: reid-dhm serve --gallery {folder} (search in the browser)")

@@ -9,7 +9,8 @@ from typing import Any
 
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.request import SearchRequest
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.synthetic.clips import write_clips
@@ -45,25 +46,26 @@ def run_footage_demo(
         asked = max(
             gallery.tracklets(TrackletFilter(cameras=["camera 1"])), key=lambda t: t.num_boxes
         )
-        (hit,) = Searcher(gallery).like([asked.id], 1, TrackletFilter(cameras=["camera 2"]))
+        request = SearchRequest(TrackletFilter(cameras=["camera 2"]), [asked.id], top_k=1)
+        (best,) = Searcher(gallery).run(request)
         pids = [
             clip.pid_of(boxes["frame"], boxes["box"])
             for clip, boxes in (
                 (here, gallery.boxes(asked.key)),
-                (there, gallery.boxes(hit.tracklet.key)),
+                (there, gallery.boxes(best.tracklet.key)),
             )
         ]
         right, count = pids[0] == pids[1], gallery.count()
-    found = hit.tracklet
+    found = best.tracklet
     say(
         f"Who passed camera 1 at {asked.start:.1f} s was before camera 2 at {found.start:.1f} s "
-        f"(similarity {hit.similarity:.2f}): {'right' if right else 'wrong'}"
+        f"(similarity {best.similarity:.2f}): {'right' if right else 'wrong'}"
     )
     return {
         "frames": frames,
         "tracklets": count,
         "tracklet": str(found.id),
-        "similarity": hit.similarity,
+        "similarity": best.similarity,
         "start": found.start,
         "end": found.end,
         "right": right,

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -15,10 +15,10 @@ from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from reid_dhm.data.images import resize_image
-from reid_dhm.errors import InputError, LockedError, StorageError
+from reid_dhm.errors import LockedError, StorageError
 from reid_dhm.gallery.index.live_index import LiveIndex
-from reid_dhm.gallery.search.query_image import find_person
-from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.query_image import QueryCrop, check_stateless, crop_query
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Sessions, Tokens
@@ -122,11 +122,8 @@ class Service:
         metrics, live = Metrics(), LiveIndex(index)
         with connections.lend() as gallery:
             gallery.check_model(embedder.fingerprint, embedder.dim)
-        if detector is not None and detector.stateful:
-            raise InputError(
-                f"--detector {detector.settings.get('detector')} finds people by what moves, and "
-                "query images stand still: give yolox:FILE or torchvision:NAME"
-            )
+        if detector is not None:
+            check_stateless(detector)
         with connections.lend() as gallery:
             if gallery.state().tracklets:
                 live.opened(gallery)  # so that the first search need not wait for it
@@ -166,26 +163,20 @@ class Service:
         with self.connections.lend() as gallery:
             yield Searcher(gallery, self.index, self.thresholds)
 
-    def locate(self, image: NDArray[np.uint8], name: str) -> Box | None:
-        """Where the person is in an image that came without a box; None for all of it.
+    def crop(self, image: NDArray[np.uint8], box: Box | None, name: str) -> QueryCrop:
+        """The person in an image, no larger than the network's input.
+
+        So small, it may wait in the queue; the embedder resizes in the same way.
 
         Raises:
-            InputError: the detector finds nobody.
+            InputError: as :func:`.crop_query`.
         """
-        if self.detector is None:
-            return None
         with self._detecting:
-            return find_person(image, self.detector, name)
-
-    def shrunk(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image no larger than the network's input, so that it may wait in the queue.
-
-        The embedder does the same with whatever is not smaller than its input.
-        """
+            crop = crop_query(image, box, self.detector, name)
         height, width = self.input_size
-        if image.shape[0] <= height and image.shape[1] <= width:
-            return image
-        return resize_image(image, self.input_size)
+        if crop.pixels.shape[0] <= height and crop.pixels.shape[1] <= width:
+            return crop
+        return replace(crop, pixels=resize_image(crop.pixels, self.input_size))
 
     @contextmanager
     def writing(self) -> Iterator[GalleryStore]:

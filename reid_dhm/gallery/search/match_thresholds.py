@@ -1,6 +1,6 @@
-"""The thresholds file that goes with a gallery's model, for match probabilities.
+"""Finds the thresholds file of a gallery's model, from which match probabilities come.
 
-The file itself is :mod:`reid_dhm.evaluation.thresholds`'.
+The file itself is read in :mod:`reid_dhm.evaluation.thresholds`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, ModelMismatchError
 from reid_dhm.evaluation.thresholds import Thresholds, read_thresholds
 
 NAME = "thresholds.json"
@@ -19,48 +19,45 @@ _log = logging.getLogger(__name__)
 def open_thresholds(
     fingerprint: str, checkpoint: Path | None = None, file: Path | None = None
 ) -> Thresholds | None:
-    """The thresholds of a model: those that are named, or those that lie beside its checkpoint.
+    """The thresholds of a model: the file given, or the one beside its checkpoint.
 
-    A file that is named has to fit. One that lies beside the checkpoint and does not, because the
-    model was trained on since, is left alone with a warning.
+    A file that is given must fit. One beside the checkpoint that does not fit, because the model
+    was trained on since, is ignored with a warning.
 
     Args:
         fingerprint: of the model.
         checkpoint: run folder (its ``thresholds.json``) or weights (``NAME.thresholds.json``).
-        file: named by the user.
+        file: given by the user.
 
     Returns:
-        None if no file is named and none lies there.
+        None if no file was given and there is none beside the checkpoint.
 
     Raises:
-        InputError: the file that is named is missing, malformed, another model's or not of cosine
-            similarities.
+        InputError: the file given is missing, malformed or not of cosine similarities.
+        ModelMismatchError: it belongs to another model.
     """
     if file is not None:
-        thresholds = read_thresholds(file)
-        check_thresholds(thresholds, fingerprint, str(file))
-        return thresholds
+        return _read(file, fingerprint)
     beside = None if checkpoint is None else _beside(checkpoint)
     if beside is None:
         return None
     try:
-        thresholds = read_thresholds(beside)
-        check_thresholds(thresholds, fingerprint, str(beside))
+        return _read(beside, fingerprint)
     except InputError as error:
         _log.warning("no match probabilities: %s", error)
         return None
-    return thresholds
 
 
 def check_thresholds(
     thresholds: Thresholds, fingerprint: str, source: str = "the thresholds file"
 ) -> None:
-    """Refuse thresholds that say nothing about a model's cosine similarities.
+    """Refuse thresholds that do not apply to a model's cosine similarities.
 
-    Those of embeddings without a known model are taken at the user's word.
+    Thresholds of embeddings without a known model are accepted.
 
     Raises:
-        InputError: they are another model's, or of another metric.
+        InputError: they are of another metric.
+        ModelMismatchError: they are another model's.
     """
     if thresholds.metric != "cosine":
         raise InputError(
@@ -68,10 +65,16 @@ def check_thresholds(
             "similarity: evaluate the model again with --metric cosine"
         )
     if thresholds.model not in (None, fingerprint):
-        raise InputError(
+        raise ModelMismatchError(
             f"{source} belongs to another model (fingerprint {thresholds.model[:12]}, the "
             f"gallery's is {fingerprint[:12]}): evaluate the gallery's model to write its own"
         )
+
+
+def _read(file: Path, fingerprint: str) -> Thresholds:
+    thresholds = read_thresholds(file)
+    check_thresholds(thresholds, fingerprint, str(file))
+    return thresholds
 
 
 def _beside(checkpoint: Path) -> Path | None:
@@ -79,5 +82,5 @@ def _beside(checkpoint: Path) -> Path | None:
     if checkpoint.is_dir():
         places = [checkpoint / NAME]
     elif checkpoint.name != "best.safetensors":
-        del places[1]  # another file's, perhaps
+        del places[1]  # that of another file, perhaps
     return next((place for place in places if place.is_file()), None)

@@ -1,4 +1,4 @@
-"""Where on a time axis hits lie: lanes of bars for each camera, and ticks, in per cent."""
+"""Places candidates on a time axis: lanes of bars for each camera, and ticks, in percent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reid_dhm.gallery.search.search import Hit
+from reid_dhm.gallery.search.candidates import Candidate
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _STEPS = (
@@ -16,15 +16,15 @@ _STEPS = (
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 365)),
 )
-_MOST_TICKS = 8
-_LEAST = 6.0  # per cent that a bar is given, so that its number can be read on a phone
+_MAX_TICKS = 8
+_MIN_WIDTH = 6.0  # percent of the axis, so that a bar's number can be read on a phone
 
 _Span = tuple[int, float, float]  # rank, begin, end
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A hit: its rank from 1, and where it begins and how long it is."""
+    """A candidate: its rank from 1, where it begins and how long it is, in percent of the axis."""
 
     rank: int
     left: float
@@ -33,7 +33,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A moment on the axis, and how it is called."""
+    """A labelled time, in percent of the axis."""
 
     left: float
     label: str
@@ -45,7 +45,7 @@ class Timeline:
 
     Attributes:
         title: what the axis counts.
-        lanes: by name, in order of names; each as many rows of bars as lie over one another.
+        lanes: by name, in order of names; each with as many rows of bars as overlap.
         ticks: from left to right.
     """
 
@@ -54,26 +54,26 @@ class Timeline:
     ticks: list[Tick]
 
 
-def timelines(hits: Sequence[Hit]) -> list[Timeline]:
-    """By the clock for hits that have wall-clock times, and by each video's seconds for others."""
-    clocked: dict[str, list[_Span]] = {}
-    counted: dict[str, list[_Span]] = {}
+def timelines(candidates: Sequence[Candidate]) -> list[Timeline]:
+    """One axis of wall-clock times, and one of seconds for videos without a start time."""
+    clock_spans: dict[str, list[_Span]] = {}
+    video_spans: dict[str, list[_Span]] = {}
     origin: datetime | None = None
-    for rank, hit in enumerate(hits, 1):
-        found = hit.tracklet
+    for rank, candidate in enumerate(candidates, 1):
+        found = candidate.tracklet
         if found.start_time is not None and found.end_time is not None:
             origin = origin or found.start_time
             span = found.start_time.timestamp(), found.end_time.timestamp()
-            clocked.setdefault(found.camera, []).append((rank, *span))
+            clock_spans.setdefault(found.camera, []).append((rank, *span))
         else:
             lane = f"{found.camera}, video {found.id.video[:6]}"
-            counted.setdefault(lane, []).append((rank, found.start, found.end))
+            video_spans.setdefault(lane, []).append((rank, found.start, found.end))
     made = []
     if origin is not None:
         zone = origin.strftime("%z")
-        made.append(_timeline(f"Time of day, UTC{zone[:3]}:{zone[3:]}", clocked, origin))
-    if counted:
-        made.append(_timeline("Time since the beginning of each video", counted, None))
+        made.append(_timeline(f"Time of day, UTC{zone[:3]}:{zone[3:]}", clock_spans, origin))
+    if video_spans:
+        made.append(_timeline("Time from the start of each video", video_spans, None))
     return made
 
 
@@ -83,7 +83,7 @@ def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None
     # Ticks fall on round local times, which are round seconds only where the offset is.
     offset = origin.utcoffset() if origin is not None else None
     shift = offset.total_seconds() if offset else 0.0
-    step = next((s for s in _STEPS if (high - low) / s <= _MOST_TICKS - 2), _STEPS[-1])
+    step = next((s for s in _STEPS if (high - low) / s <= _MAX_TICKS - 2), _STEPS[-1])
     first = math.floor((low + shift) / step) * step - shift
     count = max(1, math.ceil((high - first) / step))
     width = count * step
@@ -100,11 +100,11 @@ def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None
 
 
 def _rows(bars: list[Bar]) -> list[list[Bar]]:
-    """Bars from left to right, each in the first row where it hides no other."""
+    """Bars from left to right, each in the first row where it overlaps no other."""
     rows: list[list[Bar]] = []
     for bar in sorted(bars, key=lambda bar: bar.left):
         for row in rows:
-            if row[-1].left + max(row[-1].width, _LEAST) <= min(bar.left, 100 - _LEAST):
+            if row[-1].left + max(row[-1].width, _MIN_WIDTH) <= min(bar.left, 100 - _MIN_WIDTH):
                 row.append(bar)
                 break
         else:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from reid_dhm.errors import NotFoundError
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
-from reid_dhm.gallery.search.search import prior_of_a_hit
+from reid_dhm.gallery.search.searcher import match_prior
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
 from reid_dhm.service.api.responses import (
@@ -70,7 +70,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
             detects=service.detector is not None,
-            prior=prior_of_a_hit(tracklets) if service.thresholds else None,
+            prior=match_prior(tracklets) if service.thresholds else None,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from reid_dhm.gallery.records import Tracklet, Video
-from reid_dhm.gallery.search.search import Hit
+from reid_dhm.gallery.search.candidates import Candidate
 from reid_dhm.service.frames.frames import can_be_reached, source_name
 
 T = TypeVar("T")
@@ -142,24 +142,26 @@ class SeenModel(BaseModel):
     box: tuple[float, float, float, float]
 
 
-class HitModel(TrackletModel):
+class CandidateModel(TrackletModel):
     """A tracklet that was found."""
 
     similarity: float = Field(description="Cosine between the query and the tracklet, -1 to 1.")
     probability: float | None = Field(description="That both show one person; null if unknown.")
 
     @classmethod
-    def of(cls, hit: Hit) -> HitModel:
+    def of(cls, candidate: Candidate) -> CandidateModel:
         """From what a search returned."""
         return cls(
-            **cls.fields_of(hit.tracklet), similarity=hit.similarity, probability=hit.probability
+            **cls.fields_of(candidate.tracklet),
+            similarity=candidate.similarity,
+            probability=candidate.probability,
         )
 
 
 class SearchResult(BaseModel):
     """Tracklets, best first."""
 
-    hits: list[HitModel]
+    hits: list[CandidateModel]
     boxes: list[tuple[float, float, float, float] | None] = Field(
         description="Where the person was looked for in each uploaded image; null for all."
     )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Box
-from reid_dhm.gallery.search.query_image import cut_person
-from reid_dhm.gallery.search.search import Hit, Searcher
+from reid_dhm.gallery.search.query_image import QueryCrop
+from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.service.api.catalog import find_video
 from reid_dhm.service.api.requests import (
     MAX_HITS,
@@ -29,7 +29,7 @@ from reid_dhm.service.api.requests import (
     TrackletQuestion,
     ids,
 )
-from reid_dhm.service.api.responses import HitModel, SearchResult
+from reid_dhm.service.api.responses import CandidateModel, SearchResult
 from reid_dhm.service.api.uploads import decode
 from reid_dhm.service.errors import Busy, Problem, documented
 from reid_dhm.service.frames.frame_times import moment_of
@@ -84,17 +84,16 @@ def by_images(
         min_similarity=min_similarity,
     )
     digests: list[str] = []
-    shown, found = [], []
+    crops: list[QueryCrop] = []
     with _written_down(service, actor, question) as told:
         told |= {"pictures": digests, "boxes": boxes}
         for number, upload in enumerate(images, 1):
             data = upload.file.read()  # one at a time: together they may be large
             digests.append(hashlib.sha256(data).hexdigest())
             box = _sides(boxes[number - 1]) if boxes else None
-            person, place = _person(service, data, box, f"image {number}")
-            shown.append(person)
-            found.append(place)
-        return _search(service, question, service.batcher(shown), told, found)
+            crops.append(_crop(service, data, box, f"image {number}"))
+        embeddings = service.batcher([crop.pixels for crop in crops])
+        return _search(service, question, embeddings, told, [crop.box for crop in crops])
 
 
 @router.post("/frame", responses=documented(404))
@@ -106,8 +105,8 @@ def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> S
             moment = moment_of(gallery, video, question.frame)
         # The very image on which the box was drawn.
         frame = service.frames.image(video, question.frame, moment)
-        person = cut_person(frame[:, :, ::-1], question.box, f"frame {question.frame}")
-        return _search(service, question, service.batcher([service.shrunk(person)]), told)
+        crop = service.crop(frame[:, :, ::-1], question.box, f"frame {question.frame}")
+        return _search(service, question, service.batcher([crop.pixels]), told)
 
 
 @router.post("/tracklets")
@@ -117,16 +116,12 @@ def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestio
         return _search(service, question, None, told)
 
 
-def _person(
-    service: Service, data: bytes, box: Box | None, name: str
-) -> tuple[NDArray[np.uint8], Box | None]:
-    """The person in an uploaded image, small enough to wait for the network, and where."""
+def _crop(service: Service, data: bytes, box: Box | None, name: str) -> QueryCrop:
+    """The person in an uploaded image."""
     if not _DECODING.acquire(timeout=_PATIENCE):
-        raise Busy("other images are being read: try again")
+        raise Busy("other images are being decoded: try again")
     try:
-        image = decode(data, name)
-        box = box or service.locate(image, name)
-        return service.shrunk(cut_person(image, box, name)), box
+        return service.crop(decode(data, name), box, name)
     finally:
         _DECODING.release()
 
@@ -157,22 +152,22 @@ def _search(
     boxes: Sequence[Box | None] = (),
 ) -> SearchResult:
     """Search with embeddings; None for a question that names tracklets."""
-    with service.searcher() as searcher:
-        hits = _hits(searcher, question, queries)
-        recall = service.index.opened(searcher.gallery).recall
-    told["hits"] = len(hits)
-    return SearchResult(hits=[HitModel.of(hit) for hit in hits], boxes=list(boxes), recall=recall)
-
-
-def _hits(searcher: Searcher, question: Question, queries: NDArray[np.float32] | None) -> list[Hit]:
-    shown = ids(question.tracklets) if isinstance(question, TrackletQuestion) else []
-    confirmed, rejected = ids(question.confirmed), ids(question.rejected)
-    if shown or confirmed or rejected:
-        queries = searcher.refined(queries, [*shown, *confirmed], rejected)
-    assert queries is not None  # without embeddings there are tracklets
-    return searcher.search(
-        *(queries, question.top_k, question.where(), [*shown, *rejected]),
+    request = SearchRequest(
+        where=question.where(),
+        tracklets=ids(question.tracklets) if isinstance(question, TrackletQuestion) else [],
+        confirmed=ids(question.confirmed),
+        rejected=ids(question.rejected),
+        top_k=question.top_k,
         min_similarity=question.min_similarity,
+    )
+    with service.searcher() as searcher:
+        candidates = searcher.run(request, queries)
+        recall = service.index.opened(searcher.gallery).recall
+    told["hits"] = len(candidates)
+    return SearchResult(
+        hits=[CandidateModel.of(candidate) for candidate in candidates],
+        boxes=list(boxes),
+        recall=recall,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reid_dhm.cli import main
-from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder

@@ -10,7 +10,9 @@ from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
-from reid_dhm.gallery.search.search import Searcher
+from reid_dhm.gallery.search.candidates import Candidates
+from reid_dhm.gallery.search.request import SearchRequest
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -34,8 +36,8 @@ def best(scores: dict[str, float], count: int) -> list[str]:
     return sorted(scores, key=lambda id: -scores[id])[:count]
 
 
-def ids(hits) -> list[str]:
-    return [str(hit.tracklet.id) for hit in hits]
+def ids(found) -> list[str]:
+    return [str(candidate.tracklet.id) for candidate in found]
 
 
 @pytest.fixture
@@ -58,13 +60,13 @@ def shared(tmp_path_factory, keep):
 class TestSearch:
     def test_ranks_tracklets_by_cosine_similarity(self, shared):
         query = vectors(1, 5)
-        hits = Searcher(shared).search(query * 7, 10)
+        found = Searcher(shared).search(query * 7, 10)
         scores = similarities(shared, query[0])
-        assert ids(hits) == best(scores, 10)
-        assert [h.similarity for h in hits] == pytest.approx(
-            [scores[id] for id in ids(hits)], abs=1e-6
+        assert ids(found) == best(scores, 10)
+        assert [candidate.similarity for candidate in found] == pytest.approx(
+            [scores[id] for id in ids(found)], abs=1e-6
         )
-        assert all(hit.probability is None for hit in hits)
+        assert all(candidate.probability is None for candidate in found)
 
     def test_several_images_count_as_the_mean_of_their_unit_vectors(self, shared):
         images = vectors(3, 5) * [[1], [10], [100]]
@@ -110,10 +112,10 @@ class TestSearch:
         editing.label(site, some[:3], "anna")
         video = site.videos()[1].hash
         found = searcher.search(query, 60, TrackletFilter(videos=[video]))
-        assert {hit.tracklet.id.video for hit in found} == {video}
+        assert {candidate.tracklet.id.video for candidate in found} == {video}
         assert len(searcher.search(query, 60, TrackletFilter(person="anna"))) == 3
         found = searcher.search(query, 60, TrackletFilter(tracklets=some, person="anna"))
-        assert {hit.tracklet.id for hit in found} == set(some[:3])
+        assert {candidate.tracklet.id for candidate in found} == set(some[:3])
 
     def test_less_similar_ones_can_be_left_out(self, shared):
         query = vectors(1, 5)
@@ -127,16 +129,16 @@ class TestSearch:
         order = best(similarities(empty, query[0]), 1000)
         bar = similarities(empty, query[0])[order[299]]
         assert ids(Searcher(empty).above(query, bar - 1e-9)) == order[:300]
-        assert Searcher(empty).above(query, 1.0) == []
+        assert Searcher(empty).above(query, 1.0) == Candidates()
 
     def test_a_person_can_stand_once_with_the_best_tracklet(self, site):
         query = vectors(1, 8)
         order = best(similarities(site, query[0]), 60)
         editing.label(site, [TrackletId.parse(id) for id in order[:20:2]], "anna")
         editing.label(site, [TrackletId.parse(id) for id in order[1:20:4]], "bert")
-        hits = Searcher(site).search(query, 12, by_person=True)
+        found = Searcher(site).search(query, 12, by_person=True)
         rest = [id for n, id in enumerate(order) if n >= 20 or n % 4 == 3]
-        assert ids(hits) == [order[0], order[1], *rest][:12]
+        assert ids(found) == [order[0], order[1], *rest][:12]
 
     def test_another_process_deletes_and_adds_between_searches(self, site, keep):
         searcher, query = Searcher(site), vectors(1, 9)
@@ -154,15 +156,15 @@ class TestSearch:
             assert Searcher(site, index).search(query, 3) == Searcher(other, index).search(query, 3)
 
 
-class TestLike:
+class TestRun:
     def test_finds_others_like_those_shown_but_not_themselves(self, shared):
         shown = [tracklet.id for tracklet in shared.tracklets(limit=2)]
-        hits = Searcher(shared).like(shown, 10)
+        found = Searcher(shared).run(SearchRequest(tracklets=shown))
         means = next(shared.pages()).embeddings[:2].astype(np.float64)
         scores = similarities(shared, means.mean(0))
         for id in shown:
             del scores[str(id)]
-        assert ids(hits) == best(scores, 10)
+        assert ids(found) == best(scores, 10)
 
     def test_feedback_moves_the_query_by_rocchio_s_rule(self, shared):
         tracklets = shared.tracklets(limit=6)
@@ -176,18 +178,18 @@ class TestLike:
         expected = unit(
             unit(query[0]) + 1.5 * unit(page[:2].mean(0)) - 0.3 * unit(page[3:6].mean(0))
         )
-        found = Searcher(shared).refined(query, right, wrong)
+        found = Searcher(shared).refine(query, right, wrong)
         assert found == pytest.approx(expected[None], abs=1e-3)  # means are unit to float16 only
-        liked = Searcher(shared).like(right, 60, rejected=wrong)
+        liked = Searcher(shared).run(SearchRequest(tracklets=right, rejected=wrong, top_k=60))
         assert not set(ids(liked)) & {str(id) for id in right + wrong}
 
     def test_refuses_tracklets_that_are_not_there(self, shared):
         with pytest.raises(InputError, match="has no tracklet 00000000000000ff-1"):
-            Searcher(shared).like([TrackletId("00000000000000ff", 1)], 3)
+            Searcher(shared).run(SearchRequest(tracklets=[TrackletId("00000000000000ff", 1)]))
 
     def test_needs_something_to_search_for(self, shared):
         with pytest.raises(InputError, match="nothing to search for"):
-            Searcher(shared).refined(None, [], [TrackletId("0" * 16, 1)])
+            Searcher(shared).refine(None, [], [TrackletId("0" * 16, 1)])
 
 
 class TestProbability:
@@ -204,9 +206,9 @@ class TestProbability:
         return Thresholds(**{**facts, **changed})
 
     def test_is_the_calibration_s_where_one_of_all_tracklets_is_right(self, shared):
-        for hit in Searcher(shared, thresholds=self.thresholds()).search(vectors(1, 5), 5):
-            odds = np.exp(9 * hit.similarity - 4) / shared.count()
-            assert hit.probability == pytest.approx(odds / (1 + odds))
+        for candidate in Searcher(shared, thresholds=self.thresholds()).search(vectors(1, 5), 5):
+            odds = np.exp(9 * candidate.similarity - 4) / shared.count()
+            assert candidate.probability == pytest.approx(odds / (1 + odds))
 
     @pytest.mark.parametrize(
         ("changed", "message"),
@@ -222,11 +224,11 @@ class TestBadInput:
         ("query", "top_k", "where", "message"),
         [
             (vectors(1)[:, :5], 3, TrackletFilter(), "holds embeddings of 12 dimensions"),
-            (vectors(1)[0], 3, TrackletFilter(), "array of shape \\(12,\\)"),
-            (vectors(0), 3, TrackletFilter(), "array of shape \\(0, 12\\)"),
+            (vectors(1)[0], 3, TrackletFilter(), "has shape \\(12,\\)"),
+            (vectors(0), 3, TrackletFilter(), "has shape \\(0, 12\\)"),
             (vectors(1) * 0, 3, TrackletFilter(), "zero or not finite"),
             (vectors(1) * np.nan, 3, TrackletFilter(), "zero or not finite"),
-            (vectors(1), 0, TrackletFilter(), "top_k is 0: ask for 1 hit or more"),
+            (vectors(1), 0, TrackletFilter(), "top_k is 0: need 1 or more"),
             (
                 vectors(1),
                 3,

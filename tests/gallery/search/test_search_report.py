@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.search.search import Searcher
-from reid_dhm.gallery.search.search_report import Asked, write_search_report
+from reid_dhm.gallery.search.query_image import QueryCrop
+from reid_dhm.gallery.search.report import write_search_report
+from reid_dhm.gallery.search.request import SearchRequest
+from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 START = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
@@ -34,10 +36,11 @@ def report(gallery, film, tmp_path_factory) -> Path:
     """Of a search for red."""
     folder = tmp_path_factory.mktemp("report") / "found"
     image = np.full((60, 20, 3), (220, 30, 30), np.uint8)
-    asked = Asked(TrackletFilter(after=0.0), images=[image], names=["/home/anna/<red> & co.png"])
+    crop = QueryCrop(image, None, "/home/anna/<red> & co.png")
+    request = SearchRequest(TrackletFilter(after=0.0))
     searcher = Searcher(gallery)
-    hits = searcher.search(np.array([[1, -0.5, -0.5]]), 5)
-    files = write_search_report(folder, searcher, hits, asked)
+    found = searcher.search(np.array([[1, -0.5, -0.5]]), 5)
+    files = write_search_report(folder, searcher, found, request, [crop])
     assert [file.is_file() for file in files if file] == [True] * 3
     return folder
 
@@ -76,22 +79,22 @@ class TestReport:
     def test_an_older_report_is_replaced(self, report, gallery, tmp_path):
         folder = tmp_path / "found"
         shutil.copytree(report, folder)
-        write_search_report(folder, Searcher(gallery), [], Asked(min_similarity=0.99))
+        write_search_report(folder, Searcher(gallery), [], SearchRequest(min_similarity=0.99))
         assert not list((folder / "clips").iterdir())
         page = (folder / "index.html").read_text()
-        assert "0 hits" in page
-        assert "Nobody was found" in page
-        assert "similarity at least" in page
+        assert "0 candidates" in page
+        assert "No matching tracklets" in page
+        assert "minimum similarity" in page
 
     def test_a_failure_leaves_nothing_behind(self, gallery, tmp_path):
         searcher = Searcher(gallery)
-        hits = searcher.search(np.array([[1, -0.5, -0.5]]), 2)
+        found = searcher.search(np.array([[1, -0.5, -0.5]]), 2)
 
         def stop(done: int, total: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            write_search_report(tmp_path / "found", searcher, hits, Asked(), stop)
+            write_search_report(tmp_path / "found", searcher, found, SearchRequest(), (), stop)
         assert not list(tmp_path.iterdir())
 
 
@@ -112,12 +115,12 @@ class TestInABrowser:
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
         page.locator(".track a").first.click()
-        assert page.url.endswith("#hit-1")
-        assert page.locator("#hit-1").is_visible()
+        assert page.url.endswith("#candidate-1")
+        assert page.locator("#candidate-1").is_visible()
 
-        clip = page.locator("#hit-1 video")
+        clip = page.locator("#candidate-1 video")
         clip.evaluate("video => video.play()")
-        page.wait_for_function("document.querySelector('#hit-1 video').currentTime > 0.1")
+        page.wait_for_function("document.querySelector('#candidate-1 video').currentTime > 0.1")
         assert clip.evaluate("video => video.videoWidth") == 160
         assert not faults
         page.close()

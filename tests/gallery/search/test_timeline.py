@@ -6,27 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid_dhm.gallery.records import Tracklet, TrackletId
-from reid_dhm.gallery.search.search import Hit
+from reid_dhm.gallery.search.candidates import Candidate
 from reid_dhm.gallery.search.timeline import timelines
 
 PARIS = timezone(timedelta(hours=1))
 
 
-def hit(camera: str, start: float, end: float, origin: datetime | None = None) -> Hit:
+def candidate(camera: str, start: float, end: float, origin: datetime | None = None) -> Candidate:
     times = [None if origin is None else origin + timedelta(seconds=s) for s in (start, end)]
     found = Tracklet(
         *(1, TrackletId("9f86d081884c7d65", 1), camera, "gate.mp4", start, end, *times),
         *(0, 1, 2, None, 0, (0.0, 0.0, 1.0, 1.0)),
     )
-    return Hit(found, 0.5, None)
+    return Candidate(found, 0.5, None)
 
 
 class TestTimelines:
     def test_bars_lie_where_the_ticks_say(self):
         midnight = datetime(2026, 3, 1, tzinfo=PARIS)
         hits = [
-            hit("yard", 8 * 3600, 8 * 3600 + 900, midnight),
-            hit("gate", 43200, 43201, midnight),
+            candidate("yard", 8 * 3600, 8 * 3600 + 900, midnight),
+            candidate("gate", 43200, 43201, midnight),
         ]
         (line,) = timelines(hits)
         assert line.title == "Time of day, UTC+01:00"
@@ -42,15 +42,15 @@ class TestTimelines:
     def test_ticks_are_round_where_the_camera_is(self):
         kathmandu = timezone(timedelta(hours=5, minutes=45))
         begin = datetime(2026, 3, 1, 22, 10, tzinfo=kathmandu)
-        (line,) = timelines([hit("gate", 0, 4 * 3600, begin)])
+        (line,) = timelines([candidate("gate", 0, 4 * 3600, begin)])
         labels = [tick.label for tick in line.ticks]
         assert labels[0] == "03-01 22:00"
         assert "03-02 00:00" in labels
         assert all(label.endswith(":00") for label in labels)
 
     def test_videos_without_a_clock_count_from_their_own_beginning(self):
-        clocked = hit("gate", 0, 5, datetime(2026, 3, 1, tzinfo=PARIS))
-        lines = timelines([clocked, hit("yard", 65, 75), hit("yard", 3661, 3670)])
+        clocked = candidate("gate", 0, 5, datetime(2026, 3, 1, tzinfo=PARIS))
+        lines = timelines([clocked, candidate("yard", 65, 75), candidate("yard", 3661, 3670)])
         assert [list(line.lanes) for line in lines] == [["gate"], ["yard, video 9f86d0"]]
         assert lines[1].title == "Time since the beginning of each video"
         labels = [tick.label for tick in lines[1].ticks]
@@ -67,8 +67,10 @@ class TestTimelines:
             max_size=30,
         )
     )
-    def test_every_hit_has_a_bar_and_none_hides_another(self, spans):
-        (line,) = timelines([hit(camera, start, start + long) for camera, start, long in spans])
+    def test_every_candidate_has_a_bar_and_none_hides_another(self, spans):
+        (line,) = timelines(
+            [candidate(camera, start, start + long) for camera, start, long in spans]
+        )
         bars = [bar for rows in line.lanes.values() for row in rows for bar in row]
         assert sorted(bar.rank for bar in bars) == list(range(1, len(spans) + 1))
         assert 2 <= len(line.ticks) <= 10

@@ -1,0 +1,193 @@
+"""What a search found: candidates, the likely matches among them, and how both are shown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.errors import UnsupportedError
+from reid_dhm.gallery.records import Tracklet
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+LIKELY = 0.5
+"""Match probability from which a candidate is a likely match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A tracklet that a search returned.
+
+    Attributes:
+        tracklet: where and when the person was seen.
+        similarity: cosine between the query and the tracklet's mean embedding, -1 to 1.
+        probability: that both show one person, 0 to 1, by the calibration of the thresholds file
+            and assuming that one tracklet of the gallery shows the person; None without thresholds.
+        boxes: (N,) :data:`~reid_dhm.gallery.records.DETECTION` of the tracklet, in frame order;
+            None unless the search was asked for details.
+        jpeg: image of the best crop; None unless the search was asked for details.
+    """
+
+    tracklet: Tracklet
+    similarity: float
+    probability: float | None
+    boxes: NDArray[np.void] | None = field(default=None, compare=False, repr=False)
+    jpeg: bytes | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether the match probability is 50 % or more; False without thresholds."""
+        return self.probability is not None and self.probability >= LIKELY
+
+    def to_detections(self) -> sv.Detections:
+        """Every box of the tracklet as ``supervision.Detections``.
+
+        Returns:
+            N detections: ``xyxy`` in pixels, ``confidence`` of the detector, ``class_id`` 0,
+            ``tracker_id`` the track number in its video, and ``data`` with ``frame`` (0-based, in
+            the source), ``time`` (seconds from the source's first frame) and ``similarity``.
+
+        Raises:
+            ValueError: if the search was not asked for details.
+        """
+        import supervision as sv
+
+        if self.boxes is None:
+            raise ValueError("this candidate has no boxes: search with details=True")
+        count = len(self.boxes)
+        return sv.Detections(
+            xyxy=np.array(self.boxes["box"], np.float32).reshape(-1, 4),
+            confidence=np.array(self.boxes["score"], np.float32),
+            class_id=np.zeros(count, int),
+            tracker_id=np.full(count, self.tracklet.id.track),
+            data={
+                "frame": np.array(self.boxes["frame"]),
+                "time": np.array(self.boxes["time"]),
+                "similarity": np.full(count, self.similarity),
+            },
+        )
+
+    def to_dict(self, crop: Path | None = None) -> dict[str, Any]:
+        """The fields of ``--json``: times in seconds and ISO 8601, the box in pixels.
+
+        Args:
+            crop: file of the candidate's image, if it was written.
+        """
+        found = self.tracklet
+        return {
+            "tracklet": str(found.id),
+            "camera": found.camera,
+            "video": found.id.video,
+            "source": found.source,
+            "start": found.start,
+            "end": found.end,
+            "start_time": found.start_time.isoformat() if found.start_time else None,
+            "end_time": found.end_time.isoformat() if found.end_time else None,
+            "person": found.person,
+            "frame": found.frame,
+            "box": list(found.box),
+            "similarity": self.similarity,
+            "probability": self.probability,
+            "crop": None if crop is None else str(crop),
+        }
+
+    def _repr_html_(self) -> str:
+        return Candidates([self])._repr_html_()
+
+
+class Candidates(Sequence[Candidate]):
+    """What a search returned, the most similar first.
+
+    Args:
+        items: candidates in descending order of similarity.
+    """
+
+    def __init__(self, items: Sequence[Candidate] = ()) -> None:
+        self._items = tuple(items)
+
+    @property
+    def likely(self) -> Candidates:
+        """The candidates whose match probability is 50 % or more.
+
+        Raises:
+            UnsupportedError: the search had no thresholds file, without which no similarity says
+                what is likely.
+        """
+        if any(candidate.probability is None for candidate in self._items):
+            raise UnsupportedError(
+                "no match probabilities: give thresholds, the thresholds.json of the gallery's "
+                "model"
+            )
+        return Candidates([candidate for candidate in self._items if candidate.is_likely])
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Candidates: ...
+
+    def __getitem__(self, index: int | slice) -> Candidate | Candidates:
+        if isinstance(index, slice):
+            return Candidates(self._items[index])
+        return self._items[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Candidates) and self._items == other._items
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {rank}. {candidate.tracklet.camera}, {format_span(candidate.tracklet)}, "
+            f"similarity {candidate.similarity:.3f}"
+            for rank, candidate in enumerate(self._items, 1)
+        ]
+        return "\n".join([f"{len(self)} candidates", *rows])
+
+    def _repr_html_(self) -> str:
+        head = ("", "image", "camera", "seen", "person", "similarity", "probability", "tracklet")
+        rows = [_row(rank, candidate) for rank, candidate in enumerate(self._items, 1)]
+        cells = "".join(f"<th>{name}</th>" for name in head)
+        return f"<table><tr>{cells}</tr>{''.join(rows)}</table>"
+
+
+def format_span(tracklet: Tracklet) -> str:
+    """From when to when: wall-clock time, or seconds from the video's start."""
+    begin, end = tracklet.start_time, tracklet.end_time
+    if begin is None or end is None:
+        return f"{tracklet.start:.1f} to {tracklet.end:.1f} s"
+    until = end.strftime("%H:%M:%S" if begin.date() == end.date() else "%Y-%m-%d %H:%M:%S")
+    offset = begin.strftime("%z")
+    return f"{begin:%Y-%m-%d %H:%M:%S} to {until} {offset[:3]}:{offset[3:]}"
+
+
+def format_probability(probability: float | None) -> str:
+    """``93.1%``; empty where there is none."""
+    return "" if probability is None else f"{probability:.1%}"
+
+
+def _row(rank: int, candidate: Candidate) -> str:
+    found = candidate.tracklet
+    image = ""
+    if candidate.jpeg is not None:
+        data = base64.b64encode(candidate.jpeg).decode()
+        image = f'<img src="data:image/jpeg;base64,{data}" style="height:96px" alt="">'
+    cells = (
+        *(str(rank), image, escape(found.camera), format_span(found), escape(found.person or "")),
+        *(f"{candidate.similarity:.3f}", format_probability(candidate.probability), str(found.id)),
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

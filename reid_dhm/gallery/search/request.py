@@ -1,0 +1,32 @@
+"""What is searched for, whatever the interface: command line, service, notebook or report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reid_dhm.gallery.records import TrackletFilter, TrackletId
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """A search for one person, but for the embeddings of query images.
+
+    Attributes:
+        where: which tracklets may be returned.
+        tracklets: tracklets of the person; they are searched for and not returned.
+        confirmed: candidates of an earlier search that show the person; they may be returned.
+        rejected: candidates that show somebody else; the query moves away from them, and they are
+            not returned.
+        top_k: maximum number of candidates, 1 or more.
+        min_similarity: lowest similarity of a candidate, -1 to 1; None for no limit.
+        by_person: return only the best tracklet of every labelled person.
+    """
+
+    where: TrackletFilter = field(default_factory=TrackletFilter)
+    tracklets: Sequence[TrackletId] = ()
+    confirmed: Sequence[TrackletId] = ()
+    rejected: Sequence[TrackletId] = ()
+    top_k: int = 10
+    min_similarity: float | None = None
+    by_person: bool = False
