@@ -1,9 +1,9 @@
-"""Embedding image files beside torchreid's ``FeatureExtractor``, and beside the bare engine.
+"""Compares embedding image files with torchreid's ``FeatureExtractor`` and with the engine alone.
 
-All sides run the same network with the same weights on the same files in this process and take
-turns, in another order every round, so that whatever else the machine does falls on all of them.
-torchreid's extractor has its model replaced by our network in eager PyTorch, which computes what
-its own would; it is called with lists of as many paths as suit it best.
+All runners use the same network, weights and files in this process, and alternate in another order
+every round, so that other load on the machine affects all of them. The model of torchreid's
+extractor is replaced by our network in eager PyTorch; the extractor is called with the number of
+paths at which it is fastest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import random
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,11 +25,9 @@ from reid_dhm.benchmarks.embedding_runners import (
     in_memory,
     make_network,
     peer_alone,
-    seconds_of,
     torchreid_extractor,
 )
-from reid_dhm.benchmarks.harness import in_a_process
-from reid_dhm.benchmarks.pipeline import wait_for
+from reid_dhm.benchmarks.harness import in_a_process, seconds
 from reid_dhm.devices import parse_device
 from reid_dhm.errors import InputError
 from reid_dhm.inference.embedder import Embedder
@@ -43,23 +40,23 @@ from reid_dhm.models.reid import ReIDModel
 logger = logging.getLogger(__name__)
 
 BACKBONES = ("osnet_x0_25", "osnet_x1_0", "mobilenet_v2", "resnet50")
-_PEER_TURN = 256  # images, at least, that torchreid embeds in a turn: whole lists of each length
+_PEER_TURN = 256  # fewest images of a torchreid turn: a multiple of every tried list length
 _TRIAL = 64  # images of a warm-up
 
 Rates = tuple[float, ...]
-"""Images a second, one figure a round."""
+"""Images per second, one value per round."""
 
 
 @dataclass(frozen=True)
 class EngineRates:
-    """What one engine does.
+    """Rates of one engine.
 
     Attributes:
         engine: its name.
-        precision: what it computes in.
+        precision: numeric precision.
         files: from files on disk to embeddings in memory.
-        bare: from batches of resized images in memory, by the engine alone.
-        cosine: lowest to the peer's embeddings.
+        bare: the engine alone, on batches of resized images in memory.
+        cosine: lowest cosine similarity to torchreid's embeddings.
     """
 
     engine: str
@@ -70,23 +67,23 @@ class EngineRates:
 
     @property
     def share(self) -> Rates:
-        """What of the engine's own rate is reached from files, round by round."""
+        """``files`` over ``bare``, round by round."""
         return tuple(f / b for f, b in zip(self.files, self.bare, strict=True))
 
 
 @dataclass(frozen=True)
 class EmbeddingRates:
-    """What embedding costs with one network.
+    """Rates of all engines with one network.
 
     Attributes:
         backbone: its name.
         torchreid: ``FeatureExtractor`` from files.
-        peer_list: paths that it was given at once.
-        torchreid_alone: its best rate in a process of its own, before everything else.
-        engines: ours.
-        chosen: the engine and precision that ``auto`` takes on these images.
-        deployed: seconds of an embedding by ``deploy()`` of the network trained with DHM's
-            branches over those of the network never branched.
+        peer_list: paths per call of it.
+        torchreid_alone: its best rate in a separate process.
+        engines: our engines.
+        chosen: the engine and precision that ``auto`` selects.
+        deployed: latency of ``deploy()`` of the network with DHM branches, over that of the plain
+            network.
     """
 
     backbone: str
@@ -99,8 +96,8 @@ class EmbeddingRates:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """What takes turns: ``embed(count)`` embeds so many images."""
+class _Runner:
+    """Embeds ``count`` images a turn by ``embed(count)``."""
 
     name: tuple[str, ...]
     embed: Callable[[int], object]
@@ -113,19 +110,18 @@ def compare_embedding(
     size: tuple[int, int] = (256, 128),
     device: str = "auto",
     rounds: int = 5,
-    seconds: float = 3.0,
+    turn_seconds: float = 3.0,
 ) -> EmbeddingRates:
-    """Measure every engine that is there, and torchreid's extractor.
+    """Measure every available engine and torchreid's extractor.
 
     Args:
         backbone: a key of :data:`reid_dhm.models.providers.BACKBONES`; see
             :func:`~reid_dhm.benchmarks.embedding_runners.make_network`.
-        paths: image files, taken again and again.
+        paths: image files, reused as often as needed.
         size: (height, width) of the network's input.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        rounds: turns of each side.
-        seconds: about how long a turn of ours lasts; torchreid embeds 256 images in one, or more
-            if it does them in less.
+        rounds: turns of each runner.
+        turn_seconds: approximate length of a turn; torchreid embeds at least 256 images.
     """
     place = parse_device(device)
     alone = in_a_process(peer_alone, backbone, list(paths[:_TRIAL]), size, str(place))
@@ -137,22 +133,22 @@ def compare_embedding(
 
     expected = peer(paths[:_TRIAL])
     decoded = in_memory(paths, size)
-    sides = [_peer_side(peer, paths, alone["list"], seconds, place)]
+    runners = [_peer_runner(peer, paths, alone["list"], turn_seconds)]
     agreement: dict[tuple[str, str], float] = {}
     for engine, precision in available(place):
         embedder = Embedder((model, card), engine, str(place), False, precision=precision)
         try:
             found = embedder(paths[:_TRIAL])
         except InputError as error:
-            logger.warning("%s is left out: %s", backbone, error)
+            logger.warning("%s is skipped: %s", backbone, error)
             continue
         agreement[engine, precision] = float(cosines(found, expected).min())
-        sides += _our_sides(embedder, paths, decoded, seconds, place)
-    rates: dict[tuple[str, ...], list[float]] = {side.name: [] for side in sides}
+        runners += _our_runners(embedder, paths, decoded, turn_seconds)
+    rates: dict[tuple[str, ...], list[float]] = {runner.name: [] for runner in runners}
     for number in range(rounds):
-        for side in random.Random(number).sample(sides, len(sides)):
-            spent = seconds_of(partial(side.embed, side.count), place)
-            rates[side.name].append(side.count / spent)
+        for runner in random.Random(number).sample(runners, len(runners)):
+            taken = seconds(partial(runner.embed, runner.count))
+            rates[runner.name].append(runner.count / taken)
 
     auto = Embedder((model, card), device=str(place), normalize=False)
     auto(paths[:_TRIAL])
@@ -179,9 +175,9 @@ def compare_embedding(
 def deployed_cost(
     backbone: str, size: tuple[int, int], device: torch.device, rounds: int = 9
 ) -> float:
-    """How many times longer ``deploy()`` takes than the network never branched; 1 is the aim.
+    """Latency of ``deploy()`` of a network with branches over that of the plain network; aim 1.
 
-    Both embed the same batch in eager PyTorch and take turns; the median of the ratios counts.
+    Both embed the same batch in eager PyTorch, alternately; the median of the ratios is returned.
     """
     trunk = build_backbone(backbone, last_stride=2)
     plain = ReIDModel(trunk, 1, neck="none").eval().to(device)
@@ -189,25 +185,21 @@ def deployed_cost(
     deployed = branched.deploy().to(device)
     batch = torch.randn(8, 3, *size, device=device)
 
-    def seconds(model: ReIDModel) -> float:
-        wait_for(device)
-        start = time.perf_counter()
-        with torch.inference_mode():
-            model.embed(batch)
-        wait_for(device)
-        return time.perf_counter() - start
+    @torch.inference_mode()
+    def latency(model: ReIDModel) -> float:
+        return seconds(lambda: model.embed(batch))
 
-    seconds(plain), seconds(deployed)
-    return statistics.median(seconds(deployed) / seconds(plain) for _ in range(rounds))
+    latency(plain), latency(deployed)
+    return statistics.median(latency(deployed) / latency(plain) for _ in range(rounds))
 
 
 def memory_over(
     embedder: Embedder, paths: Sequence[str], count: int, every: int = 2000
 ) -> list[tuple[int, int]]:
-    """Resident memory while ``count`` images are embedded, the files taken again and again.
+    """Resident memory while ``count`` images are embedded; the files are reused.
 
     Returns:
-        Pairs of images done and bytes resident, about every ``every`` images.
+        Pairs of images done and resident bytes, about every ``every`` images.
     """
     process = psutil.Process()
     found: list[tuple[int, int]] = []
@@ -218,28 +210,26 @@ def memory_over(
     return found
 
 
-def _peer_side(
+def _peer_runner(
     embed: Callable[[Sequence[str]], np.ndarray],
     paths: Sequence[str],
     length: int,
-    seconds: float,
-    device: torch.device,
-) -> _Side:
+    turn_seconds: float,
+) -> _Runner:
     def run(count: int) -> None:
         embed(list(islice(cycle(paths), count)))
 
-    count = max(_PEER_TURN, _images_in(run, seconds, device))
-    return _Side(("torchreid",), run, _whole(count, length))
+    count = max(_PEER_TURN, _images_in(run, turn_seconds))
+    return _Runner(("torchreid",), run, _whole(count, length))
 
 
-def _our_sides(
+def _our_runners(
     embedder: Embedder,
     paths: Sequence[str],
     decoded: np.ndarray,
-    seconds: float,
-    device: torch.device,
-) -> list[_Side]:
-    """An engine from files, and the engine alone, on as many images."""
+    turn_seconds: float,
+) -> list[_Runner]:
+    """An engine from files, and the engine alone, on the same number of images."""
     engine = embedder.network
 
     def from_files(count: int) -> None:
@@ -248,13 +238,13 @@ def _our_sides(
 
     bare = partial(_run_bare, engine, decoded)
     batches = engine.batch_size * engine.streams
-    count = _whole(_images_in(bare, seconds, device), batches)
+    count = _whole(_images_in(bare, turn_seconds), batches)
     name = (embedder.engine, embedder.precision)
-    return [_Side((*name, "files"), from_files, count), _Side((*name, "bare"), bare, count)]
+    return [_Runner((*name, "files"), from_files, count), _Runner((*name, "bare"), bare, count)]
 
 
 def _run_bare(engine: Engine, decoded: np.ndarray, count: int) -> None:
-    """``count`` images in ready batches, from as many threads as the engine takes."""
+    """Embed ``count`` images in prepared batches, one thread per stream of the engine."""
     size = min(engine.batch_size, len(decoded))
     ready = [decoded[i : i + size] for i in range(0, len(decoded) - size + 1, size)]
     with ThreadPoolExecutor(engine.streams) as pool:
@@ -262,12 +252,12 @@ def _run_bare(engine: Engine, decoded: np.ndarray, count: int) -> None:
             pass
 
 
-def _images_in(embed: Callable[[int], object], seconds: float, device: torch.device) -> int:
-    """How many images a side does in about so many seconds, going by a second trial."""
+def _images_in(embed: Callable[[int], object], turn_seconds: float) -> int:
+    """Images that a runner embeds in a turn, estimated after a warm-up."""
     embed(_TRIAL)
-    return max(_TRIAL, int(_TRIAL * seconds / seconds_of(partial(embed, _TRIAL), device)))
+    return max(_TRIAL, int(_TRIAL * turn_seconds / seconds(partial(embed, _TRIAL))))
 
 
 def _whole(count: int, parts: int) -> int:
-    """The first multiple of ``parts`` that is no less."""
+    """``count`` rounded up to a multiple of ``parts``."""
     return -(-count // parts) * parts

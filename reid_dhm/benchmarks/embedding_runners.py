@@ -1,11 +1,10 @@
-"""What the embedding benchmark compares: a network, and torchreid's ``FeatureExtractor`` of it."""
+"""The networks of the embedding benchmark, and torchreid's ``FeatureExtractor`` around them."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dhm.benchmarks.pipeline import wait_for
+from reid_dhm.benchmarks.harness import seconds
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.devices import parse_device
 from reid_dhm.inference.checkpoints import open_checkpoint
@@ -27,18 +26,18 @@ from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.models.torchreid import torchreid_module
 
-_PEER_LISTS = (8, 32, 64)  # paths a call that torchreid is tried with
-_SETTLING = 32  # images that statistics of activations are taken of
+_PEER_LISTS = (8, 32, 64)  # numbers of paths per call to try with torchreid
+_SETTLING = 32  # images from which batch norm statistics are computed
 
 
 def make_network(
     backbone: str, size: tuple[int, int], paths: Sequence[str]
 ) -> tuple[ReIDModel, ModelCard]:
-    """A network whose embeddings tell images apart, in eval mode; the same every time.
+    """A fixed network in eval mode whose embeddings differ between images.
 
-    MobileNetV2 is the trained model of the package, at another size. Others have random weights and
-    the statistics of their activations on some of the images, without which all embeddings would
-    be nearly the same, and every engine would agree.
+    MobileNetV2 is the packaged model, at another input size. The others have random weights and
+    batch norm statistics of some of the images; without them all embeddings would be nearly equal
+    and the engines would agree trivially.
     """
     if backbone == "mobilenet_v2":
         model, card = open_checkpoint(DEFAULT_CHECKPOINT)
@@ -49,7 +48,7 @@ def make_network(
     model = card.build().train()
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.momentum = None  # the mean over batches: of the one
+            layer.momentum = None  # take the statistics of this batch
     images = torch.from_numpy(in_memory(paths[:_SETTLING], size)).permute(0, 3, 1, 2)
     with torch.no_grad():
         model(TestTransform(size, card.mean, card.std)(images))
@@ -59,11 +58,11 @@ def make_network(
 def torchreid_extractor(
     model: ReIDModel, card: ModelCard, device: torch.device
 ) -> Callable[[Sequence[str], int], np.ndarray]:
-    """Their extractor around our network: from paths, so many a call, to embeddings."""
+    """A function of paths and paths per call: torchreid's extractor around our network."""
     extractor_class = torchreid_module("utils").FeatureExtractor
     any_model = torchreid_module("models").build_model("osnet_x0_25", 1, pretrained=False)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        weights = Path(folder) / "any.pth"  # without a file it would download one
+        weights = Path(folder) / "any.pth"  # without a file it downloads one
         torch.save(any_model.state_dict(), weights)
         extractor = extractor_class(
             "osnet_x0_25", str(weights), card.size, device=str(device), verbose=False
@@ -82,12 +81,12 @@ def torchreid_extractor(
 def peer_alone(
     backbone: str, paths: Sequence[str], size: tuple[int, int], device: str
 ) -> dict[str, Any]:
-    """The list that suits torchreid's extractor, and its rate with it: the best of three each."""
+    """The fastest number of paths per call for torchreid, and its rate; best of three trials."""
     place = parse_device(device)
     in_lists = torchreid_extractor(*make_network(backbone, size, paths), place)
     in_lists(paths, max(_PEER_LISTS))
     trials = [
-        (seconds_of(partial(in_lists, paths, length), place), length)
+        (seconds(partial(in_lists, paths, length)), length)
         for _ in range(3)
         for length in _PEER_LISTS
     ]
@@ -96,17 +95,8 @@ def peer_alone(
 
 
 def in_memory(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8 RGB of N files; the first that cannot be read raises its error."""
+    """(N, H, W, 3) uint8 RGB of N files; the first unreadable file raises its error."""
     (batch,) = read_batches(paths, len(paths), size)
     for _, error in batch.faults:
         raise error
     return batch.images
-
-
-def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock seconds of ``work``, a GPU's included."""
-    wait_for(device)
-    start = time.perf_counter()
-    work()
-    wait_for(device)
-    return time.perf_counter() - start

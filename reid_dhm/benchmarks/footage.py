@@ -1,8 +1,8 @@
-"""Tracking and search on made-up footage, where it is known who is where: how well they do.
+"""Measures tracking and search on synthetic video with ground truth.
 
-``python -m reid_dhm.benchmarks.footage`` prints the figures. Footage is filmed by
-:mod:`reid_dhm.synthetic.clips`; tracking is judged by the ``trackers`` library's metrics,
-search by the same exact counting as any evaluation.
+``python -m reid_dhm.benchmarks.footage`` prints the figures. The video comes from
+:mod:`reid_dhm.synthetic.clips`, the tracking metrics from the ``trackers`` library, the search
+metrics from :mod:`reid_dhm.retrieval`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from reid_dhm.synthetic.clips import Clip, write_clips
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """How well the people before one camera were followed.
+    """Tracking metrics of one camera.
 
     Attributes:
         camera: its name.
         frames: of its video.
-        tracklets: that came out.
-        idf1: of identities over boxes (Ristani et al. 2016), 0 … 1.
-        mota: tracking accuracy (Bernardin and Stiefelhagen 2008), 1 at best.
-        switches: how often a track changed to another person.
-        recall: share of true boxes that were found.
+        tracklets: that were stored.
+        idf1: IDF1 (Ristani et al. 2016), 0 to 1.
+        mota: MOTA (Bernardin and Stiefelhagen 2008), at most 1.
+        switches: identity switches.
+        recall: share of true boxes that were detected.
     """
 
     camera: str
@@ -52,7 +52,7 @@ class Tracking:
 
 
 def camera_of(clip: Clip) -> str:
-    """What a clip's camera is called in a gallery."""
+    """Name of a clip's camera in the gallery."""
     return f"camera {clip.camid}"
 
 
@@ -67,7 +67,7 @@ def index_clips(
 
 
 def known_embeddings(gallery: GalleryStore, clips: Sequence[Clip]) -> EmbeddingSet:
-    """Tracklets' mean embeddings with the pid that the truth gives them, 0 for nobody's."""
+    """Mean embeddings of tracklets with their true pids; 0 where a tracklet shows no person."""
     rows, pids, camids = [], [], []
     for clip in clips:
         for page in gallery.pages(TrackletFilter(cameras=[camera_of(clip)])):
@@ -79,20 +79,20 @@ def known_embeddings(gallery: GalleryStore, clips: Sequence[Clip]) -> EmbeddingS
     return EmbeddingSet(np.concatenate(rows), np.array(pids), np.array(camids))
 
 
-def judge_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalResult:
-    """Search with every tracklet that shows somebody, for the person before other cameras.
+def measure_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalResult:
+    """Search with every tracklet of a person for that person in other cameras.
 
-    As in any evaluation: the person's tracklets of the same camera are left out, other people's and
-    those that show nobody stay.
+    As in any evaluation, tracklets of the same person and camera are left out; those of other
+    people, and of no person, stay.
     """
     known = known_embeddings(gallery, clips)
-    somebody = known.pids > 0
-    queries = EmbeddingSet(known.embeddings[somebody], known.pids[somebody], known.camids[somebody])
+    people = known.pids > 0
+    queries = EmbeddingSet(known.embeddings[people], known.pids[people], known.camids[people])
     return rank_gallery(queries, known)
 
 
-def judge_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
-    """Compare the tracklets of a clip with its truth."""
+def measure_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
+    """Compare the tracklets of a clip with its ground truth."""
     from trackers.eval import evaluate_mot_sequence
 
     where = TrackletFilter(cameras=[camera_of(clip)])
@@ -124,7 +124,7 @@ def judge_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
 
 
 def main() -> None:
-    """Film, index, judge, print."""
+    """Render the clips, index them, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--pause", type=float, default=3.0, help="seconds between two people")
@@ -142,8 +142,8 @@ def main() -> None:
                 gallery, clips, Embedder(options.checkpoint, precision="float32"), options.detector
             )
             for clip in clips:
-                print(json.dumps(asdict(judge_tracking(gallery, clip))))
-            result = judge_search(gallery, clips)
+                print(json.dumps(asdict(measure_tracking(gallery, clip))))
+            result = measure_search(gallery, clips)
     print(
         f"search across cameras: {int(result.valid.sum())} queries, rank-1 {result.cmc[1]:.1%}, "
         f"rank-5 {result.cmc[5]:.1%}, mAP {result.mAP:.1%}"

@@ -63,12 +63,18 @@ def in_a_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dic
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of ``work``, a GPU's included."""
+    """Wall-clock seconds of ``work``, its GPU kernels included."""
+    synchronize()
     start = time.perf_counter()
     work()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def synchronize() -> None:
+    """Wait for the kernels that were launched on a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 @contextmanager

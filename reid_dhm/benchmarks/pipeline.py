@@ -1,11 +1,11 @@
-"""Input pipeline throughput beside torchreid's: from image files to augmented float batches.
+"""Compares input pipeline throughput with torchreid's: from image files to augmented batches.
 
-Both sides draw P×K batches of the same JPEG files, resize, flip, crop, normalise to float32, erase,
-and end on the same device. torchreid is its own ``ImageDataManager`` with worker processes
-(``RandomIdentitySampler``; ``random_flip``, ``random_crop``, ``random_erase``), which reads the
-files in every epoch. Ours is ``IdentitySampler``, ``MemoryLoader`` and ``TrainAugmentation`` in
-this process alone, which reads them once. The start is left out on both sides: decoding the set
-here (reported as seconds), starting the workers and filling their queues there.
+Both pipelines draw P×K batches of the same JPEG files, resize, flip, crop, normalise to float32,
+erase, and move the batch to the same device. torchreid uses its ``ImageDataManager`` with worker
+processes (``RandomIdentitySampler``; ``random_flip``, ``random_crop``, ``random_erase``) and reads
+the files in every epoch. Ours uses ``IdentitySampler``, ``MemoryLoader`` and ``TrainAugmentation``
+in this process and reads the files once. The rates exclude the start: decoding the dataset here
+(reported in seconds), starting the workers and filling their queues there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reid_dhm.benchmarks.harness import seconds
 from reid_dhm.data.augmentation import TrainAugmentation
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samplers import IdentitySampler
@@ -40,16 +41,16 @@ _names = (f"reid_dhm_benchmark_{number}" for number in itertools.count())
 
 @dataclass(frozen=True)
 class PipelineRates:
-    """Images a second of both input pipelines, medians over the rounds.
+    """Images per second of both input pipelines, medians over the rounds.
 
     Attributes:
         size: (height, width) of the batches.
         batch_size: images in a batch.
-        num_images: images in the set.
+        num_images: images in the dataset.
         num_workers: torchreid's worker processes; ours has none.
-        ours: images a second.
-        torchreid: images a second.
-        decode_seconds: what our loader took, once, to decode the set.
+        ours: our rate.
+        torchreid: torchreid's rate.
+        decode_seconds: time in which our loader decoded the dataset, once.
     """
 
     size: tuple[int, int]
@@ -62,7 +63,7 @@ class PipelineRates:
 
     @property
     def ratio(self) -> float:
-        """How many times torchreid's rate ours is."""
+        """Our rate over torchreid's."""
         return self.ours / self.torchreid
 
 
@@ -74,18 +75,18 @@ def compare_pipelines(
     rounds: int = 3,
     batch: BatchShape = (16, 4),
 ) -> PipelineRates:
-    """Measure both input pipelines on the same files, taking turns, an epoch each per round.
+    """Measure both input pipelines on the same files, alternately, one epoch each per round.
 
     Args:
-        samples: a training set, of enough people for epochs of more than a few batches.
+        samples: a training set; its epoch must be longer than the warm-up of 8 batches.
         size: (height, width) of the batches.
-        device: where batches are wanted.
+        device: of the batches.
         num_workers: torchreid's worker processes.
-        rounds: turns of each side; their median counts.
-        batch: identities in a batch, and images of each.
+        rounds: epochs of each pipeline; the median is reported.
+        batch: (P, K), identities in a batch and images of each.
 
     Raises:
-        InputError: if the set is too small to leave anything to measure after the warm-up.
+        InputError: if an epoch is no longer than the warm-up.
     """
     label = label_of_pid(samples)
     labels = [label[sample.pid] for sample in samples]
@@ -99,9 +100,9 @@ def compare_pipelines(
 
     ours, theirs = [], []
     for epoch in range(rounds):
-        theirs.append(_rate((data["img"].to(device) for data in peer), device))
+        theirs.append(_rate(data["img"].to(device) for data in peer))
         batches = loader.batches(sampler.epoch(epoch))
-        ours.append(_rate((augment(b.images, generator) for b in batches), device))
+        ours.append(_rate(augment(b.images, generator) for b in batches))
     return PipelineRates(
         size=size,
         batch_size=batch[0] * batch[1],
@@ -130,8 +131,8 @@ def torchreid_loader(
     label = label_of_pid(samples)
     rows = [(str(sample.path), label[sample.pid], sample.camid) for sample in samples]
     name = next(_names)
-    with contextlib.redirect_stdout(io.StringIO()):  # it announces every step
-        # A query and a gallery have to be there; they are never read.
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints every step
+        # torchreid needs a query and a gallery set, and never reads them here.
         data.register_image_dataset(name, partial(data.ImageDataset, rows, rows[:1], rows[:1]))
         manager = data.ImageDataManager(
             sources=name,
@@ -150,10 +151,7 @@ def torchreid_loader(
 def write_images(
     folder: Path, num_people: int = 512, images_each: int = 16, seed: int = 0
 ) -> list[Sample]:
-    """Write JPEG images of Market-1501's size (128x64) and about its bytes per file.
-
-    They show coarse colour patches: enough for what decoding costs.
-    """
+    """Write JPEG images of coarse colour patches, of Market-1501's size (128×64)."""
     rng = np.random.default_rng(seed)
     samples = []
     for pid, number in itertools.product(range(num_people), range(images_each)):
@@ -165,23 +163,19 @@ def write_images(
     return samples
 
 
-def _rate(batches: Iterator[Tensor], device: torch.device) -> float:
-    """Images a second after the warm-up."""
+def _rate(batches: Iterator[Tensor]) -> float:
+    """Images per second after the warm-up."""
     warm_up = sum(1 for _ in itertools.islice(batches, _WARM_UP))
-    wait_for(device)
-    start = time.perf_counter()
-    count = sum(len(batch) for batch in batches)
-    wait_for(device)
-    seconds = time.perf_counter() - start
+    count = 0
+
+    def consume() -> None:
+        nonlocal count
+        count = sum(len(batch) for batch in batches)
+
+    taken = seconds(consume)
     if not count:
         raise InputError(
-            f"the set makes {warm_up} batches an epoch, too few to measure after a warm-up of "
-            f"{_WARM_UP}: give a larger set"
+            f"an epoch of the dataset has {warm_up} batches, none left after a warm-up of "
+            f"{_WARM_UP}: use a larger dataset"
         )
-    return count / seconds
-
-
-def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return count / taken

@@ -1,4 +1,4 @@
-"""What a trained model loses in accuracy, and gains in speed, from float32 over bf16 to int8."""
+"""Accuracy and speed of a trained model in float32, bf16 and int8."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_m
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TIMED = 2000  # gallery images that the rate is measured on
-_COMPARED = 256  # query images that embeddings are compared on
+_TIMED = 2000  # gallery images in a rate measurement
+_COMPARED = 256  # query images whose embeddings are compared
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class PrecisionFigures:
     Attributes:
         precision: ``float32``, ``bf16`` or ``int8``.
         mean_ap, rank1: on the dataset, between 0 and 1.
-        rate: images a second from files on disk, median over the rounds.
-        slowest, fastest: of the rounds.
-        lowest, mean: cosines to eager PyTorch in float32.
+        rate: images per second from files on disk, median over the rounds.
+        slowest, fastest: rates of the slowest and fastest round.
+        lowest, mean: cosine similarity to eager PyTorch in float32.
     """
 
     precision: str
@@ -56,16 +56,16 @@ def compare_precisions(
     calibration: Sequence[str],
     rounds: int = 5,
 ) -> list[PrecisionFigures]:
-    """Evaluate a checkpoint at every precision of the CPU, and measure the rates in turns.
+    """Evaluate a checkpoint at every precision of the CPU, and measure the rates alternately.
 
-    int8 is quantised here, as ``reid-dhm export`` does; layers that it leaves in float32 run so.
+    int8 is quantised as in ``reid-dhm export``; layers that it keeps in float32 run in float32.
 
     Args:
-        checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
+        checkpoint: see :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
         dataset: its query and gallery are ranked by cosine.
-        calibration: image files of other people; 300 are taken, evenly, and int8 is verified on
-            64 of the others.
-        rounds: turns of each precision.
+        calibration: image files of other people; 300 evenly spaced ones calibrate int8, and 64 of
+            the others verify it.
+        rounds: rate measurements of each precision.
     """
     model, card = open_checkpoint(checkpoint)
     rows = set(spread(len(calibration), CALIBRATION))
@@ -85,7 +85,7 @@ def compare_precisions(
         embedders["int8"] = Embedder(quantised, "openvino", "cpu", precision="float32")
         cosine = {name: cosines(embed(compared), expected) for name, embed in embedders.items()}
         rates: dict[str, list[float]] = {name: [] for name in embedders}
-        for number in range(rounds):  # in another order every time
+        for number in range(rounds):  # in another order each round
             for name in random.Random(number).sample(list(embedders), len(embedders)):
                 rates[name].append(_rate(embedders[name], timed))
         results = {name: evaluate_dataset(embed, dataset) for name, embed in embedders.items()}
@@ -105,7 +105,7 @@ def compare_precisions(
 
 
 def draw_precisions(figures: Sequence[PrecisionFigures], title: str) -> Figure:
-    """Accuracy against speed, a point for every precision."""
+    """A plot of accuracy over speed, with a point for every precision."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3.5), layout="constrained")
@@ -116,14 +116,14 @@ def draw_precisions(figures: Sequence[PrecisionFigures], title: str) -> Figure:
             f"{one.precision}\n{100 * one.mean_ap:.2f} %, {one.rate:.0f}/s",
             (one.rate, 100 * one.mean_ap),
             textcoords="offset points",
-            xytext=(0, -28 if number % 2 else 9),  # neighbours may be near
+            xytext=(0, -28 if number % 2 else 9),  # avoid overlap of neighbours
             ha="center",
             fontsize="small",
         )
-    axes.set(xlabel="images a second", ylabel="mAP, %", title=title)
+    axes.set(xlabel="images per second", ylabel="mAP, %", title=title)
     accuracies = [100 * one.mean_ap for one in figures]
     axes.set_xlim(0, 1.3 * max(one.rate for one in figures))
-    axes.set_ylim(min(accuracies) - 1, max(accuracies) + 1)  # a tenth of a point is no cliff
+    axes.set_ylim(min(accuracies) - 1, max(accuracies) + 1)  # keep small differences small
     axes.grid(alpha=0.3)
     return figure
 

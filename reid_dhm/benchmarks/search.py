@@ -1,9 +1,9 @@
-"""Searching a gallery as it grows: exact, approximate, and beside brute force in NumPy.
+"""Compares gallery search, exact and approximate, with brute force in NumPy as a gallery grows.
 
-A real gallery is written, tracklet by tracklet, and searched one image at a time. The sides take
-turns of twenty searches, in one process: ours from the open gallery (the index, exact scores from
-SQLite, the candidates' rows), NumPy by a float32 product with a matrix that holds everything and a
-partial sort. Building and memory are measured in processes of their own.
+A real gallery is written, tracklet by tracklet, and searched one image at a time. The methods
+alternate every twenty searches in one process: ours on the open gallery (index, exact scores from
+SQLite, rows of the candidates), NumPy with a float32 product with the matrix of all embeddings and
+a partial sort. Building and memory are measured in separate processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psutil
 from numpy.typing import NDArray
 
 from reid_dhm.benchmarks.harness import in_a_process, peak
-from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
+from reid_dhm.benchmarks.synthetic_embeddings import SyntheticEmbeddings
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
 from reid_dhm.gallery.search.searcher import Searcher
@@ -34,36 +34,36 @@ CAMERAS = ("gate", "yard", "hall", "roof")
 _PER_PERSON = 5
 _BATCH = 20_000
 _WARM_UP = 5
-_TURN = 20  # searches of a side before another's turn, so that each meets its own memory
+_TURN = 20  # searches in a row, so that each method finds its own data in the CPU cache
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of single searches: the median, and what one in a hundred exceeds."""
+    """Seconds of single searches: median and 99th percentile."""
 
     p50: float
     p99: float
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Latency:
-        """Of measured ones."""
+        """The quantiles of measured seconds."""
         return cls(*np.quantile(seconds, [0.5, 0.99]).tolist())
 
 
 @dataclass(frozen=True)
-class Side:
+class SearchMethod:
     """One way of searching one gallery.
 
     Attributes:
         name: kind of index, or ``NumPy``.
-        search: an image's embedding to the ten best candidates, with all that is known of them.
-        proposals: of it, the index alone; None for NumPy, which has nothing else.
-        filtered: as ``search``, among one of four cameras; None for NumPy.
-        recall: share of the exact ten that are among those found.
-        build: seconds from the gallery to an index; None for NumPy.
-        reopen: seconds to read it back from the cache; None for NumPy.
+        search: an image's embedding to the ten best candidates with their metadata.
+        proposals: its index step alone; None for NumPy.
+        filtered: as ``search``, in one of four cameras; None for NumPy.
+        recall: recall@10 against exact search.
+        build: seconds to build the index from the gallery; None for NumPy.
+        reopen: seconds to read it from the cache; None for NumPy.
         build_peak: bytes above those at the start while building; None for NumPy.
-        memory: bytes in memory for each embedding.
+        memory: resident bytes per embedding.
     """
 
     name: str
@@ -79,14 +79,14 @@ class Side:
 
 @dataclass(frozen=True)
 class SearchFigures:
-    """What was measured on a gallery of one size.
+    """Measurements on a gallery of one size.
 
     Attributes:
         num_tracklets, dim: of the gallery.
-        threads: that FAISS uses.
-        num_queries: single searches of each side.
-        file_bytes: of the gallery's SQLite file.
-        exact, approximate, numpy: the sides.
+        threads: of FAISS.
+        num_queries: single searches by each method.
+        file_bytes: size of the gallery's SQLite file.
+        exact, approximate, numpy: the methods.
     """
 
     num_tracklets: int
@@ -94,18 +94,18 @@ class SearchFigures:
     threads: int
     num_queries: int
     file_bytes: int
-    exact: Side
-    approximate: Side
-    numpy: Side
+    exact: SearchMethod
+    approximate: SearchMethod
+    numpy: SearchMethod
 
     @property
     def times_faster(self) -> float:
-        """How many times longer exact search takes than approximate, by medians."""
+        """Median latency of exact search over that of approximate search."""
         return self.exact.search.p50 / self.approximate.search.p50
 
     @property
     def over_numpy(self) -> float:
-        """How many times longer NumPy takes than our exact search, by medians."""
+        """Median latency of NumPy over that of our exact search."""
         return self.numpy.search.p50 / self.exact.search.p50
 
 
@@ -117,23 +117,23 @@ def compare_search(
     folder: Path | None = None,
     on_done: Callable[[SearchFigures], None] | None = None,
 ) -> list[SearchFigures]:
-    """Measure all sides on a gallery that grows through these sizes.
+    """Measure all methods on a gallery that grows through these sizes.
 
     Args:
         sizes: numbers of tracklets, ascending.
         dim: length of an embedding.
-        num_queries: searches of each side.
-        index: of the approximate side; :func:`suggested` by default.
-        folder: where to write the gallery, for a while; a temporary folder by default.
-        on_done: told each size's figures as soon as they are there.
+        num_queries: searches by each method.
+        index: of approximate search; :func:`suggested` by default.
+        folder: for the gallery, which is removed at the end; a temporary folder by default.
+        on_done: called with the figures of each size.
     """
-    people = MadeUpPeople(max(1, sizes[-1] // _PER_PERSON), dim)
+    people = SyntheticEmbeddings(max(1, sizes[-1] // _PER_PERSON), dim)
     queries = people.images(num_queries)[0]
     made = []
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "gallery"
         with GalleryStore(path, create=True) as gallery:
-            gallery.claim_model("made up", dim, "made up")
+            gallery.claim_model("synthetic", dim, "made up")
             for size in sizes:
                 grow(gallery, people, size)
                 made.append(_measure(gallery, queries, index or suggested(size, dim)))
@@ -143,12 +143,12 @@ def compare_search(
 
 
 def suggested(count: int, dim: int) -> str:
-    """An approximate index for so many embeddings: 2·√N lists, and half a byte for four numbers."""
+    """An approximate index for ``count`` embeddings: 2·√N lists, 4-bit codes of 4 numbers each."""
     lists = 2 ** round(math.log2(2 * math.sqrt(count)))
     return f"IVF{lists},PQ{math.gcd(dim, max(1, dim // 4))}x4fs"
 
 
-def grow(gallery: GalleryStore, people: MadeUpPeople, size: int) -> None:
+def grow(gallery: GalleryStore, people: SyntheticEmbeddings, size: int) -> None:
     """Add tracklets until there are ``size``, in about equal parts before each camera."""
     boxes = np.zeros(2, DETECTION)
     boxes["frame"], boxes["time"], boxes["box"] = (0, 10), (0, 1), (0, 0, 32, 64)
@@ -196,8 +196,8 @@ def _measure(
             for query in turn:
                 clock(kind, "proposals", index.search, query[None], TOP_K * index.candidates)
 
-    def side(kind: str) -> Side:
-        return Side(
+    def method(kind: str) -> SearchMethod:
+        return SearchMethod(
             kind,
             Latency.of(clock.seconds[kind, "search"]),
             Latency.of(clock.seconds[kind, "proposals"]),
@@ -207,7 +207,7 @@ def _measure(
             **opened[kind],
         )
 
-    brute = Side(
+    brute = SearchMethod(
         "NumPy", Latency.of(clock.seconds["NumPy", "search"]), None, None, 1.0, None, None, None,
         matrix.nbytes / len(matrix),
     )  # fmt: skip
@@ -217,14 +217,14 @@ def _measure(
         faiss.omp_get_max_threads(),
         len(queries) - _WARM_UP,
         gallery.path.stat().st_size,
-        side("Flat"),
-        side(approximate),
+        method("Flat"),
+        method(approximate),
         brute,
     )
 
 
 class _Clock:
-    """Runs work, and keeps how long it took by side and kind of work."""
+    """Runs functions and records their seconds by method and kind of work."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, str], list[float]] = {}
@@ -254,7 +254,7 @@ def _brute_force(matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDA
 
 
 def _build(folder: Path, kind: str) -> dict[str, Any]:
-    """Make an index from the gallery, and keep it in the cache."""
+    """Build an index from the gallery and write it to the cache."""
     with GalleryStore(folder) as gallery:
         start = time.perf_counter()
         with peak() as highest:
@@ -263,7 +263,7 @@ def _build(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _reopen(folder: Path, kind: str) -> dict[str, Any]:
-    """Read an index back from the cache."""
+    """Read an index from the cache."""
     process = psutil.Process()
     with GalleryStore(folder) as gallery:
         before, start = process.memory_info().rss, time.perf_counter()

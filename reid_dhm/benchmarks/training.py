@@ -1,8 +1,8 @@
-"""Training throughput beside torchreid's image engine, and what DHM's branches cost.
+"""Compares training throughput with torchreid's image engine, and measures the cost of branches.
 
-Both sides train the same network on the same files with the same batch: torchreid by its own
-``ImageTripletEngine`` and loader with two worker processes, ours by the training loop. Sides take
-turns, so that whatever else the machine does falls on all of them.
+Both train the same network on the same files with the same batch: torchreid with its
+``ImageTripletEngine`` and loader in worker processes, ours with the training loop. They alternate,
+so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,8 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from reid_dhm.benchmarks.pipeline import torchreid_loader, wait_for
+from reid_dhm.benchmarks.harness import seconds, synchronize
+from reid_dhm.benchmarks.pipeline import torchreid_loader
 from reid_dhm.config import Config
 from reid_dhm.data.loading import MemoryLoader
 from reid_dhm.data.samplers import Sampler
@@ -43,14 +44,14 @@ WARM_UP = 3  # steps
 
 @dataclass(frozen=True)
 class TrainingRates:
-    """What training costs; medians over rounds.
+    """Training rates; medians over the rounds.
 
     Attributes:
-        torchreid: images a second of torchreid's engine, without branches.
-        ours: images a second by method.
-        input_share: share of our step spent getting and augmenting the batch, by method.
-        resident: our rate on one augmented batch that is already there, by method.
-        deployed: seconds to embed one batch with ``deploy()``, by method.
+        torchreid: images per second of torchreid's engine, without branches.
+        ours: our images per second, by method.
+        input_share: share of our step spent loading and augmenting the batch, by method.
+        resident: our rate on one augmented batch that stays in memory, by method.
+        deployed: seconds in which ``deploy()`` embeds one batch, by method.
     """
 
     torchreid: float
@@ -67,27 +68,27 @@ def compare_training(
     rounds: int = 3,
     num_workers: int = 2,
 ) -> TrainingRates:
-    """Measure all sides on ``samples``, ``steps`` training steps each per round.
+    """Measure torchreid and both methods on ``samples``, ``steps`` training steps each per round.
 
     Args:
         samples: a training set of at least P identities.
-        config: backbone, size, batch and recipe; its method and weights are not looked at.
-        steps: measured steps of each side in a round.
-        rounds: turns; medians count.
+        config: backbone, size, batch and recipe; its method and weights are ignored.
+        steps: measured steps of each in a round.
+        rounds: the medians over them are reported.
         num_workers: torchreid's worker processes.
     """
     config = replace(config, model=replace(config.model, weights=None))
-    sides = {method: _Ours(samples, replace(config, method=method)) for method in METHODS}
+    ours = {method: _Ours(samples, replace(config, method=method)) for method in METHODS}
     peer = _Peer(samples, config, num_workers)
     peer.run(WARM_UP)
-    for side in sides.values():
-        side.run(WARM_UP)
+    for runner in ours.values():
+        runner.run(WARM_UP)
     theirs: list[float] = []
     records: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     for _ in range(rounds):
         theirs.append(peer.run(steps))
-        for method, side in sides.items():
-            records[method].append(side.run(steps))
+        for method, runner in ours.items():
+            records[method].append(runner.run(steps))
 
     def median(method: str, figure: str) -> float:
         return statistics.median(record[figure] for record in records[method])
@@ -102,7 +103,7 @@ def compare_training(
 
 
 class _Ours:
-    """The training loop over a few steps at a time."""
+    """Runs the training loop for a few steps at a time."""
 
     def __init__(self, samples: Sequence[Sample], config: Config) -> None:
         label_of = label_of_pid(samples)
@@ -122,7 +123,7 @@ class _Ours:
                 build_augmentation(config, self.size),
             ),
             build_criterion(config),
-            # nothing is written: no epoch is completed
+            # unused: no epoch is completed
             RunFolder(Path(tempfile.gettempdir()), card),
             self.accelerator,
             config.seed,
@@ -133,12 +134,12 @@ class _Ours:
         record = self.trainer.train_epoch()
         batch, inputs = next(self.trainer.inputs(self.sampler.epoch(0)[:1]))
         images = len(batch.labels) * steps
-        wait_for(self.device)
-        start = time.perf_counter()
-        for step in range(steps):
-            self.trainer.step(batch, inputs, step)
-        wait_for(self.device)
-        resident = images / (time.perf_counter() - start)
+
+        def train() -> None:
+            for step in range(steps):
+                self.trainer.step(batch, inputs, step)
+
+        resident = images / seconds(train)
         return {
             "rate": record["train/pictures_per_second"],
             "input_share": record["train/input_share"],
@@ -148,7 +149,7 @@ class _Ours:
 
 
 class _Short:
-    """The first batches of another sampler's epochs."""
+    """Limits the epochs of a sampler to their first batches."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
@@ -158,7 +159,7 @@ class _Short:
         return self.length
 
     def epoch(self, epoch: int) -> list[Tensor]:
-        """As many batches as wanted, from further epochs if one is too short."""
+        """``length`` batches, continued from the next epochs if one is too short."""
         batches: list[Tensor] = []
         while len(batches) < self.length:
             batches += self.sampler.epoch(epoch)
@@ -188,16 +189,16 @@ class _Peer:
         )
 
     def run(self, steps: int) -> float:
-        """Images a second over ``steps`` steps, the workers' start left out."""
+        """Images per second over ``steps`` steps, without the start of the workers."""
         batches = self._batches()
         self.engine.forward_backward(next(batches))
-        wait_for(self.device)
+        synchronize()
         start = time.perf_counter()
         images = 0
         for data in islice(batches, steps):
             self.engine.forward_backward(data)
             images += len(data["pid"])
-        wait_for(self.device)
+        synchronize()
         return images / (time.perf_counter() - start)
 
     def _batches(self) -> Iterator[dict]:
@@ -219,13 +220,4 @@ class _TorchreidModel(nn.Module):
 
 @torch.no_grad()
 def _seconds_to_embed(model: ReIDModel, inputs: Tensor) -> float:
-    seconds = [_timed(lambda: model.embed(inputs), inputs.device) for _ in range(5)]
-    return statistics.median(seconds)
-
-
-def _timed(work: Callable[[], object], device: torch.device) -> float:
-    wait_for(device)
-    start = time.perf_counter()
-    work()
-    wait_for(device)
-    return time.perf_counter() - start
+    return statistics.median(seconds(lambda: model.embed(inputs)) for _ in range(5))

@@ -154,8 +154,8 @@ def _write_clip(
     video = cv2.VideoWriter(str(partial), codec, fps, (size[1], size[0]))
     if not video.isOpened():
         raise StorageError(
-            f"{path} cannot be written as Motion JPEG: the folder is read-only, or OpenCV lacks "
-            "the encoder"
+            f"{path} cannot be written as Motion JPEG: the folder is read-only, or OpenCV has no "
+            "encoder for it"
         )
     rows: list[tuple[int, int, NDArray[np.float64]]] = []
     for number, (image, boxes) in enumerate(_frames(camera, people, walks, fps, size, rng)):

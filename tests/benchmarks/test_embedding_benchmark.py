@@ -38,7 +38,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_every_side_embeds_the_same_images_to_the_same(paths: list[str]) -> None:
-    rates = compare_embedding("osnet_x0_25", paths, (128, 64), "cpu", rounds=2, seconds=0.05)
+    rates = compare_embedding("osnet_x0_25", paths, (128, 64), "cpu", rounds=2, turn_seconds=0.05)
     assert len(rates.torchreid) == 2
     assert min(*rates.torchreid, rates.torchreid_alone) > 0
     assert ("torch", "float32") in [(one.engine, one.precision) for one in rates.engines]
@@ -88,7 +88,7 @@ def test_memory_is_noted_along_the_way(paths: list[str]) -> None:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Backbones that were measured, with made-up figures in place of measuring."""
+    """Backbones that were measured, with given figures in place of measuring."""
     asked: list[str] = []
 
     def compare(backbone: str, *_: object) -> EmbeddingRates:
@@ -117,7 +117,7 @@ def test_figures_are_printed_as_ratios(measured: list[str]) -> None:
         "7.50 (7.00-8.00)",
         "75.0% (70.0%-80.0%)",
         "1.010 times",
-        "lists of 32",
+        "32 per call",
         "101.0",
     ):
         assert figure in shown
@@ -142,5 +142,5 @@ def test_all_four_networks_are_measured_by_default(measured: list[str]) -> None:
 def test_a_damaged_file_of_figures_is_named(measured: list[str], tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     figures.write_text("{")
-    assert "is no JSON" in call("embed", "osnet_x0_25", "--json", figures)
+    assert "is not JSON" in call("embed", "osnet_x0_25", "--json", figures)
     assert measured == []

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.footage import index_clips, judge_search, judge_tracking, known_embeddings
+from reid_dhm.benchmarks.footage import (
+    index_clips,
+    known_embeddings,
+    measure_search,
+    measure_tracking,
+)
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -21,7 +26,7 @@ def footage(tmp_path_factory):
 def test_tracking_is_judged_against_the_truth(footage):
     gallery, clips = footage
     for clip in clips:
-        figures = judge_tracking(gallery, clip)
+        figures = measure_tracking(gallery, clip)
         camera = TrackletFilter(cameras=[f"camera {clip.camid}"])
         assert figures.tracklets == gallery.count(camera) >= 3
         assert 0.6 < figures.idf1 <= 1
@@ -35,7 +40,7 @@ def test_search_is_judged_across_cameras(footage):
     known = known_embeddings(gallery, clips)
     assert len(known.pids) == gallery.count()
     assert {1, 2, 3} <= set(known.pids)
-    result = judge_search(gallery, clips)
+    result = measure_search(gallery, clips)
     assert result.valid.sum() == (known.pids > 0).sum()
     # By hand: the nearest tracklet but for the person's own before the same camera.
     similarity = known.embeddings @ known.embeddings.T

@@ -44,5 +44,5 @@ def test_both_pipelines_are_measured_in_one_run(tmp_path: Path) -> None:
 
 def test_a_set_too_small_to_measure_is_refused(tmp_path: Path) -> None:
     samples = write_images(tmp_path, num_people=16, images_each=4)
-    with pytest.raises(InputError, match="1 batches"):
+    with pytest.raises(InputError, match="has 1 batches"):
         compare_pipelines(samples, (32, 16), CPU, num_workers=0, rounds=1)

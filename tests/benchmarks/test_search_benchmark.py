@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from reid_dhm.benchmarks.search import Latency, compare_search, grow, suggested
-from reid_dhm.benchmarks.synthetic_embeddings import MadeUpPeople
+from reid_dhm.benchmarks.synthetic_embeddings import SyntheticEmbeddings
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 
-class TestMadeUpPeople:
-    def test_embeddings_lie_as_a_model_s_do(self):
-        people = MadeUpPeople(100)
+class TestSyntheticEmbeddings:
+    def test_embeddings_are_distributed_like_a_model_s(self):
+        people = SyntheticEmbeddings(100)
         rows, pids = people.images(1500)
         assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(1500), abs=1e-6)
         cosine = rows @ rows.T
@@ -21,8 +21,8 @@ class TestMadeUpPeople:
         assert cosine[different].mean() == pytest.approx(0.0, abs=0.01)
         assert cosine[different].std() == pytest.approx(0.13, abs=0.01)
 
-    def test_a_tracklet_s_mean_strays_less_than_a_image(self):
-        people = MadeUpPeople(50)
+    def test_a_tracklet_s_mean_deviates_less_than_an_image(self):
+        people = SyntheticEmbeddings(50)
         means, whose = people.tracklets(500)
         images, pids = people.images(500)
 
@@ -54,8 +54,8 @@ def test_suggests_lists_by_the_root_of_the_number(count, dim, kind):
 
 def test_a_gallery_grows_in_equal_parts(tmp_path):
     with GalleryStore(tmp_path, create=True) as gallery:
-        gallery.claim_model("made up", 16, "made up")
-        people = MadeUpPeople(10, 16)
+        gallery.claim_model("synthetic", 16, "made up")
+        people = SyntheticEmbeddings(10, 16)
         grow(gallery, people, 100)
         grow(gallery, people, 400)
         assert gallery.state().tracklets == 400

@@ -1,4 +1,4 @@
-"""``reid-dhm benchmark embed``, ``memory`` and ``precision``: what embedding costs."""
+"""``reid-dhm benchmark embed``, ``memory`` and ``precision``: speed and memory of embedding."""
 
 from __future__ import annotations
 
@@ -18,45 +18,43 @@ if TYPE_CHECKING:
     from reid_dhm.benchmarks.embedding import EmbeddingRates
     from reid_dhm.benchmarks.precision import PrecisionFigures
 
-_WIDTH = 130  # of a table with ranges; a file or a pipe has no width of its own
+_WIDTH = 130  # columns of a table with ranges
 
 ImagesOption = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Embed these; images of Market-1501's size otherwise."),
+    typer.Option(metavar="DIR", help="Images to embed; default: synthetic ones."),
 ]
 InputSizeOption = Annotated[
-    Any, typer.Option("--size", metavar="HxW", parser=parse_size, help="Of the network's input.")
+    Any, typer.Option("--size", metavar="HxW", parser=parse_size, help="Input size of the network.")
 ]
-CountOption = Annotated[int, typer.Option("--pictures", min=64, help="How many are embedded.")]
+CountOption = Annotated[int, typer.Option("--pictures", min=64, help="Number of images.")]
 
 
 def embed(
     backbones: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[BACKBONE]...", help="By default two OSNets, MobileNetV2 and ResNet-50."
+            metavar="[BACKBONE]...", help="Default: two OSNets, MobileNetV2 and ResNet-50."
         ),
     ] = None,
     images: ImagesOption = None,
     num_images: CountOption = 2000,
     size: InputSizeOption = "256x128",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median is shown.")] = 5,
     seconds: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="About how long a turn of an engine lasts; torchreid embeds 256."
-        ),
+        typer.Option(min=0.1, help="Seconds per round and engine; torchreid embeds 256 images."),
     ] = 3.0,
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Image files to embeddings: every engine beside torchreid's FeatureExtractor.
+    """Compare embedding image files with torchreid's FeatureExtractor, for every engine.
 
-    MobileNetV2 is the trained model of the package, others have random weights and the statistics
-    of activations. `alone` is the engine's own rate on batches in memory, `share` what of it is
-    reached from files, `cosine` the lowest to torchreid's embeddings. Ranges are over the rounds.
+    MobileNetV2 is the packaged model; the other networks have random weights. `alone` is the rate
+    of the engine on batches in memory, `share` the part of it reached from files, `cosine` the
+    lowest cosine similarity to torchreid's embeddings. Ranges are over the rounds.
 
-    With --json, what a file of an earlier run with the same settings holds is not measured again.
+    With --json, backbones already in the file are not measured again.
 
     Example: reid-dhm benchmark embed osnet_x0_25 --json embedding.json
     """
@@ -75,7 +73,7 @@ def embed(
         paths = _images(images, num_images, Path(scratch))
         for backbone in backbones or BACKBONES:
             if backbone in found:
-                typer.echo(f"{backbone}: measured before, in {json}")
+                typer.echo(f"{backbone}: already in {json}")
                 continue
             rates = compare_embedding(backbone, paths, size, device, rounds, seconds)
             _print(rates, size)
@@ -88,16 +86,16 @@ def memory(
     backbone: Annotated[str, typer.Argument(help="As in embed.")] = "osnet_x0_25",
     images: ImagesOption = None,
     num_images: Annotated[
-        int, typer.Option("--pictures", min=1000, help="How many are embedded.")
+        int, typer.Option("--pictures", min=1000, help="Number of images.")
     ] = 100_000,
     size: InputSizeOption = "256x128",
     engine: Annotated[str, typer.Option(help="As in embed.")] = "auto",
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Resident memory while a long stream of images is embedded.
+    """Measure resident memory while a long stream of images is embedded.
 
-    Two thousand files are taken again and again.
+    2,000 files are reused.
 
     Example: reid-dhm benchmark memory --pictures 100000
     """
@@ -114,8 +112,8 @@ def memory(
     mib = 2**20
     typer.echo(
         f"{num_images} images, {backbone}, {embedder.engine} in {embedder.precision}: "
-        f"{tenth / mib:.0f} MiB resident after a tenth, {found[-1][1] / mib:.0f} MiB at the end, "
-        f"{peak / mib:.0f} MiB at most between them"
+        f"resident memory {tenth / mib:.0f} MiB after 10 % of the images, "
+        f"{found[-1][1] / mib:.0f} MiB at the end, {peak / mib:.0f} MiB at most in between"
     )
     if json is not None:
         resident = [{"pictures": done, "bytes": held} for done, held in found]
@@ -124,15 +122,15 @@ def memory(
 
 def precision(
     checkpoint: Annotated[Path, typer.Option(help="A run folder, or a .safetensors.")],
-    dataset: Annotated[str, typer.Option(help="Its name; training images calibrate int8.")],
-    data_root: Annotated[Path, typer.Option(help="Where datasets lie.")] = Path("datasets"),
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 5,
+    dataset: Annotated[str, typer.Option(help="Dataset; its training images calibrate int8.")],
+    data_root: Annotated[Path, typer.Option(help="Folder of datasets.")] = Path("datasets"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median is shown.")] = 5,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it, as .svg, .png or .pdf.")
+        Path | None, typer.Option(metavar="FILE", help="Write a plot, as .svg, .png or .pdf.")
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Accuracy against speed of a trained model in OpenVINO: float32, bf16 and int8.
+    """Measure accuracy and speed of a trained model in OpenVINO: float32, bf16 and int8.
 
     Example: reid-dhm benchmark precision --checkpoint runs/demo --dataset market1501
     """
@@ -162,13 +160,13 @@ def _images(images: Path | None, count: int, scratch: Path) -> list[str]:
 
 
 def _earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """What a file of the same settings holds already."""
+    """Figures in a file that was measured with the same settings."""
     if path is None or not path.is_file():
         return {}
     try:
         content = json_format.loads(path.read_text())
     except ValueError as error:
-        raise typer.BadParameter(f"{path} is no JSON ({error}): give another --json") from error
+        raise typer.BadParameter(f"{path} is not JSON ({error}): give another --json") from error
     if content.get("settings") != settings:
         raise typer.BadParameter(f"{path} was measured with other settings: give another --json")
     return dict(content["backbones"])
@@ -178,9 +176,9 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{rates.backbone}, {size[0]}x{size[1]}, images a second"
+    title = f"{rates.backbone}, {size[0]}x{size[1]}, images per second"
     table = Table(title=title, title_justify="left")
-    for column in ("", "from files", "times torchreid's", "alone", "share", "cosine"):
+    for column in ("", "from files", "ratio to torchreid", "alone", "share", "cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in rates.engines:
         mark = " *" if (one.engine, one.precision) == rates.chosen else ""
@@ -193,19 +191,19 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
             f"{one.cosine:.6f}",
         )
     table.add_row(
-        f"torchreid, lists of {rates.peer_list}", _spread(rates.torchreid, "{:.1f}"), "1.00"
+        f"torchreid, {rates.peer_list} per call", _spread(rates.torchreid, "{:.1f}"), "1.00"
     )
     console = Console(width=_WIDTH, soft_wrap=True)
     console.print(table)
     console.print(
-        f"* what auto takes; torchreid in a process of its own: {rates.torchreid_alone:.1f} at "
-        f"best; deploy() after DHM takes {rates.deployed:.3f} times the time of the network never "
-        "branched"
+        f"* chosen by auto; torchreid in a separate process: {rates.torchreid_alone:.1f} at best; "
+        f"deploy() after training with branches takes {rates.deployed:.3f} times as long as the "
+        "plain network"
     )
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    """The median, and the lowest and highest."""
+    """Median (lowest-highest)."""
     low, high = form.format(min(values)), form.format(max(values))
     return f"{form.format(statistics.median(values))} ({low}-{high})"
 
@@ -215,7 +213,7 @@ def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in ("", "mAP", "rank-1", "images a second", "lowest cosine", "mean cosine"):
+    for column in ("", "mAP", "rank-1", "images per second", "lowest cosine", "mean cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in found:
         table.add_row(

@@ -1,4 +1,4 @@
-"""``reid-dhm benchmark search``: a growing gallery, searched exactly, approximately, by NumPy."""
+"""``reid-dhm benchmark search``: exact and approximate gallery search compared with NumPy."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def search(
         typer.Option(
             min=1000,
             metavar="N",
-            help="Size of the gallery; repeat it for one that grows.",
+            help="Number of tracklets; repeatable, for a growing gallery.",
             show_default="10000, 100000 and 1000000",
         ),
     ] = None,
     dim: Annotated[int, typer.Option(min=8, help="Length of an embedding.")] = 512,
-    queries: Annotated[int, typer.Option(min=20, help="Searches of each side.")] = 300,
+    queries: Annotated[int, typer.Option(min=20, help="Searches by each method.")] = 300,
     index: Annotated[
         str | None,
         typer.Option(
-            help="FAISS factory string of the approximate side.",
+            help="FAISS factory string of approximate search.",
             show_default="an inverted file of 2·√N lists",
         ),
     ] = None,
@@ -37,15 +37,15 @@ def search(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the gallery is written, for a while (3 GB for a million).",
+            help="Folder for the temporary gallery (3 GB for a million tracklets).",
             show_default="the system's temporary folder",
         ),
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Search made-up galleries: exactly, approximately, and by brute force in NumPy.
+    """Compare exact and approximate search of synthetic galleries with brute force in NumPy.
 
-    A million take about 8 GB of memory.
+    A million tracklets take about 8 GB of memory.
 
     Example: reid-dhm benchmark search --tracklets 10000 --tracklets 100000
     """
@@ -71,22 +71,28 @@ def _print(figures: SearchFigures) -> None:
     columns = ("milliseconds: p50 / p99", "search", "its index", "one camera of 4", "recall@10")
     for column in (*columns, "bytes each", "build s", "reopen s", "build peak"):
         table.add_column(column, justify="left" if column == columns[0] else "right")
-    for side in (figures.exact, figures.approximate, figures.numpy):
+    for method in (figures.exact, figures.approximate, figures.numpy):
         table.add_row(
-            side.name,
-            *(_milliseconds(latency) for latency in (side.search, side.proposals, side.filtered)),
-            f"{side.recall:.3f}",
-            f"{side.memory:.0f}",
-            "" if side.build is None else f"{side.build:.1f}",
-            "" if side.reopen is None else f"{side.reopen:.2f}",
-            "" if side.build_peak is None else f"{side.build_peak / 2**30:.2f} GiB",
+            method.name,
+            *(
+                _milliseconds(latency)
+                for latency in (method.search, method.proposals, method.filtered)
+            ),
+            f"{method.recall:.3f}",
+            f"{method.memory:.0f}",
+            "" if method.build is None else f"{method.build:.1f}",
+            "" if method.reopen is None else f"{method.reopen:.2f}",
+            "" if method.build_peak is None else f"{method.build_peak / 2**30:.2f} GiB",
         )
-    console = Console(soft_wrap=True, width=max(130, Console().width))  # figures are not cut
+    console = Console(
+        soft_wrap=True, width=max(130, Console().width)
+    )  # wide enough for every column
     console.print(table)
     console.print(
-        f"approximate search is {figures.times_faster:.1f} times as fast as exact search, and "
-        f"NumPy takes {figures.over_numpy:.2f} times as long as exact search; "
-        f"the gallery's file has {figures.file_bytes / 2**30:.2f} GiB"
+        f"exact search {figures.exact.search.p50 * 1e3:.2f} ms, NumPy "
+        f"{figures.numpy.search.p50 * 1e3:.2f} ms, ratio {figures.over_numpy:.2f}; "
+        f"approximate search is {figures.times_faster:.1f} times as fast as exact search; "
+        f"the gallery file has {figures.file_bytes / 2**30:.2f} GiB"
     )
 
 

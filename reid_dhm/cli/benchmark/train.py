@@ -1,4 +1,4 @@
-"""``reid-dhm benchmark train``: training and its input pipeline beside torchreid's."""
+"""``reid-dhm benchmark train``: training and its input pipeline compared with torchreid's."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def train(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Train on this set below data.root; images are made up otherwise."),
+        typer.Option(help="Dataset below data.root to train on; default: synthetic images."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side a round.")] = 20,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each side; medians count.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps per round.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median is shown.")] = 3,
     workers: Annotated[int, typer.Option(min=0, help="torchreid's loader processes.")] = 2,
     json: JsonOption = None,
 ) -> None:
-    """Training and its input pipeline beside torchreid's, and the cost of DHM's branches.
+    """Compare training and its input pipeline with torchreid's, and measure the cost of branches.
 
     Example: reid-dhm benchmark train configs/market1501_mobilenetv2_cpu.yaml
     """
@@ -73,8 +73,8 @@ def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> Non
     height, width = pipelines.size
     title = f"{backbone}, {height}x{width}, batches of {pipelines.batch_size}"
     table = Table(title=title, title_justify="left")
-    for column in ("images a second", "ours", "torchreid", "ratio"):
-        table.add_column(column, justify="left" if column == "images a second" else "right")
+    for column in ("images per second", "ours", "torchreid", "ratio"):
+        table.add_column(column, justify="left" if column == "images per second" else "right")
     table.add_row(
         f"input pipeline (torchreid: {pipelines.num_workers} workers)",
         f"{pipelines.ours:.0f}",
@@ -93,12 +93,13 @@ def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> Non
     console.print(table)
     for method in rates.ours:
         console.print(
-            f"{method}: {rates.input_share[method]:.1%} of a step is its input; the rate is "
-            f"{rates.ours[method] / rates.resident[method]:.1%} of that on one batch already there"
+            f"{method}: loading and augmenting take {rates.input_share[method]:.1%} of a step; "
+            f"the rate is {rates.ours[method] / rates.resident[method]:.1%} of that on one batch "
+            "in memory"
         )
     cost = rates.ours["baseline"] / rates.ours["dhm"]
     deployed = rates.deployed["dhm"] / rates.deployed["baseline"]
     console.print(
-        f"a step with DHM's branches takes {cost:.2f} times the plain one; "
-        f"after deploy() embedding takes {deployed:.2f} times the plain network's time"
+        f"a training step with DHM branches takes {cost:.2f} times as long as a plain one; "
+        f"after deploy(), embedding takes {deployed:.2f} times as long as with the plain network"
     )
