@@ -1,14 +1,31 @@
-"""Devices of PyTorch by name, and computing in full float32 on them."""
+"""Devices of PyTorch by name, and computing in full float32 on them.
+
+PyTorch is imported when a device is opened, so that names can be checked without it.
+"""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from reid_dhm.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_device_name(name: str) -> str:
+    """The name of a device, or an error; whether the device exists is not looked at.
+
+    Raises:
+        InputError: a name other than ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    if not re.fullmatch(r"auto|cpu(:[0-9]{1,4})?|cuda(:[0-9]{1,4})?", name):
+        raise InputError(f"device is {name!r:.60}: choose auto, cpu, cuda or cuda:N")
+    return name
 
 
 def parse_device(name: str) -> torch.device:
@@ -18,12 +35,12 @@ def parse_device(name: str) -> torch.device:
         InputError: a name other than ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         UnsupportedError: a GPU that PyTorch does not see.
     """
+    import torch
+
+    check_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, colon, number = name.partition(":")
-    valid_number = number.isascii() and number.isdigit() and len(number) <= 4
-    if kind not in ("cpu", "cuda") or (colon and not valid_number):
-        raise InputError(f"device is {name!r}: choose auto, cpu, cuda or cuda:N")
+    kind, _, number = name.partition(":")
     count = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= count:
         raise UnsupportedError(
@@ -41,6 +58,9 @@ class _FullPrecision:
         self._before = (True, "highest")
 
     def enter(self) -> None:
+        """Turn reduced precision off for the first user."""
+        import torch
+
         with self._lock:
             if self._users == 0:
                 allowed = torch.backends.cudnn.allow_tf32
@@ -50,6 +70,9 @@ class _FullPrecision:
             self._users += 1
 
     def leave(self) -> None:
+        """Restore the settings after the last user."""
+        import torch
+
         with self._lock:
             self._users -= 1
             if self._users == 0:
@@ -63,6 +86,8 @@ _full_precision = _FullPrecision()
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
     """Matrix products and convolutions in IEEE float32, despite TF32, bfloat16 or autocast."""
+    import torch
+
     _full_precision.enter()
     try:
         with torch.autocast(device.type, enabled=False):

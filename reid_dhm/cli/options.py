@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from reid_dhm.devices import check_device_name
+
 Size: TypeAlias = tuple[int, int]
 
 
@@ -45,7 +47,12 @@ NeckOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    str,
+    typer.Option(
+        "--device",
+        callback=check_device_name,
+        help="auto (a GPU if there is one), cpu, cuda or cuda:N.",
+    ),
 ]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],

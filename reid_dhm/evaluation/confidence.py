@@ -149,23 +149,11 @@ def _bootstrap(
     sums: NDArray[np.float64], count: NDArray[np.int64], level: float, resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the interval of ``sums.sum(1) / count.sum()`` over the people drawn, (3,) each."""
-    from scipy import stats  # takes half a second to import
-
-    def mean(
-        drawn: NDArray[np.float64], queries: NDArray[np.int64], axis: int
-    ) -> NDArray[np.float64]:
-        return drawn.sum(axis) / queries.sum(axis)
-
-    found = stats.bootstrap(
-        (sums, count[None]),
-        mean,
-        paired=True,
-        vectorized=True,
-        axis=-1,
-        n_resamples=resamples,
-        batch=max(1, _BATCH // len(count)),
-        confidence_level=level,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    )
-    return found.confidence_interval.low, found.confidence_interval.high
+    random, people = np.random.default_rng(seed), len(count)
+    batch, means = max(1, _BATCH // people), []
+    for start in range(0, resamples, batch):
+        drawn = random.integers(0, people, (min(batch, resamples - start), people))
+        means.append(sums[:, drawn].sum(axis=-1) / count[drawn].sum(axis=-1))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(means, axis=1), [tail, 1 - tail], axis=1)
+    return low, high

@@ -14,18 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from reid_dhm.evaluation import metadata
-from reid_dhm.evaluation.calibration import Calibration, OperatingPoint, PairScores, pair_scores
+from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.evaluation.cameras import CameraPairs, camera_pairs
 from reid_dhm.evaluation.confidence import Estimate, intervals
 from reid_dhm.evaluation.inputs import QueryGallery, embed_samples
+from reid_dhm.evaluation.pair_scores import PairScores, pair_scores
 from reid_dhm.evaluation.settings import Settings
 from reid_dhm.retrieval.embeddings import EmbeddingSet, is_distractor
-from reid_dhm.retrieval.ranking.distance_rows import rank_rows
-from reid_dhm.retrieval.ranking.single_shot import rank_single_shot
+from reid_dhm.retrieval.protocol import Reranking
 from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
-from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_queries
-from reid_dhm.retrieval.refinement.pooling import pool_queries
-from reid_dhm.retrieval.refinement.reranking import rerank
 from reid_dhm.retrieval.results import RetrievalResult
 
 if TYPE_CHECKING:
@@ -181,6 +178,8 @@ def run(inputs: QueryGallery, settings: Settings) -> EvaluationRun:
     query, gallery = inputs.query, inputs.gallery
     settings = replace(settings, top_k=min(settings.top_k, len(gallery)))
     if settings.multi_query:
+        from reid_dhm.retrieval.refinement.pooling import pool_queries
+
         query = pool_queries(query, settings.multi_query, settings.metric)
     if settings.query_expansion or settings.database_augmentation:
         with _timed(seconds, "expand"):
@@ -189,32 +188,37 @@ def run(inputs: QueryGallery, settings: Settings) -> EvaluationRun:
     seconds |= result.seconds
     estimates = intervals(result, query.pids, seed=settings.seed)
     ranked = replace(inputs, query=query, gallery=gallery)
-    if settings.rerank is None:
-        return EvaluationRun(ranked, settings, result, estimates, seconds=seconds)
+    ended = EvaluationRun(ranked, settings, result, estimates, seconds=seconds)
+    return _reranked(ended, settings.rerank) if settings.rerank else ended
+
+
+def _reranked(run: EvaluationRun, rerank: Reranking) -> EvaluationRun:
+    """The run with its result after re-ranking."""
+    from reid_dhm.retrieval.ranking.distance_rows import rank_rows
+    from reid_dhm.retrieval.refinement import reranking
+
+    query, gallery, settings, seconds = run.query, run.gallery, run.settings, dict(run.seconds)
     with _timed(seconds, "rerank"):
-        distances = rerank(
+        distances = reranking.rerank(
             query.embeddings,
             gallery.embeddings,
             metric=settings.metric,
-            settings=settings.rerank,
+            settings=rerank,
             device=settings.device,
         )
-        reranked = rank_rows(
+        result = rank_rows(
             distances.rows,
             query,
             gallery,
-            result.protocol,
-            ranks=result.ranks,
+            run.result.protocol,
+            ranks=run.result.ranks,
             top_k=settings.top_k,
         )
-    return EvaluationRun(
-        ranked,
-        settings,
-        result,
-        estimates,
-        replace(reranked, device=result.device),
-        intervals(reranked, query.pids, seed=settings.seed),
-        seconds,
+    return replace(
+        run,
+        reranked=replace(result, device=run.result.device),
+        reranked_intervals=intervals(result, query.pids, seed=settings.seed),
+        seconds=seconds,
     )
 
 
@@ -236,6 +240,8 @@ def _expanded(
     query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
     """Gallery first, so that queries are expanded by the embeddings they are compared with."""
+    from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_queries
+
     options: dict[str, Any] = {
         "alpha": settings.alpha,
         "metric": settings.metric,
@@ -256,6 +262,8 @@ def _ranked(query: EmbeddingSet, gallery: EmbeddingSet, settings: Settings) -> R
         "device": settings.device,
     }
     if settings.single_shot:
+        from reid_dhm.retrieval.ranking.single_shot import rank_single_shot
+
         return rank_single_shot(
             query, gallery, repeats=settings.single_shot, seed=settings.seed, **options
         )

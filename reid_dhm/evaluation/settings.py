@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reid_dhm.devices import check_device_name
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.protocol import Reranking
 
@@ -45,6 +46,7 @@ class Settings:
     rates: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
 
     def __post_init__(self) -> None:
+        check_device_name(self.device)
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}: give 0 or more")
         if self.single_shot and self.rerank:

@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-from reid_dhm.evaluation.calibration import OperatingPoint, PairScores
+from reid_dhm.evaluation.calibration import OperatingPoint
+from reid_dhm.evaluation.pair_scores import PairScores
 from reid_dhm.report.content import Scores
 from reid_dhm.report.svg import INK, PALETTE, RIGHT, WRONG, Drawing, figure
 from reid_dhm.retrieval import metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, StorageError
 from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.evaluation.thresholds import Thresholds, read_thresholds, write_thresholds
 
@@ -74,7 +74,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(InputError, match=r"thresholds\.json: cannot be written \(No space"):
+    with pytest.raises(StorageError, match=r"thresholds\.json: cannot be written \(No space"):
         write_thresholds(path, Thresholds("cosine", "b", None, 1, 1, (), Calibration(1, 2, 0.5)))
     assert read_thresholds(path) == THRESHOLDS
     assert [item.name for item in tmp_path.iterdir()] == ["thresholds.json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, StorageError
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.npz import (
     read_embeddings,
@@ -95,7 +95,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         write_embeddings(path, np.ones((1, 2), dtype=np.float32), ["new"])
     assert read_embeddings(path)[1] == ("old",)
     assert [item.name for item in tmp_path.iterdir()] == ["a.npz"]

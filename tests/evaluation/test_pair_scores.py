@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from reid_dhm.errors import InputError
-from reid_dhm.evaluation import calibration as verification
-from reid_dhm.evaluation import pairs
-from reid_dhm.evaluation.calibration import Calibration, PairScores, pair_scores
+from reid_dhm.evaluation import pair_counts
+from reid_dhm.evaluation import pair_scores as scoring
+from reid_dhm.evaluation.calibration import Calibration, threshold_text
+from reid_dhm.evaluation.pair_scores import PairScores, pair_scores
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 
@@ -83,9 +84,9 @@ def test_counts_do_not_depend_on_blocks_nor_on_what_rounding_leaves_open(
     query, gallery = random_sets(np.random.default_rng(0), 70, 300, 64, people=9, cameras=3)
     gallery.embeddings[50:60] = query.embeddings[:10]
     whole = pair_scores(query, gallery, metric=metric, device="cpu")
-    monkeypatch.setattr(pairs, "_TILE", {"cpu": (16, 32)})
+    monkeypatch.setattr(pair_counts, "_TILE", {"cpu": (16, 32)})
     # Rounding as large as two steps of the grid leaves every pair to its exact score.
-    monkeypatch.setattr(pairs, "_ROUNDING", 2.0**-15)
+    monkeypatch.setattr(pair_counts, "_ROUNDING", 2.0**-15)
     open_to_all = pair_scores(query, gallery, metric=metric, device="cpu")
     np.testing.assert_array_equal(open_to_all.edges, whole.edges)
     np.testing.assert_array_equal(open_to_all.same, whole.same)
@@ -93,7 +94,7 @@ def test_counts_do_not_depend_on_blocks_nor_on_what_rounding_leaves_open(
 
 
 def test_a_score_on_an_edge_belongs_to_the_step_above():
-    for grid in (pairs.Grid.of(-1.0, 1.0), pairs.Grid.of(-3.7, 0.0)):
+    for grid in (pair_counts.Grid.of(-1.0, 1.0), pair_counts.Grid.of(-3.7, 0.0)):
         steps = grid.step(torch.from_numpy(grid.edges[:-1]))
         assert steps.tolist() == list(range(grid.size))
         below = grid.step(torch.from_numpy(np.nextafter(grid.edges[1:], -np.inf)))
@@ -255,7 +256,7 @@ def test_the_penalty_decides_where_a_threshold_separates_two_scores():
     scores = on_a_grid([0.7], [0.3])
     high, low = scores.centres[scores.same > 0].item(), scores.centres[scores.different > 0].item()
     # At ±1 spread, the loss log(1 + exp(-a)) + p a² / 2 is least where 1 / (1 + exp(a)) = p a.
-    root = brentq(lambda a: 1 / (1 + np.exp(a)) - verification._PENALTY * a, 1, 100)
+    root = brentq(lambda a: 1 / (1 + np.exp(a)) - scoring._PENALTY * a, 1, 100)
     found = scores.calibrate()
     assert found.slope * (high - low) / 2 == pytest.approx(root, rel=1e-3)
     assert found.probability((high + low) / 2) == pytest.approx(0.5)
@@ -310,5 +311,5 @@ def test_a_gpu_counts_the_same(random_sets, metric):
     ],
 )
 def test_a_threshold_is_written_so_that_no_more_pairs_pass(threshold, metric, shown):
-    assert verification.threshold_text(threshold, metric) == shown
+    assert threshold_text(threshold, metric) == shown
     assert (1 if metric == "cosine" else -1) * float(shown) >= threshold
