@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
-from reid_dhm.files import atomic_path
+from reid_dhm.files import write_text
 from reid_dhm.retrieval.protocol import METRICS
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
     """Write a file for :func:`read_thresholds`; it appears whole or not at all.
 
     Raises:
-        InputError: if it cannot be written.
+        StorageError: if it cannot be written.
     """
-    path = Path(path)
     content = {
         "format": FORMAT,
         "metric": thresholds.metric,
@@ -80,8 +79,7 @@ def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
         "calibration": asdict(thresholds.calibration),
     }
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(Path(path), text)
 
 
 def write_run_thresholds(path: Path, run: EvaluationRun) -> None:
