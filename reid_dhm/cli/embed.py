@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +18,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
 
 def embed(
@@ -135,14 +134,11 @@ def images_below(folder: Path) -> list[str]:
     Raises:
         InputError: no such folder, or no image in it.
     """
-    from reid_dhm.data.images import list_images
+    from reid_dhm.data.listing import list_images_below
 
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give the folder that holds the images")
-    paths: list[str] = []
-    for inside, folders, _ in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += map(str, list_images(Path(inside)))
+        raise NotFoundError(f"{folder} is not a folder: give the folder that holds the images")
+    paths = [str(path) for path in list_images_below(folder)]
     if not paths:
         raise InputError(f"{folder} holds no images: give the folder that does")
-    return sorted(paths)
+    return paths

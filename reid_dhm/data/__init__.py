@@ -1,1 +1,1 @@
-"""Labelled images: datasets, samplers, loading, augmentation, synthetic people."""
+"""Labelled images: datasets, samplers, loading, augmentation."""

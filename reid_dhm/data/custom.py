@@ -1,4 +1,4 @@
-"""A person's own images as a dataset: a folder per person, or a CSV file of labelled paths."""
+"""A user's own images as a dataset: a folder per person, or a CSV file of labelled paths."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from reid_dhm.data.images import list_images
-from reid_dhm.data.layouts import README, SPLITS, Split, Splits, label_fault
+from reid_dhm.data.layouts import MAX_DIGITS, README, SPLITS, Split, Splits, label_fault
+from reid_dhm.data.listing import scan_folder, warn_left_out
 from reid_dhm.data.samples import Sample
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +25,30 @@ def load_folder(
     """Load ``root/{train,query,gallery}/PERSON/IMAGE``.
 
     People are numbered from 1 in the sorted order of their folders' names over all splits; the same
-    name is the same person everywhere. Cameras keep their number where every captured camera is a
-    number, and are numbered from 1 in sorted order where any is not.
+    name is the same person everywhere. Cameras keep their numbers if all captured cameras are
+    numbers; otherwise they are numbered from 1 in sorted order.
 
     Args:
         root: the folder that holds the splits.
-        required: splits whose folder must be there.
+        required: splits whose folder must exist.
         camera_regex: searched in every file name; its group ``camid``, or else its first, captures
             the camera. The default finds the 2 in ``c2_0001.jpg`` and ``anna_c2_0001.jpg``.
 
     Raises:
-        InputError: if a required folder is missing, an image lies outside the folders of people,
-            or the expression is invalid or does not match a file name.
+        NotFoundError: a required folder is missing, or a link is dead.
+        InputError: an image lies outside the folders of people, or the expression is invalid or
+            does not match a file name.
     """
     pattern = _camera_pattern(camera_regex)
-    found = [
-        (split, person.name, image, _camera_of(image, pattern))
-        for split in SPLITS
-        for person in _people(root / split, required=split in required)
-        for image in list_images(person)
-    ]
+    found: list[tuple[Split, str, Path, str]] = []
+    left_out: list[Path] = []
+    for split in SPLITS:
+        for folder in _people(root / split, split in required, left_out):
+            content = scan_folder(folder)
+            found += [(split, folder.name, i, _camera_of(i, pattern)) for i in content.images]
+            # a person without an image would otherwise vanish
+            left_out += content.folders + content.others + ([] if content.images else [folder])
+    warn_left_out(root, left_out)
     names = sorted({person for _, person, _, _ in found})
     pid_of = {name: pid for pid, name in enumerate(names, start=1)}
     camid_of = _number_cameras({camera for _, _, _, camera in found})
@@ -58,25 +62,27 @@ def load_folder(
 def load_csv(root: Path, required: Collection[Split]) -> Splits:
     """Load a CSV file (UTF-8) with a header and the columns path, pid, camid and split.
 
-    Paths are relative to the file's folder; split is train, query or gallery; pid counts from 1,
-    where 0 in a gallery marks a distractor and a negative one junk, which is dropped; other
-    columns are ignored.
+    Paths are relative to the file's folder; split is train, query or gallery; pids count from 1.
+    In the gallery pid 0 marks a distractor and a negative pid junk, which is dropped. Other columns
+    are ignored.
 
     Args:
         root: the file, or a folder with exactly one ``.csv`` file.
-        required: not used here; an absent split is empty.
+        required: not used; an absent split is empty.
 
     Raises:
-        InputError: naming file and line of what cannot be used.
+        InputError: naming the file and the line that cannot be used.
     """
-    file = _csv_file(root)
+    file = find_csv(root)
     splits: Splits = {split: [] for split in SPLITS}
     lines: dict[tuple[Split, Path], int] = {}
     for line, row in _rows(file):
         where = f"{file}, line {line}"
         split = next((split for split in SPLITS if split == row["split"]), None)
         if split is None:
-            raise InputError(f"{where}: split is {row['split']!r}; give one of {', '.join(SPLITS)}")
+            raise InputError(
+                f"{where}: split is {row['split'][:80]!r}; give one of {', '.join(SPLITS)}"
+            )
         pid, camid = (_integer(row[column], column, where) for column in ("pid", "camid"))
         fault = label_fault(pid, split)
         if fault:
@@ -84,30 +90,32 @@ def load_csv(root: Path, required: Collection[Split]) -> Splits:
         if camid < 0:
             raise InputError(f"{where}: camid is {camid}; number cameras from 0 or 1")
         path = file.parent / row["path"]
-        if not row["path"] or not path.is_file():
-            raise InputError(f"{where}: {path} is not a file; paths are relative to {file.parent}")
+        if not row["path"] or not _is_file(path):
+            raise NotFoundError(
+                f"{where}: {str(path)[:300]} is not a file; paths are relative to {file.parent}"
+            )
         first = lines.setdefault((split, path), line)
         if first != line:
-            raise InputError(f"{where}: {path} is in {split} already, by line {first}; remove one")
+            raise InputError(f"{where}: {path} is in {split} already, line {first}; remove one")
         if pid >= 0:
             splits[split].append(Sample(path, pid, camid))
     _warn_of_overlap(file, splits)
     return splits
 
 
-def _people(folder: Path, required: bool) -> list[Path]:
-    """The folders of people in one split's folder, in name order."""
+def _people(folder: Path, required: bool, left_out: list[Path]) -> list[Path]:
+    """The folders of people in one split's folder, in name order; adds other files to a list."""
     if not folder.is_dir():
         if required:
-            raise InputError(
-                f"{folder} is not a folder; give it, with a folder per person, as in {README}"
+            raise NotFoundError(
+                f"{folder} is not a folder; create it, with a folder per person, as in {README}"
             )
         return []
-    strays = list_images(folder)
-    if strays:
-        raise InputError(f"{strays[0]} is in no person's folder; move it into one")
-    people = (path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    return sorted(people, key=lambda path: path.name)
+    content = scan_folder(folder)
+    if content.images:
+        raise InputError(f"{content.images[0]} is not in a person's folder; move it into one")
+    left_out += content.others
+    return content.folders
 
 
 def _camera_pattern(camera_regex: str) -> re.Pattern[str]:
@@ -115,7 +123,7 @@ def _camera_pattern(camera_regex: str) -> re.Pattern[str]:
         pattern = re.compile(camera_regex)
     except (re.error, TypeError) as error:  # TypeError: YAML reads 1 as a number
         raise InputError(
-            f"camera_regex={camera_regex!r} is no regular expression: {error}"
+            f"camera_regex={camera_regex!r} is not a regular expression: {error}"
         ) from None
     if not pattern.groups:
         raise InputError(
@@ -129,19 +137,24 @@ def _camera_of(image: Path, pattern: re.Pattern[str]) -> str:
     camera = match["camid" if "camid" in pattern.groupindex else 1] if match else None
     if not camera:
         raise InputError(
-            f"{image} names no camera that camera_regex={pattern.pattern!r} finds; rename it or "
-            "give another camera_regex"
+            f"camera_regex={pattern.pattern!r} finds no camera in the name of {image}; rename it "
+            "or give another camera_regex"
         )
     return camera
 
 
 def _number_cameras(cameras: set[str]) -> dict[str, int]:
-    if all(camera.isdecimal() for camera in cameras):
+    if all(camera.isdecimal() and len(camera) <= MAX_DIGITS for camera in cameras):
         return {camera: int(camera) for camera in cameras}
     return {camera: camid for camid, camera in enumerate(sorted(cameras), start=1)}
 
 
-def _csv_file(root: Path) -> Path:
+def find_csv(root: Path) -> Path:
+    """The CSV file of a dataset: ``root``, or the only ``.csv`` file in it.
+
+    Raises:
+        InputError: none, or several.
+    """
     if root.is_file():
         return root
     files = sorted(root.glob("*.csv")) if root.is_dir() else []
@@ -154,11 +167,20 @@ def _csv_file(root: Path) -> Path:
     return files[0]
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and stripped values of each row; spreadsheets' byte order mark is skipped."""
+    reader = None
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
+            # strict: a stray quote would otherwise swallow the lines up to the next one
+            reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
             header = [(name or "").strip() for name in reader.fieldnames or ()]
             missing = [column for column in COLUMNS if column not in header]
             if missing:
@@ -171,13 +193,19 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, {column: (row[column] or "").strip() for column in COLUMNS}
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); check its rights") from None
+    except csv.Error as error:
+        line = 1 + (reader.line_num if reader is not None else 0)  # of the row's beginning
+        raise InputError(f"{file}, line {line}: not CSV ({error}); check its quotes") from None
 
 
 def _integer(value: str, column: str, where: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise InputError(f"{where}: {column} is {value!r}; give a whole number") from None
+    if re.fullmatch(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}", value) is None:
+        raise InputError(
+            f"{where}: {column} is {value[:40]!r}; give a whole number of up to {MAX_DIGITS} digits"
+        )
+    return int(value)
 
 
 def _warn_of_overlap(source: Path, splits: Splits) -> None:

@@ -1,8 +1,7 @@
 """Datasets by name, and several joined into one.
 
-How each is laid out and labelled is :mod:`reid_dhm.data.layouts`' and
-:mod:`reid_dhm.data.custom`'s to know; whether its images can be read,
-:func:`reid_dhm.data.images.check_images` finds out.
+Layouts and labels are read in :mod:`reid_dhm.data.layouts` and :mod:`reid_dhm.data.custom`;
+:func:`reid_dhm.data.images.check_images` checks that the images can be read.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.data.custom import load_csv, load_folder
+from reid_dhm.data.custom import find_csv, load_csv, load_folder
 from reid_dhm.data.layouts import (
     DUKEMTMCREID,
     OCCLUDEDDUKE,
@@ -26,9 +25,10 @@ from reid_dhm.data.layouts import (
     load_layout,
     load_msmt17,
 )
+from reid_dhm.data.listing import check_name
 from reid_dhm.data.market1501 import load_market1501
 from reid_dhm.data.samples import ReIDDataset, Sample
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
 LOADERS: dict[str, Callable[..., Splits]] = {
     "market1501": load_market1501,
@@ -54,24 +54,26 @@ def load_dataset(
         name: a key of :data:`LOADERS`.
         root: for a published set the folder that holds the set's own folder, or that folder, or a
             torchreid data root; for ``folder`` and ``csv`` see ``datasets/README.md``.
-        required: the splits that must be there; another one may be missing and is then empty.
+        required: the splits that must exist; others may be missing and are then empty.
         options: the loader's own: ``queries`` (market1501), ``boxes`` (cuhk03np), ``with_val``
             (msmt17), ``camera_regex`` (folder).
 
     Raises:
-        InputError: if the name or an option is unknown, the dataset is not found, a required split
-            is missing or empty, or a file name, list or table has an entry that cannot be used.
+        NotFoundError: the dataset or a required split is not found, or a link is dead.
+        InputError: the name or an option is unknown, a required split is empty, or a file name,
+            list or table has an entry that cannot be used.
     """
     if name not in LOADERS:
         raise InputError(f"dataset {name!r} is unknown; give one of {', '.join(LOADERS)}")
     load, root = LOADERS[name], Path(root).expanduser()
+    check_name(root)
     try:
         inspect.signature(load).bind(root, required, **options)
     except TypeError as error:
         raise InputError(f"dataset {name} cannot be loaded: {error}; leave it out") from None
     if not root.exists():
-        raise InputError(
-            f"data root {root} does not exist; datasets/README.md says what goes there"
+        raise NotFoundError(
+            f"data root {root} does not exist; datasets/README.md describes its layout"
         )
     splits = load(root, required, **options)
     for split in SPLITS:
@@ -79,19 +81,20 @@ def load_dataset(
             raise InputError(
                 f"dataset {name} in {root} has no {split} images; add some, or unpack it again"
             )
+    if name in ("folder", "csv"):  # a user's own set has the name of its path
+        name = str((find_csv(root) if name == "csv" else root).resolve())
     return ReIDDataset(name, **{split: _sorted(splits[split]) for split in SPLITS})
 
 
 def join_datasets(datasets: Sequence[ReIDDataset]) -> ReIDDataset:
     """Join datasets, split by split, as if they were one recording of different people.
 
-    Each dataset's people and cameras are moved past the numbers of those before it, so that no two
+    Each dataset's pids and camids are offset past those of the datasets before it, so that no two
     datasets share any; the first keeps its numbers. Distractors (pid 0 where no training or query
-    image has it) stay pid 0: nobody's, whatever the offset. A dataset that has a person 0
-    (MSMT17) is moved off it.
+    image has it) stay pid 0. A dataset that has a person 0 (MSMT17) is offset by at least 1.
 
     Raises:
-        InputError: if there is no dataset, or two of them hold the same image.
+        InputError: no datasets, or two that hold the same image.
     """
     if not datasets:
         raise InputError("no dataset was given to join; name at least one")
@@ -120,7 +123,7 @@ def join_datasets(datasets: Sequence[ReIDDataset]) -> ReIDDataset:
 
 
 def _moved_past(last: int, numbers: Collection[int]) -> dict[int, int]:
-    """Each number to itself plus the least offset that puts all of them past ``last``."""
+    """Each number plus the least offset that puts all of them past ``last``."""
     offset = max(0, last + 1 - min(numbers, default=0))
     return {number: number + offset for number in numbers}
 

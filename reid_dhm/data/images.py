@@ -1,61 +1,75 @@
-"""Image files: listing, reading and resizing them, and proving that all of a dataset can be read.
+"""Reading and resizing image files, and checking that all files of a dataset can be read.
 
-What an image shows, and how it is augmented, is left to others.
+Every image file of the package is read here. Augmentation is :mod:`reid_dhm.data.augmentation`'s.
 """
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from reid_dhm.data.listing import printable
 from reid_dhm.data.samples import Sample
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Pillow warns of images that are refused here in any case.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+MAX_PIXELS = 32_000_000
+"""Pixels above which an image is refused before it is decoded (96 MB as RGB)."""
 
 _MEND = "copy what is damaged again from its source, or take it out of the data"
+_EXIF_ORIENTATION = 0x0112
 _NAMED_FAULTS = 5
 _IMAGES_PER_JOB = 64
 
 
 class _UnreadableError(Exception):
-    """Why an image cannot be used, as the end of a sentence that begins with its name."""
+    """The reason that an image cannot be used: a sentence without its subject, the file."""
 
-
-def list_images(folder: Path) -> list[Path]:
-    """Image files directly in ``folder``, in name order.
-
-    Hidden files (macOS leaves ``._*`` ones beside images) and files without an image's suffix
-    (``Thumbs.db``) are skipped.
-    """
-    return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES
-            and not path.name.startswith(".")
-            and path.is_file()
-        ),
-        key=lambda path: path.name,
-    )
+    def __init__(self, reason: str, remedy: str = _MEND, missing: bool = False) -> None:
+        super().__init__(reason)
+        self.remedy, self.missing = remedy, missing
 
 
 def read_image(path: Path | str) -> np.ndarray:
     """Read one image file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Grey images get three equal channels, alpha is dropped, 16 bits are scaled to 8.
+    Grey images get three equal channels, alpha is dropped, 16 bits are scaled to 8. Of several
+    images in one file (GIF, TIFF) the first is read.
 
     Raises:
-        InputError: if the file is missing, empty, truncated, corrupt or no image.
+        NotFoundError: no such file.
+        InputError: the file is empty, truncated, corrupt, no image, or has over :data:`MAX_PIXELS`.
     """
     try:
         return _read(Path(path))
     except _UnreadableError as fault:
-        raise InputError(f"{path} {fault}; {_MEND}") from None
+        kind = NotFoundError if fault.missing else InputError
+        raise kind(f"{printable(path)} {fault}; {fault.remedy}") from None
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) in pixels of the image as :func:`read_image` returns it, from its header.
+
+    Raises:
+        InputError: as :func:`read_image`, where the header cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            on_its_side = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        height, width, _ = read_image(path).shape  # raises what is wrong, if anything is
+        return height, width
+    return (width, height) if on_its_side else (height, width)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -81,7 +95,7 @@ def check_images(
     Args:
         samples: any splits, one after the other; an image listed twice is read once.
         workers: decoding threads; by default one a core and a few more.
-        progress: told the images done and the images in all.
+        progress: called with the images done and the images in all.
 
     Raises:
         InputError: naming the first bad files and their number, if there are any.
@@ -110,7 +124,7 @@ def _faults(paths: Sequence[Path]) -> list[str]:
         try:
             _read(path)
         except _UnreadableError as fault:
-            faults.append(f"{path} {fault}")
+            faults.append(f"{printable(path)} {fault}")
     return faults
 
 
@@ -119,17 +133,19 @@ def _read(path: Path) -> np.ndarray:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _UnreadableError("does not exist") from None
-    except OSError as error:
-        raise _UnreadableError(f"cannot be opened ({error.strerror})") from None
-    return _decode(data)
+        raise _UnreadableError("does not exist", missing=True) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", error)
+        raise _UnreadableError(f"cannot be opened ({reason})") from None
+    return _decode_image(data)
 
 
-def _decode(data: bytes) -> np.ndarray:
+def _decode_image(data: bytes) -> np.ndarray:
     if not data:
         raise _UnreadableError("is empty (0 bytes)")
     if _is_cut_jpeg(data):
         raise _UnreadableError("is a truncated JPEG")
+    _check_pixels(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # refused before decoding, e.g. for the size its header claims
@@ -137,6 +153,25 @@ def _decode(data: bytes) -> np.ndarray:
     if image is None:
         raise _UnreadableError("is truncated, corrupt or not an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _check_pixels(data: bytes) -> None:
+    """Refuse an image whose header claims too many pixels."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        claim = "far more"
+    except (OSError, SyntaxError, ValueError):  # not a header that Pillow knows
+        return
+    else:
+        if width * height <= MAX_PIXELS:
+            return
+        claim = f"{width}×{height}"
+    raise _UnreadableError(
+        f"has {claim} pixels, and {MAX_PIXELS / 1e6:g} million are the most that are read",
+        remedy="make it smaller, or crop the person",
+    )
 
 
 def _is_cut_jpeg(data: bytes) -> bool:

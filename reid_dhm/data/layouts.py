@@ -1,7 +1,7 @@
-"""Published benchmarks: where each lies under a data root, and how its labels are read.
+"""Published datasets: their folders under a data root, and their labels in file names and lists.
 
-A person's own images are :mod:`reid_dhm.data.custom`'s; :mod:`reid_dhm.data.datasets` gives both
-one face.
+A user's own images are :mod:`reid_dhm.data.custom`'s; :mod:`reid_dhm.data.datasets` loads either
+by name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reid_dhm.data.images import IMAGE_SUFFIXES, list_images
+from reid_dhm.data.listing import IMAGE_SUFFIXES, scan_folder, warn_left_out
 from reid_dhm.data.samples import Sample
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +24,18 @@ Splits = dict[Split, list[Sample]]
 SPLITS: tuple[Split, ...] = ("train", "query", "gallery")
 
 README = "datasets/README.md"
+MAX_DIGITS = 18
+"""Decimal digits of a pid, camid or frame: labels are int64."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A benchmark with one folder of images per split and its labels in the file names.
+    """A dataset with one folder of images per split and its labels in the file names.
 
     Attributes:
         title: the benchmark's name in messages.
-        homes: where its own folder may lie, relative to the data root.
-        pattern: matches a whole file name but its suffixes; groups pid, camid and maybe frame.
+        homes: possible places of its own folder, relative to the data root.
+        pattern: matches a file name without its suffixes; groups pid, camid and maybe frame.
         example: a file name that matches.
         published: images and different pids of each split, junk left out; may be empty.
     """
@@ -123,23 +125,27 @@ MSMT17_NAME = re.compile(r"\d+_\d+_(?P<camid>\d+)_.+")
 
 
 def load_layout(layout: Layout, root: Path, required: Collection[Split]) -> Splits:
-    """Load a benchmark whose file names hold its labels; junk (pid -1) is dropped.
+    """Load a dataset whose file names hold its labels; junk (pid -1) is dropped.
 
     Raises:
-        InputError: if it is not under ``root``, lacks a required split's folder, or holds a
-            image whose name cannot be read.
+        NotFoundError: it is not under ``root``, or lacks a required split's folder.
+        InputError: an image has a name that cannot be read.
     """
     home = find_home(layout.title, root, layout.homes, FOLDERS.values())
     splits: Splits = {}
+    left_out: list[Path] = []
     for split, name in FOLDERS.items():
         folder = home / name
         if folder.is_dir():
-            samples = (sample_of_name(path, split, layout) for path in list_images(folder))
+            content = scan_folder(folder)
+            samples = (sample_of_name(path, split, layout) for path in content.images)
             splits[split] = [sample for sample in samples if sample.pid >= 0]
+            left_out += content.folders + content.others
         elif split in required:
-            raise InputError(f"{home} has no folder {name}; unpack it again, see {README}")
+            raise NotFoundError(f"{home} has no folder {name}; unpack it again, see {README}")
         else:
             splits[split] = []
+    warn_left_out(home, left_out)
     _compare_with_published(layout.title, home, splits, layout.published)
     return splits
 
@@ -148,7 +154,7 @@ def load_cuhk03np(root: Path, required: Collection[Split], *, boxes: str = "dete
     """Load CUHK03 in the new protocol (Zhong et al. 2017), with ``detected`` or ``labeled`` boxes.
 
     Raises:
-        InputError: as :func:`load_layout`, or for any other ``boxes``.
+        InputError: as :func:`load_layout`, or for other ``boxes``.
     """
     if boxes not in CUHK03NP:
         raise InputError(f"boxes={boxes!r} is not in CUHK03-NP; give detected or labeled")
@@ -164,7 +170,7 @@ def load_msmt17(root: Path, required: Collection[Split], *, with_val: bool = Fal
 
     Raises:
         InputError: if it is not under ``root``, lacks a list file or image folder of a required
-            split, or a list has a line that cannot be used; or for a ``with_val`` that is no bool.
+            split, or a list has a line that cannot be used; or ``with_val`` is not a bool.
     """
     if not isinstance(with_val, bool):
         raise InputError(f"with_val={with_val!r} is neither true nor false; give one of them")
@@ -210,7 +216,7 @@ def find_home(title: str, root: Path, homes: Iterable[str], contents: Collection
         if any((place / content).exists() for content in contents)
     }
     if not found:
-        raise InputError(
+        raise NotFoundError(
             f"{title} was not found: none of {', '.join(map(str, places))} holds any of "
             f"{', '.join(dict.fromkeys(contents))}; {README} says where to get it and how to "
             "lay it out"
@@ -224,60 +230,71 @@ def find_home(title: str, root: Path, homes: Iterable[str], contents: Collection
 
 
 def label_fault(pid: int, split: Split) -> str | None:
-    """Why an image of ``pid`` has no place in ``split``, or None where it has.
+    """The reason that an image of ``pid`` cannot be in ``split``, or None if it can.
 
     Junk (negative) in train and gallery is dropped by the loaders; pid 0 marks distractors.
     """
     if pid < 0 and split == "query":
         return f"pid {pid} marks junk, which cannot be a query"
     if pid == 0 and split != "gallery":
-        return f"pid 0 marks distractors, which have no place in {split}; number people from 1"
+        return f"pid 0 marks distractors, which cannot be in {split}; number people from 1"
     return None
 
 
 def sample_of_name(path: Path, split: Split, layout: Layout) -> Sample:
-    """Read an image's labels off its file name.
+    """Read an image's labels from its file name.
 
     Raises:
-        InputError: if it is not named as ``layout`` says, or has no place in ``split``.
+        InputError: the name does not match the layout, or its pid cannot be in ``split``.
     """
     match = re.match(layout.pattern + r"(\.\w+)+$", path.name, re.ASCII)
     if match is None:
         raise InputError(
-            f"{path} is not named as {layout.title} names its images ({layout.example}); "
-            "rename it or take it out of the folder"
+            f"{path} is not named like {layout.title}'s images ({layout.example}); "
+            "rename it or remove it from the folder"
         )
+    if max(map(len, match.groupdict().values())) > MAX_DIGITS:
+        raise InputError(f"{path}: a number in its name has over {MAX_DIGITS} digits; rename it")
     labels = {name: int(value) for name, value in match.groupdict().items()}
     fault = label_fault(labels["pid"], split)
     if fault:
-        raise InputError(f"{path} cannot be used: {fault}; take it out of the folder")
+        raise InputError(f"{path} cannot be used: {fault}; remove it from the folder")
     return Sample(path, **labels)
 
 
 def _read_list(file: Path, folder: Path) -> list[Sample]:
-    """Samples of one MSMT17 list file, whose lines are an image's path in ``folder`` and pid."""
+    """Samples of one MSMT17 list file; a line is the path of an image in ``folder`` and its pid."""
     if not file.is_file():
-        raise InputError(f"{file} does not exist; unpack MSMT17 again, see {README}")
+        raise NotFoundError(f"{file} does not exist; unpack MSMT17 again, see {README}")
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(f"{file} cannot be read ({reason}); take it from MSMT17 itself") from error
     samples: dict[Path, Sample] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         name, _, pid = line.strip().rpartition(" ")
         path = folder / name
         camera = MSMT17_NAME.fullmatch(path.name)
-        if not (camera and pid.isdecimal() and path.suffix.lower() in IMAGE_SUFFIXES):
+        numbers = (pid, camera["camid"] if camera else "")
+        if (
+            not all(part.isdecimal() and len(part) <= MAX_DIGITS for part in numbers)
+            or path.suffix.lower() not in IMAGE_SUFFIXES
+        ):
             raise InputError(
-                f"{file}, line {number}: {line.strip()!r} is not like "
+                f"{file}, line {number}: {line.strip()[:80]!r} is not like "
                 "'0000/0000_000_01_0303morning_0008_0.jpg 0'; take the list from MSMT17 itself"
             )
         if path in samples:
             raise InputError(f"{file}, line {number}: {name} is listed twice; remove one line")
         if not path.is_file():
-            raise InputError(
+            raise NotFoundError(
                 f"{file}, line {number}: {path} does not exist; unpack MSMT17 again or remove "
                 "the line"
             )
-        samples[path] = Sample(path, int(pid), int(camera["camid"]))
+        samples[path] = Sample(path, *map(int, numbers))
     return list(samples.values())
 
 

@@ -15,11 +15,10 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reid_dhm.data.images import check_images, read_image, resize_image
+from reid_dhm.data.images import check_images, read_image, resize_image, upright_size
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError
 
@@ -28,7 +27,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
 
-_EXIF_ORIENTATION = 0x0112
 _IMAGES_PER_JOB = 64
 _GPU_SHARE = 0.25  # of the free GPU memory that the decoded set may take; training needs the rest
 
@@ -75,7 +73,7 @@ def build_loader(
         device: where batches are wanted.
         cache_limit: bytes that the decoded set may take.
         num_workers: decoding processes, if it takes more.
-        progress: told how decoding goes.
+        progress: called with the images done and the images in all.
 
     Raises:
         InputError: if there are no samples or an image cannot be read.
@@ -108,7 +106,7 @@ def estimate_bytes(
     if not samples:
         raise InputError("there are no images to load: the training split is empty")
     with ThreadPoolExecutor() as pool:
-        sizes = set(pool.map(_upright_size, [sample.path for sample in samples]))
+        sizes = set(pool.map(upright_size, [sample.path for sample in samples]))
     height, width = sizes.pop()
     native = (height, width) if not sizes and height <= size[0] and width <= size[1] else None
     height, width = native or size
@@ -126,7 +124,7 @@ class MemoryLoader:
         labels: their N class labels.
         size: (height, width) of the model's input.
         device: where batches are wanted.
-        progress: told how decoding goes.
+        progress: called with the images done and the images in all.
         stored_size: (height, width) to keep images at; by default the size they all share, if
             it is no larger than ``size``, else ``size``.
 
@@ -244,18 +242,6 @@ def _decode_all(
             if progress is not None:
                 progress(done, total)
     return images
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) of the image as :func:`read_image` returns it, from its header alone."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            on_its_side = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a header it cannot parse
-        height, width, _ = read_image(path).shape  # which says what is wrong, if anything is
-        return height, width
-    return (width, height) if on_its_side else (height, width)
 
 
 def _label_tensor(samples: Sequence[Sample], labels: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a dataset is made of: one labelled image, and the three splits of a re-ID benchmark."""
+"""One labelled image, and the three splits of a re-ID dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Sample:
         path: the image file.
         pid: person id as the dataset numbers it; 0 marks Market-1501's distractors.
         camid: camera id as the dataset numbers it (Market-1501 counts from 1).
-        frame: frame number in its video, where the file name tells it.
+        frame: frame number in its video, or ``None`` where the file name does not give it.
     """
 
     path: Path
@@ -26,10 +26,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ReIDDataset:
-    """The splits of a re-ID benchmark, each in sorted path order.
+    """The splits of a re-ID dataset, each in sorted path order.
 
     ``train`` and ``query``/``gallery`` hold different people; training labels are made from
     ``train`` alone by :func:`label_of_pid`.
+
+    Attributes:
+        name: of a published set its name; of a user's own set its path.
     """
 
     name: str

@@ -176,7 +176,7 @@ def test_samples_are_sorted_by_path_whatever_the_folder_order(tmp_path):
 @pytest.mark.parametrize("name", ["holiday.jpg", "0002_c1_1.jpg", "x0002_c1s1_000451_03.jpg"])
 def test_unparsable_name_is_refused_with_file_and_mend(tmp_path, name):
     own = write(tmp_path / "set", {**MARKET, "query": [name]})
-    with pytest.raises(InputError, match=rf"query/{name} is not named as .*; rename it"):
+    with pytest.raises(InputError, match=rf"query/{name} is not named like .*; rename it"):
         load_dataset("market1501", own)
 
 

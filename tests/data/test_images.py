@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -5,9 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.data.images import check_images, list_images, read_image, resize_image
+from reid_dhm.data.images import (
+    MAX_PIXELS,
+    check_images,
+    read_image,
+    resize_image,
+    upright_size,
+)
+from reid_dhm.data.listing import list_images
 from reid_dhm.data.samples import Sample
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 
 RED_LEFT_BLUE_RIGHT = np.zeros((16, 8, 3), np.uint8)
 RED_LEFT_BLUE_RIGHT[:, :4] = (255, 0, 0)
@@ -133,7 +142,7 @@ def test_corrupt_png_is_refused():
 
 
 def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
+    with pytest.raises(NotFoundError, match=r"gone\.jpg does not exist"):
         read_image(tmp_path / "gone.jpg")
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(InputError, match=r"empty\.jpg is empty"):
@@ -146,6 +155,55 @@ def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
         read_image(tmp_path / "folder.jpg")
 
 
+def png_of(width: int, height: int) -> bytes:
+    """A black PNG of one bit a pixel, which takes a few kilobytes however large it is."""
+    rows = zlib.compress(bytes((width + 7) // 8 + 1) * height, 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "claim"),
+    [(30_000, 30_000, "far more"), (8001, 4000, "8001×4000"), (9500, 9500, "9500×9500")],
+)
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path, monkeypatch, width, height, claim
+):
+    path = tmp_path / "huge.png"
+    path.write_bytes(png_of(width, height))
+    monkeypatch.setattr(cv2, "imdecode", None)  # must not be reached
+    message = f"huge.png has {claim} pixels, and 32 million are the most"
+    for refuse in (read_image, lambda path: check_images(samples_at(path))):
+        with pytest.raises(InputError, match=message):
+            refuse(path)
+
+
+def test_the_largest_image_is_read(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png_of(8000, MAX_PIXELS // 8000))
+    assert upright_size(path) == read_image(path).shape[:2] == (4000, 8000)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif", ".jp2", ".jfif", ".jpe", ".ppm", ".pgm"])
+def test_less_common_formats_are_read(tmp_path, suffix):
+    encoder = ".jpg" if suffix == ".jfif" else suffix
+    pixels = RED_LEFT_BLUE_RIGHT if suffix != ".pgm" else RED_LEFT_BLUE_RIGHT[..., 0]
+    try:
+        data = encode(np.kron(pixels, np.ones((4, 4, 1)[: pixels.ndim], np.uint8)), encoder)
+    except cv2.error:
+        pytest.skip(f"this OpenCV cannot write {encoder}")
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    assert list_images(tmp_path) == [path]
+    image = read_image(path)
+    assert image.shape == (64, 32, 3)
+    assert image[32, 4, 0] > 180 > 100 > image[32, 28, 0]
+
+
 def test_resizing_averages_areas_and_interpolates_when_a_side_grows():
     blocks = np.kron(noise(4, 3), np.ones((2, 2, 1), np.uint8))
     np.testing.assert_array_equal(resize_image(blocks, (4, 3)), noise(4, 3))
@@ -154,13 +212,6 @@ def test_resizing_averages_areas_and_interpolates_when_a_side_grows():
     grown = resize_image(ramp, (2, 4))
     np.testing.assert_array_equal(grown, np.broadcast_to(np.c_[0, 25, 75, 100].T, (2, 4, 3)))
     assert resize_image(ramp, (4, 2)) is ramp
-
-
-def test_list_images_skips_what_is_no_image_and_sorts(tmp_path):
-    for name in ["b.jpg.jpg", "a.PNG", "c.webp", "Thumbs.db", "._a.png", ".hidden.jpg", "x.txt"]:
-        (tmp_path / name).touch()
-    (tmp_path / "folder.jpg").mkdir()
-    assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.jpg.jpg", "c.webp"]
 
 
 def test_check_images_accepts_good_ones(tmp_path):

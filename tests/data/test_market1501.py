@@ -67,7 +67,7 @@ def test_unusable_hand_drawn_boxes_are_refused(home):
         load_dataset("market1501", home, queries="gt_query")
     stray = home / "gt_bbox/holiday.jpg"
     stray.touch()
-    with pytest.raises(InputError, match=r"gt_bbox/holiday\.jpg is not named as"):
+    with pytest.raises(InputError, match=r"gt_bbox/holiday\.jpg is not named like"):
         load_dataset("market1501", home, queries="gt_bbox")
     stray.unlink()
     (home / "gt_bbox").rename(home / "boxes")

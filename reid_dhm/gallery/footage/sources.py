@@ -18,7 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_dhm.data.images import IMAGE_SUFFIXES, list_images, read_image
+from reid_dhm.data.images import read_image
+from reid_dhm.data.listing import IMAGE_SUFFIXES, list_images
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.frames import (
     MAX_FPS,

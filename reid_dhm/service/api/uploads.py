@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from reid_dhm.data.images import MAX_PIXELS
 from reid_dhm.service.errors import Problem
 
 MAX_IMAGE_BYTES = 16 * 2**20
-MAX_PIXELS = 32_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.data.images import list_images
+from reid_dhm.data.listing import list_images
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.sources import ImageSequence, content_hash, open_source
 from reid_dhm.gallery.records import Video
