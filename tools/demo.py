@@ -1,4 +1,4 @@
-"""Show the whole pipeline on made-up people: ``reid-dhm demo``."""
+"""Show the whole pipeline on synthetic people: ``reid-dhm demo``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``reid-dhm demo``: the whole pipeline on made-up people, with nothing to download."""
+"""``reid-dhm demo``: the whole pipeline on synthetic people, without downloads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from reid_dhm.errors import InputError
 
 
 def demo(
-    config: Annotated[Path, typer.Option(help="What to train.")] = Path("demo"),
+    config: Annotated[Path, typer.Option(help="Training configuration.")] = Path("demo"),
     json: JsonOption = None,
 ) -> None:
-    """Render synthetic people, train with DHM, index, evaluate, and compare with no training.
+    """Train on synthetic people with DHM, evaluate, and find a person again in synthetic video.
 
-    At the end, people are filmed before two cameras, and one of them is found again.
-
-    A demonstration that ran before is replaced.
+    Results of an earlier demonstration are replaced.
 
     Example: reid-dhm demo
     """
@@ -66,6 +64,14 @@ def demo(
     Console(soft_wrap=True).print(table)
     typer.echo(f"index: {summary['index']} on {summary['device']}")
     footage = run_footage_demo(run / "footage", run, typer.echo)
-    typer.echo(f"run folder: {run}; gallery: {run / 'footage' / 'gallery'}")
+    gallery = run / "footage" / "gallery"
+    typer.echo(f"run folder: {run}; gallery: {gallery}; videos: {gallery.parent}")
+    typer.echo(
+        f"next: reid-dhm search --gallery {gallery} --tracklet {footage['query']} --report found"
+    )
+    typer.echo(
+        f"next: reid-dhm eval --checkpoint {run} --dataset synthetic "
+        f"--data-root {settings.data.root} --report report"
+    )
     if json is not None:
         write_json(json, {**summary, "footage": footage})

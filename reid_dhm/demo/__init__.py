@@ -1,1 +1,1 @@
-"""What `reid-dhm demo` does."""
+"""The demonstration that ``reid-dhm demo`` runs, on synthetic people."""

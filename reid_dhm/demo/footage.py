@@ -1,4 +1,4 @@
-"""The end of the demonstration: film made-up people before two cameras, and find one again."""
+"""Second part of the demonstration: find a person of one camera's video in another's."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from reid_dhm.synthetic.clips import write_clips
 def run_footage_demo(
     folder: Path, checkpoint: Path | str, say: Callable[[str], None], num_people: int = 5
 ) -> dict[str, Any]:
-    """Film people, index both cameras' footage, and search the second for who passed the first.
+    """Write two synthetic videos, index them, and search the second for a person of the first.
 
     Args:
-        folder: for the footage and the gallery; a gallery of an earlier run is replaced.
-        checkpoint: what embeds the people.
-        say: told what is being done and found.
-        num_people: who pass by.
+        folder: for the videos and the gallery; a gallery of an earlier run is replaced.
+        checkpoint: of the embedding model.
+        say: called with each line to print.
+        num_people: people in the videos.
 
     Returns:
-        ``frames``, ``tracklets``, the hit's ``tracklet``, ``similarity``, ``start`` and ``end``,
-        and ``right``: whether it shows the person who was searched for.
+        ``frames``, ``tracklets``, the best candidate's ``tracklet``, ``similarity``, ``start`` and
+        ``end``, ``right``: whether it shows the person searched for, and ``query``: the tracklet
+        searched with.
     """
-    say(f"Filming {num_people} people before two cameras into {folder}")
+    say(f"Writing videos of {num_people} people in two cameras to {folder}")
     clips = write_clips(folder, num_people=num_people, pause=4.0)
     place = folder / "gallery"
     shutil.rmtree(place, ignore_errors=True)
@@ -43,27 +44,28 @@ def run_footage_demo(
             summary = index_video(gallery, clip.path, camera, embedder, str(checkpoint))
             frames += summary.frames
         here, there = clips
-        asked = max(
+        query = max(
             gallery.tracklets(TrackletFilter(cameras=["camera 1"])), key=lambda t: t.num_boxes
         )
-        request = SearchRequest(TrackletFilter(cameras=["camera 2"]), [asked.id], top_k=1)
+        request = SearchRequest(TrackletFilter(cameras=["camera 2"]), [query.id], top_k=1)
         (best,) = Searcher(gallery).run(request)
         pids = [
             clip.pid_of(boxes["frame"], boxes["box"])
             for clip, boxes in (
-                (here, gallery.boxes(asked.key)),
+                (here, gallery.boxes(query.key)),
                 (there, gallery.boxes(best.tracklet.key)),
             )
         ]
         right, count = pids[0] == pids[1], gallery.count()
     found = best.tracklet
     say(
-        f"Who passed camera 1 at {asked.start:.1f} s was before camera 2 at {found.start:.1f} s "
+        f"The person in camera 1 at {query.start:.1f} s is in camera 2 at {found.start:.1f} s "
         f"(similarity {best.similarity:.2f}): {'right' if right else 'wrong'}"
     )
     return {
         "frames": frames,
         "tracklets": count,
+        "query": str(query.id),
         "tracklet": str(found.id),
         "similarity": best.similarity,
         "start": found.start,

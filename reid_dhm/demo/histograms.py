@@ -1,4 +1,4 @@
-"""Colour histograms: the baseline that a re-ID embedding has to beat."""
+"""Colour histograms, a baseline for re-ID embeddings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 def colour_histogram(images: NDArray[np.uint8], bins: int = 8) -> NDArray[np.float32]:
     """Joint RGB histogram of each image, Hellinger-normalised.
 
-    The square root of the shares makes every row a unit vector, and the inner product of two rows
-    the Bhattacharyya coefficient of the two histograms.
+    Every row is the square root of the pixel shares, a unit vector. The inner product of two rows
+    is the Bhattacharyya coefficient of the histograms.
 
     Args:
         images: (N, H, W, 3) uint8 RGB.
-        bins: bins a channel, a divisor of 256.
+        bins: bins per channel, a divisor of 256.
 
     Returns:
         (N, bins³) float32; red varies slowest.

@@ -1,4 +1,4 @@
-"""The whole pipeline on made-up people: train with DHM, embed, index, evaluate, compare."""
+"""First part of the demonstration: train on synthetic people, evaluate, and compare baselines."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ def run_demo(
     """Run the demonstration.
 
     Args:
-        config: trains on the set that :func:`~reid_dhm.synthetic.write_synthetic` wrote to
-            ``data.root``.
-        say: told what is being done.
+        config: its ``data.root`` holds a dataset of :func:`~reid_dhm.synthetic.write_synthetic`.
+        say: called with each line to print.
         progress, report: as for :func:`~reid_dhm.experiments.run.run_experiment`.
 
     Returns:
-        What ``summary.json`` in the run folder holds: the mAPs of the ``untrained`` network, of
+        The content of ``summary.json`` in the run folder: the mAP of the ``untrained`` network, of
         ``colour_histogram`` and of the ``trained`` network, their ``rank1``, and the index.
     """
     dataset = load_dataset("synthetic", config.data.root)

@@ -33,10 +33,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled time, in percent of the axis."""
+    """A labelled time, in percent of the axis; ``day`` at the first tick and where a day begins."""
 
     left: float
     label: str
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None
         for name, lane in sorted(spans.items())
     }
     moments = [first + n * step for n in range(count + 1)]
-    return Timeline(title, lanes, [Tick(place(m), _label(m, step, origin, first)) for m in moments])
+    return Timeline(
+        title, lanes, [Tick(place(m), *_label(m, step, origin, first)) for m in moments]
+    )
 
 
 def _rows(bars: list[Bar]) -> list[list[Bar]]:
@@ -112,16 +115,18 @@ def _rows(bars: list[Bar]) -> list[list[Bar]]:
     return rows
 
 
-def _label(moment: float, step: float, origin: datetime | None, first: float) -> str:
+def _label(moment: float, step: float, origin: datetime | None, first: float) -> tuple[str, str]:
+    """The time of a tick, and its day where that is shown."""
     if origin is None:
         if step < 1:
-            return f"{moment:.1f} s"
+            return f"{moment:.1f} s", ""
         hours, rest = divmod(round(moment), 3600)
         minutes, seconds = divmod(rest, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        text = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return text, ""
     local = origin + timedelta(seconds=moment - origin.timestamp())
     if step >= _DAY:
-        return f"{local:%Y-%m-%d}"
+        return f"{local:%Y-%m-%d}", ""
     clock = f"{local:%H:%M}" if step >= _MINUTE else f"{local:%H:%M:%S}"
     new_day = moment == first or local.hour == local.minute == local.second == 0
-    return f"{local:%m-%d} {clock}" if new_day else clock
+    return clock, f"{local:%Y-%m-%d}" if new_day else ""

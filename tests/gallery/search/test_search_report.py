@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -123,4 +124,18 @@ class TestInABrowser:
         page.wait_for_function("document.querySelector('#candidate-1 video').currentTime > 0.1")
         assert clip.evaluate("video => video.videoWidth") == 160
         assert not faults
+        page.close()
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_labels_of_the_time_axis_do_not_overlap(self, browser, report, width):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto((report / "index.html").as_uri())
+        axes = page.evaluate(
+            """[...document.querySelectorAll('.axis')].map((axis) =>
+                 [...axis.children].map((tick) => tick.getBoundingClientRect())
+                   .filter((box) => box.width).map((box) => [box.left, box.right]))"""
+        )
+        for boxes in axes:
+            assert len(boxes) >= 2
+            assert all(before[1] < after[0] for before, after in pairwise(boxes))
         page.close()
