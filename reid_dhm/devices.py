@@ -5,10 +5,15 @@ PyTorch is imported when a device is opened, so that names can be checked withou
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid_dhm.errors import InputError, UnsupportedError
@@ -47,6 +52,41 @@ def parse_device(name: str) -> torch.device:
             f"device is {name!r}, but PyTorch sees {count or 'no'} GPUs: use auto or cpu"
         )
     return torch.device(name if kind == "cuda" else "cpu")  # cpu:0 is the only CPU
+
+
+def runs_on_cpu(name: str) -> bool:
+    """Whether a device is surely the CPU; without a GPU driver PyTorch is not asked."""
+    kind = name.partition(":")[0]
+    return kind == "cpu" or (kind == "auto" and not _has_gpu_driver())
+
+
+@cache
+def _has_gpu_driver() -> bool:
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        with suppress(OSError):
+            ctypes.CDLL(library)
+            return True
+    return Path("/dev/kfd").exists()  # AMD's
+
+
+def cpu_threads() -> int:
+    """Threads for computing: as PyTorch was told, or ``OMP_NUM_THREADS``, or one per core."""
+    if count := getattr(sys.modules.get("torch"), "get_num_threads", None):
+        return count()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if re.fullmatch("[1-9][0-9]{0,3}", asked) else _count_cores()
+
+
+def _count_cores() -> int:
+    """Physical cores that this process may use."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    cpus = os.sched_getaffinity(0)
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
+    except OSError:
+        return len(cpus)
 
 
 class _FullPrecision:

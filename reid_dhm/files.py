@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +48,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file so that no reader sees half of it; see :func:`atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder in ``parent`` that is removed when the block ends.
+
+    Parent folders are created, and what killed processes left under the same name is removed.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for entry in parent.glob(f".{name}-*-*"):
+        pid = entry.name.removeprefix(f".{name}-").partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(entry, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_leftovers(target: Path) -> None:

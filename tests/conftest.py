@@ -11,6 +11,8 @@ import pytest
 
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 
+os.environ["REID_DHM_GRAPH_CACHE"] = "off"  # tests neither read nor fill the user\'s cache
+
 
 @pytest.fixture(scope="module")
 def browser():

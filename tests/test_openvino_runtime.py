@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reid_dhm.inference.engines.network import installed
+from reid_dhm.inference.engines.exported import installed
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="needs openvino")
 

@@ -135,7 +135,7 @@ def compare_embedding(
     decoded = in_memory(paths, size)
     runners = [_peer_runner(peer, paths, alone["list"], turn_seconds)]
     agreement: dict[tuple[str, str], float] = {}
-    for engine, precision in available(place):
+    for engine, precision in available(str(place)):
         embedder = Embedder((model, card), engine, str(place), False, precision=precision)
         try:
             found = embedder(paths[:_TRIAL])

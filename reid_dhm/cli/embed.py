@@ -22,15 +22,18 @@ from reid_dhm.errors import InputError, NotFoundError
 
 
 def embed(
-    checkpoint: Annotated[
-        Path,
-        typer.Option(
-            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, or "
-            "others' weights."
-        ),
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of images, searched at any depth.")
     ],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Its images at any depth.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The .npz to write.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, others' "
+            "weights, or a name of `reid-dhm models`.",
+            show_default="the package's own model",
+        ),
+    ] = None,
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"],
         typer.Option(
@@ -71,16 +74,17 @@ def embed(
     Example: reid-dhm embed --checkpoint runs/demo --images crops --output crops.npz
     """
     from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
+    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
     from reid_dhm.retrieval.npz import write_embeddings
 
     if json == output:
         raise typer.BadParameter(f"{json} is --output as well: give --json another name")
+    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
     paths = images_below(images)
-    opened = open_checkpoint(checkpoint, backbone, size, neck)
     embedder = Embedder(
-        opened,
+        found,
         engine=engine,
         device=device,
         flip=flip,

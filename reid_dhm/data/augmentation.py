@@ -13,10 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _ATTEMPTS = 20  # a 2:1 image refuses about one box in ten
 

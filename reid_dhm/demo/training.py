@@ -69,7 +69,7 @@ def _untrained(config: Config, dataset: ReIDDataset) -> Embedder:
     torch.manual_seed(randomness.derived_seed(config.seed, randomness.MODEL))
     size = (config.model.size[0], config.model.size[1])
     plain = replace(config, method="baseline")
-    return Embedder.from_model(*build_model(plain, len(label_of_pid(dataset.train)), size))
+    return Embedder(build_model(plain, len(label_of_pid(dataset.train)), size))
 
 
 def _histograms(dataset: ReIDDataset) -> RetrievalResult:

@@ -12,7 +12,8 @@ from reid_dhm.config import Config, TrainConfig
 from reid_dhm.data.augmentation import TestTransform, TrainAugmentation
 from reid_dhm.data.samplers import IdentitySampler, Sampler, ShuffleSampler
 from reid_dhm.errors import InputError, UnsupportedError
-from reid_dhm.models.branches import BranchSpec, default_branches
+from reid_dhm.models.branch_spec import BranchSpec
+from reid_dhm.models.branches import default_branches
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel

@@ -63,9 +63,8 @@ def _reid(config: Config) -> Task:
                 _refuse_unanswerable(dataset)
 
         def evaluate(model: ReIDModel) -> dict[str, float]:
-            embedder = Embedder.from_model(
-                model,
-                card,
+            embedder = Embedder(
+                (model, card),
                 device=str(device),
                 precision="float32",  # the best weights must not depend on what rounds here
                 normalize=test.metric == "cosine",

@@ -1,4 +1,4 @@
-"""The small model that comes with the package, and how one is made of a checkpoint.
+"""The small model that comes with the package, and making one of a checkpoint.
 
 ``python -m reid_dhm.inference.default RUN FILE.safetensors`` writes one.
 """
@@ -9,15 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from reid_dhm.errors import InputError
-from reid_dhm.inference.checkpoints import open_checkpoint
-from reid_dhm.models.card import save_model
-from reid_dhm.models.reid import ReIDModel
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "mobilenetv2_dhm_market1501.safetensors"
-"""What embeds where nobody names a checkpoint; ``MODEL_CARD.md`` beside it says what it is."""
+"""The model where no checkpoint is named; ``MODEL_CARD.md`` beside it describes it."""
 
 
 def write_slim(checkpoint: Path, output: Path) -> None:
@@ -30,6 +25,12 @@ def write_slim(checkpoint: Path, output: Path) -> None:
         checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
         output: a ``.safetensors``; its card comes beside it.
     """
+    import torch
+
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.models.card import save_model
+    from reid_dhm.models.reid import ReIDModel
+
     model, card = open_checkpoint(checkpoint)
     if not isinstance(model, ReIDModel):
         raise InputError(f"{checkpoint} is an exported file: give the checkpoint it was made of")

@@ -1,6 +1,6 @@
 """Images in, embeddings out: reading beside inference, in bounded memory, in input order.
 
-What runs the network is an :class:`.Engine`.
+An :class:`.Engine` runs the network; PyTorch is loaded only where no exported graph is at hand.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from contextlib import closing
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint, what_embeds
+from reid_dhm.inference.checkpoint_file import CheckpointFile, find_checkpoint
 from reid_dhm.inference.engines.agreement import CHECKED, Engine
 from reid_dhm.inference.engines.exported import ExportedModel
+from reid_dhm.inference.engines.options import EngineOptions
 from reid_dhm.inference.engines.selection import build_engine
+from reid_dhm.inference.graph_cache import open_or_export
 from reid_dhm.inference.reading import Image, ImageBatch, read_batches
 from reid_dhm.models.card import ModelCard
-from reid_dhm.models.reid import ReIDModel
+
+if TYPE_CHECKING:
+    from reid_dhm.models.reid import ReIDModel
 
 OnError = Callable[[int, InputError], None]
 """Called with the row and the error of an image that cannot be read."""
@@ -47,15 +51,16 @@ class Embedder:
     """Turns images of people into embeddings.
 
     Args:
-        checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens without
-            further words, or what it returned.
+        checkpoint: a file, a run folder or what
+            :func:`~reid_dhm.inference.checkpoint_file.find_checkpoint` returned, whose exported
+            graph may come from the cache; or (model, card), of which a copy is taken as it is now.
         engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the first of
             :data:`.ORDER` that is installed and whose first images
             agree with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        normalize: return unit rows; otherwise embeddings as the model gives them.
+        normalize: return unit rows; otherwise embeddings as the model computes them.
         flip: average each embedding with its mirrored image's, before normalising.
-        batch_size: images at once; ``None`` for what suits the engine.
+        batch_size: images per batch; ``None`` for what suits the engine.
         precision: ``auto`` (16 bits where the device computes in them and the first batch agrees),
             ``float32`` for embeddings that differ between devices in rounding alone, ``bf16`` or
             ``fp16``.
@@ -71,7 +76,7 @@ class Embedder:
 
     def __init__(
         self,
-        checkpoint: Path | str | tuple[ReIDModel | ExportedModel, ModelCard],
+        checkpoint: Path | str | CheckpointFile | tuple[ReIDModel | ExportedModel, ModelCard],
         engine: str = "auto",
         device: str = "auto",
         normalize: bool = True,
@@ -80,33 +85,20 @@ class Embedder:
         precision: str = "auto",
         compiled: bool = False,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}: use 1 or more")
-        if not isinstance(checkpoint, tuple):
-            checkpoint = open_checkpoint(checkpoint)
-        self.card = checkpoint[1]
-        self._model = what_embeds(*checkpoint)
-        self._engine = build_engine(
-            engine, self._model, self.card, device, precision, compiled, batch_size
-        )
+        options = EngineOptions(engine, device, precision, compiled, batch_size)
+        if isinstance(checkpoint, Path | str):
+            checkpoint = find_checkpoint(checkpoint)
+        if isinstance(checkpoint, CheckpointFile):
+            checkpoint = open_or_export(checkpoint, options)
+        self._model, self.card = checkpoint
+        if not isinstance(self._model, ExportedModel):
+            from reid_dhm.inference.checkpoints import embedding_model
+
+            self._model = embedding_model(self._model, self.card)
+        self._engine = build_engine(self._model, self.card, options)
         self._normalize = normalize
         self._flip = flip
         self._batch_size = batch_size
-
-    @classmethod
-    def from_model(
-        cls,
-        model: ReIDModel,
-        card: ModelCard,
-        engine: str = "auto",
-        device: str = "auto",
-        normalize: bool = True,
-        flip: bool = False,
-        batch_size: int | None = None,
-        precision: str = "auto",
-    ) -> Embedder:
-        """An embedder of a copy of ``model`` as it is now; training may go on with the model."""
-        return cls((model, card), engine, device, normalize, flip, batch_size, precision)
 
     @property
     def engine(self) -> str:
@@ -115,12 +107,12 @@ class Embedder:
 
     @property
     def network(self) -> Engine:
-        """What takes batches of resized images to embeddings that are not normalised."""
+        """The engine itself: batches of resized images to embeddings that are not normalised."""
         return self._engine
 
     @property
     def precision(self) -> str:
-        """What it computes in: ``float32``, ``bf16``, ``fp16``, or ``int8`` as the file says."""
+        """``float32``, ``bf16``, ``fp16``, or ``int8`` for an exported file of that kind."""
         if isinstance(self._model, ExportedModel) and self._model.precision == "int8":
             return "int8"
         return self._engine.precision
@@ -137,7 +129,11 @@ class Embedder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells models apart; see :func:`~reid_dhm.inference.checkpoints.fingerprint`."""
+        """Identifies the model; see :func:`~reid_dhm.inference.checkpoints.fingerprint`."""
+        if isinstance(self._model, ExportedModel):
+            return self._model.fingerprint
+        from reid_dhm.inference.checkpoints import fingerprint
+
         return fingerprint(self._model, self.card)
 
     def __call__(
@@ -227,9 +223,10 @@ class Embedder:
             mirrored = np.ascontiguousarray(images[:, :, ::-1])
             embeddings = (embeddings + self._engine(mirrored)) / 2
         if not (finite := np.isfinite(embeddings).all(axis=1)).all():
+            remedy = "another model" if self.precision == "float32" else "precision float32"
             raise InputError(
                 f"the embedding of {batch.names[int(finite.argmin())]} in {self.precision} is not "
-                "finite: use precision float32, or another model if it does that already"
+                f"finite: use {remedy}"
             )
         if self._normalize:
             length = np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 
-from reid_dhm.data.augmentation import resize
 from reid_dhm.data.images import read_image, resize_image
 from reid_dhm.errors import InputError
+from reid_dhm.inference.enlarging import Enlarger
 
 Image: TypeAlias = "str | Path | np.ndarray"
 """An image file, or (H, W, 3) uint8 RGB pixels of any size."""
@@ -57,10 +56,11 @@ def read_batches(
     waiting = iter(images)
     ahead: deque[Future[ImageBatch]] = deque()
     start = 0
+    enlarger = Enlarger(size)
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
     try:
         while chunk := list(islice(waiting, batch_size)):
-            ahead.append(pool.submit(_read_batch, chunk, start, size))
+            ahead.append(pool.submit(_read_batch, chunk, start, enlarger))
             start += len(chunk)
             if len(ahead) > READERS:
                 yield ahead.popleft().result()
@@ -70,7 +70,8 @@ def read_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _read_batch(images: Sequence[Image], start: int, size: tuple[int, int]) -> ImageBatch:
+def _read_batch(images: Sequence[Image], start: int, enlarger: Enlarger) -> ImageBatch:
+    size = enlarger.size
     rows, names, readable, faults = [], [], [], []
     for row, image in enumerate(images, start):
         try:
@@ -88,8 +89,7 @@ def _read_batch(images: Sequence[Image], start: int, size: tuple[int, int]) -> I
         names.append(name)
         rows.append(row)
     end = start + len(images)
-    resized = _enlarge(readable, size)
-    return ImageBatch(np.array(rows, np.int64), names, resized, faults, end)
+    return ImageBatch(np.array(rows, np.int64), names, enlarger(readable), faults, end)
 
 
 def _fits(pixels: np.ndarray, size: tuple[int, int]) -> bool:
@@ -102,25 +102,3 @@ def _checked(pixels: np.ndarray, row: int) -> np.ndarray:
             f"image {row} is an array of shape {pixels.shape} and type {pixels.dtype}: {_IMAGES}"
         )
     return pixels
-
-
-def _enlarge(images: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Enlarge N (h, w, 3) uint8 images to (N, H, W, 3) with the very pixels that training sees.
-
-    As :class:`~reid_dhm.data.augmentation.TestTransform` does with a set kept at its native size,
-    those of one size together. Larger images are made smaller as :mod:`reid_dhm.data.loading`
-    stores them, one by one.
-    """
-    same: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        same[image.shape[:2]].append(index)
-    resized = np.empty((len(images), *size, 3), np.uint8)
-    for (height, width), indices in same.items():
-        if (height, width) == size:
-            for index in indices:
-                resized[index] = images[index]
-            continue
-        stacked = np.stack([images[index] for index in indices])
-        enlarged = resize(torch.from_numpy(stacked).permute(0, 3, 1, 2), size)
-        resized[indices] = enlarged.permute(0, 2, 3, 1).numpy()
-    return resized

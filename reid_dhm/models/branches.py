@@ -5,29 +5,14 @@ Branches exist for training; :meth:`reid_dhm.models.reid.ReIDModel.deploy` drops
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import PROBE_SIZE, Backbone, PathBlock, StageInfo
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.heads import Head, ReIDOutput
 from reid_dhm.models.pathways import derived_pathway
-
-
-@dataclass(frozen=True)
-class BranchSpec:
-    """Where a branch leaves the trunk and how its blocks start.
-
-    Attributes:
-        after: name of the stage it forks after.
-        init: ``fresh`` (random) or ``copy`` (of the matching blocks of the trunk, and of its
-            native embedding layer where a head without a neck uses it).
-    """
-
-    after: str
-    init: str = "fresh"
 
 
 class Branch(nn.Module):

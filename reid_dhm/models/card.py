@@ -1,4 +1,7 @@
-"""A model on disk: weights as safetensors, and a JSON card that says how to rebuild it."""
+"""A model on disk: weights as safetensors, and a JSON card that says how to rebuild it.
+
+Reading a card loads no PyTorch; building the model does.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save
-
-from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
 from reid_dhm.files import atomic_path, write_text
-from reid_dhm.models.branches import BranchSpec
-from reid_dhm.models.providers import build_backbone
-from reid_dhm.models.reid import ReIDModel
-from reid_dhm.models.weights import load_weights, read_state_dict
+from reid_dhm.models.branch_spec import BranchSpec
+
+if TYPE_CHECKING:
+    from reid_dhm.models.reid import ReIDModel
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class ModelCard:
 
     def build(self, weights: str | None = None, fork: str = "fixed") -> ReIDModel:
         """Make the model; ``weights`` as in :func:`~reid_dhm.models.providers.build_backbone`."""
+        from reid_dhm.models.providers import build_backbone
+        from reid_dhm.models.reid import ReIDModel
+
         return ReIDModel(
             build_backbone(self.backbone, weights, self.last_stride),
             self.num_classes,
@@ -71,6 +75,8 @@ def save_model(
 
     ``facts`` are noted in the weights file's metadata, for people.
     """
+    from safetensors.torch import save
+
     text = json.dumps(asdict(card), indent=2) + "\n"  # fails before anything is replaced
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
@@ -85,6 +91,8 @@ def load_model(path: Path) -> tuple[ReIDModel, ModelCard]:
     Raises:
         InputError: no card, a card with unknown fields, or weights that do not fit it.
     """
+    from reid_dhm.models.weights import load_weights, read_state_dict
+
     card = read_card(card_path(path))
     model = card.build()
     load_weights(model, read_state_dict(path), source=path)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import Backbone
-from reid_dhm.models.branches import Branch, BranchSpec, build_branch, head_embedding
+from reid_dhm.models.branch_spec import BranchSpec
+from reid_dhm.models.branches import Branch, build_branch, head_embedding
 from reid_dhm.models.heads import Head, ReIDOutput
 
 

@@ -11,7 +11,7 @@ from reid_dhm.benchmarks.precision import PrecisionFigures, compare_precisions, 
 from reid_dhm.data.datasets import load_dataset
 from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines.network import installed
+from reid_dhm.inference.engines.exported import installed
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.synthetic import write_synthetic
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines.network import installed
+from reid_dhm.inference.engines.exported import installed
 
 TOOL = Path(__file__).parents[2] / "tools" / "export.py"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 

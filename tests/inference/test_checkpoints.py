@@ -9,7 +9,7 @@ from torch import nn
 
 from reid_dhm.errors import InputError
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
 from reid_dhm.models.torchreid import torchreid_module
 
@@ -115,7 +115,7 @@ def test_a_neck_that_a_backbone_alone_cannot_have_is_refused(tmp_path):
 @pytest.mark.parametrize("given", [{"backbone": "resnet50"}, {"size": SIZE}, {"neck": "none"}])
 def test_what_the_card_says_cannot_be_said_again(tmp_path, given):
     save_run(tmp_path)
-    with pytest.raises(InputError, match=f"has a card that says its {next(iter(given))}"):
+    with pytest.raises(InputError, match=f"has a card with its {next(iter(given))}"):
         open_checkpoint(tmp_path, **given)
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT, write_slim
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard, card_path, save_model
 
 CARD = ModelCard(

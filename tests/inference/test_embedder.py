@@ -17,7 +17,7 @@ from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.agreement import CHECKED
 from reid_dhm.inference.engines.torch_engine import TorchEngine, half_precision
 from reid_dhm.inference.reading import READERS
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard, save_model
 
 SIZE = (64, 32)
@@ -39,7 +39,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def embedder(model):
-    return Embedder.from_model(model, CARD, engine="torch", device="cpu", batch_size=4)
+    return Embedder((model, CARD), engine="torch", device="cpu", batch_size=4)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_embeddings_are_the_models_own_as_unit_rows(model, embedder):
 
 def test_raw_embeddings_keep_their_length(model):
     images = noise(3, *SIZE)
-    raw = Embedder.from_model(model, CARD, "torch", "cpu", normalize=False)(images)
+    raw = Embedder((model, CARD), "torch", "cpu", normalize=False)(images)
     np.testing.assert_allclose(raw, reference(model, images), rtol=1e-4, atol=1e-3)
 
 
@@ -117,7 +117,7 @@ def test_flip_averages_with_the_mirrored_image_before_normalising(model):
     images = noise(3, *SIZE)
     mirrored = images[:, :, ::-1].copy()
     mean = (reference(model, images) + reference(model, mirrored)) / 2
-    embedder = Embedder.from_model(model, CARD, "torch", "cpu", flip=True)
+    embedder = Embedder((model, CARD), "torch", "cpu", flip=True)
     np.testing.assert_allclose(
         embedder(images), mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
     )
@@ -126,7 +126,7 @@ def test_flip_averages_with_the_mirrored_image_before_normalising(model):
 
 def test_ensemble_puts_the_heads_side_by_side(model):
     card = ModelCard(**{**vars(CARD), "embedding": "ensemble"})
-    embedder = Embedder.from_model(model, card, "torch", "cpu", normalize=False)
+    embedder = Embedder((model, card), "torch", "cpu", normalize=False)
     found = embedder(noise(2, *SIZE))
     main = model.head.dim
     assert found.shape[1] == embedder.dim == main + model.branches[0].head.dim
@@ -139,12 +139,12 @@ def test_ensemble_puts_the_heads_side_by_side(model):
 
 def test_embedding_unknown_to_a_card_is_refused(model):
     with pytest.raises(InputError, match="embedding is 'both'"):
-        Embedder.from_model(model, ModelCard(**{**vars(CARD), "embedding": "both"}))
+        Embedder((model, ModelCard(**{**vars(CARD), "embedding": "both"})))
 
 
 def test_a_model_in_training_is_left_alone_and_later_changes_do_not_show():
     model = CARD.build().train()
-    embedder = Embedder.from_model(model, CARD, "torch", "cpu")
+    embedder = Embedder((model, CARD), "torch", "cpu")
     before = embedder(noise(2, *SIZE))
     assert model.training
     assert len(model.branches) == 1
@@ -259,7 +259,7 @@ def test_what_is_no_image_is_refused_by_number(embedder):
 
 
 def test_an_embedding_that_is_not_finite_is_refused_by_file(tmp_path, model):
-    broken = Embedder.from_model(model, CARD, "torch", "cpu")
+    broken = Embedder((model, CARD), "torch", "cpu")
     engine = broken.network
 
     class Overflowing:
@@ -278,7 +278,7 @@ def test_an_embedding_that_is_not_finite_is_refused_by_file(tmp_path, model):
 
 def test_a_stream_runs_as_suits_the_engine_that_was_decided_on(model, monkeypatch):
     asked: list[int] = []
-    embedder = Embedder.from_model(model, CARD, "torch", "cpu")
+    embedder = Embedder((model, CARD), "torch", "cpu")
     engine = embedder._engine
     monkeypatch.setattr(type(engine), "batch_size", property(lambda self: 5 if self.decided else 3))
     batches = list(embedder.stream(noise(12, *SIZE)))
@@ -328,15 +328,19 @@ def test_progress_ends_at_the_total(embedder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "quick"}, "engine 'quick' is unknown: use auto, torch, openvino, onnxruntime"),
-        ({"device": "tpu"}, "device 'tpu' is unknown"),
-        ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
-        ({"device": "cuda:99"}, "device cuda:99 is not there"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"precision": "half"}, "precision 'half' is unknown: use auto, float32, bf16, fp16"),
-        ({"device": "cpu", "precision": "fp16"}, "precision fp16 is not to be had on this cpu"),
-        ({"device": "cpu", "engine": "torch", "compiled": True}, "compiling is for .* a GPU"),
-        ({"device": "cpu", "compiled": True}, "compiling is for .* a GPU"),
+        ({"engine": "quick"}, "engine is 'quick': use auto, torch, openvino, onnxruntime"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"device": "cuda:x"}, "device is 'cuda:x'"),
+        ({"device": "cuda:99"}, "PyTorch sees .* GPUs"),
+        ({"batch_size": 0}, "batch_size is 0: use 1 to"),
+        ({"batch_size": 10**20}, "batch_size is 1000.*: use 1 to"),
+        ({"precision": "half"}, "precision is 'half': use auto, float32, bf16, fp16"),
+        (
+            {"device": "cpu", "precision": "fp16"},
+            "fp16 is not supported on this CPU: use",
+        ),
+        ({"device": "cpu", "engine": "torch", "compiled": True}, "compiled needs .* a GPU"),
+        ({"device": "cpu", "compiled": True}, "compiled needs .* a GPU"),
     ],
 )
 def test_unusable_options_are_refused(model, options, message):
@@ -380,7 +384,7 @@ def test_only_gpus_that_compute_in_bfloat16_are_given_it(monkeypatch, capability
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_float32_on_the_gpu_is_the_cpus_but_for_rounding(model, embedder):
-    on_gpu = Embedder.from_model(model, CARD, device="cuda", precision="float32")
+    on_gpu = Embedder((model, CARD), device="cuda", precision="float32")
     images = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
     np.testing.assert_allclose(on_gpu(images), embedder(images), rtol=0, atol=1e-5)
 
@@ -388,6 +392,6 @@ def test_float32_on_the_gpu_is_the_cpus_but_for_rounding(model, embedder):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_half_precision_on_the_gpu_agrees_with_float32(model, embedder):
-    on_gpu = Embedder.from_model(model, CARD, device="cuda")
+    on_gpu = Embedder((model, CARD), device="cuda")
     images = np.stack([smooth(*SIZE, seed=n) for n in range(16)])
     assert (cosines(on_gpu(images), embedder(images)) >= 0.999).all()

@@ -13,7 +13,9 @@ import torch
 from reid_dhm.errors import InputError
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.agreement import CheckedEngine, Choice, cosines
-from reid_dhm.inference.engines.network import EmbeddingNetwork, installed
+from reid_dhm.inference.engines.exported import installed
+from reid_dhm.inference.engines.network import EmbeddingNetwork
+from reid_dhm.inference.engines.options import EngineOptions
 from reid_dhm.inference.engines.selection import ORDER, available, build_engine
 from reid_dhm.inference.engines.torch_engine import TorchEngine, cpu_has_bf16
 
@@ -43,7 +45,7 @@ def openvino_has_bf16() -> bool:
     ],
 )
 def test_every_engine_in_float32_gives_eager_pytorchs_embeddings(case, engine):
-    made = build_engine(engine, case.model, case.card, "cpu", "float32")
+    made = build_engine(case.model, case.card, EngineOptions(engine, "cpu", "float32"))
     assert (made.name, made.precision, made.device) == (engine, "float32", "cpu")
     assert made.dim == case.expected.shape[1]
     found = np.concatenate([made(case.images[:1]), made(case.images[1:])])  # of any number
@@ -68,7 +70,7 @@ def test_every_engine_in_float32_gives_eager_pytorchs_embeddings(case, engine):
     ],
 )
 def test_bf16_is_near_float32_and_not_the_same(resnet, engine):
-    made = build_engine(engine, resnet.model, resnet.card, "cpu", "bf16")
+    made = build_engine(resnet.model, resnet.card, EngineOptions(engine, "cpu", "bf16"))
     found = made(resnet.images)
     assert made.precision == "bf16"
     assert resnet.cosines(found).min() >= 0.995
@@ -76,27 +78,32 @@ def test_bf16_is_near_float32_and_not_the_same(resnet, engine):
 
 
 def test_auto_agrees_whatever_it_takes(case):
-    made = build_engine("auto", case.model, case.card, "cpu")
+    made = build_engine(case.model, case.card, EngineOptions("auto", "cpu"))
     assert case.cosines(made(case.images)).min() >= 0.999
 
 
 @openvino
 def test_auto_follows_its_order(resnet, uninstall):
     if HAS_ONNXRUNTIME:
-        made = build_engine("auto", resnet.model, resnet.card, "cpu", "float32")
+        made = build_engine(resnet.model, resnet.card, EngineOptions("auto", "cpu", "float32"))
         assert made.name == "onnxruntime"
     uninstall("onnxruntime")
-    assert build_engine("auto", resnet.model, resnet.card, "cpu", "float32").name == "openvino"
+    assert (
+        build_engine(resnet.model, resnet.card, EngineOptions("auto", "cpu", "float32")).name
+        == "openvino"
+    )
 
 
 @onnxruntime
 def test_auto_is_onnx_runtime_where_openvino_is_missing(resnet, uninstall):
     uninstall("openvino")
-    assert build_engine("auto", resnet.model, resnet.card, "cpu").name == "onnxruntime"
+    assert (
+        build_engine(resnet.model, resnet.card, EngineOptions("auto", "cpu")).name == "onnxruntime"
+    )
 
 
 def test_auto_takes_its_order_and_nothing_that_is_not_there(uninstall):
-    cpu = torch.device("cpu")
+    cpu = "cpu"
     assert set(available(cpu)) <= set(ORDER["cpu"])
     assert available(cpu) == sorted(available(cpu), key=ORDER["cpu"].index)
     uninstall("openvino")
@@ -108,7 +115,7 @@ def test_an_engine_is_not_asked_for_another_engines_library(resnet, monkeypatch)
 
     asked: list[bool] = []
     monkeypatch.setattr(openvino_engine, "has_bf16", lambda: asked.append(True))
-    made = build_engine("torch", resnet.model, resnet.card, "cpu")
+    made = build_engine(resnet.model, resnet.card, EngineOptions("torch", "cpu"))
     assert made.name == "torch"
     assert not asked
 
@@ -121,7 +128,7 @@ def test_a_library_that_cannot_be_imported_gives_way(resnet, monkeypatch, caplog
         raise ImportError("libtbb.so is not there")
 
     monkeypatch.setattr(openvino_engine, "has_bf16", fail)
-    made = build_engine("auto", resnet.model, resnet.card, "cpu")
+    made = build_engine(resnet.model, resnet.card, EngineOptions("auto", "cpu"))
     assert made.name != "openvino"
     assert "openvino is installed and cannot be imported (libtbb.so is not there)" in caplog.text
 
@@ -129,19 +136,19 @@ def test_a_library_that_cannot_be_imported_gives_way(resnet, monkeypatch, caplog
 def test_auto_is_pytorch_where_nothing_else_is_installed(resnet, uninstall):
     for package in ("openvino", "onnxruntime"):
         uninstall(package)
-    assert build_engine("auto", resnet.model, resnet.card, "cpu").name == "torch"
+    assert build_engine(resnet.model, resnet.card, EngineOptions("auto", "cpu")).name == "torch"
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_an_engine_that_is_missing_is_named(resnet, uninstall, engine):
     uninstall(engine)
     with pytest.raises(InputError, match=f"engine {engine} is not installed"):
-        build_engine(engine, resnet.model, resnet.card, "cpu")
+        build_engine(resnet.model, resnet.card, EngineOptions(engine, "cpu"))
 
 
 @openvino
 def test_many_threads_get_their_own_results(resnet):
-    made = build_engine("openvino", resnet.model, resnet.card, "cpu", "float32")
+    made = build_engine(resnet.model, resnet.card, EngineOptions("openvino", "cpu", "float32"))
     made(resnet.images)
     before = resnet.images.copy()
     rows = [i % 12 for i in range(60)]
@@ -352,5 +359,5 @@ def test_onnx_runtime_on_a_gpu_agrees(resnet):
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("needs onnxruntime-gpu")
-    made = build_engine("onnxruntime", resnet.model, resnet.card, "cuda", "float32")
+    made = build_engine(resnet.model, resnet.card, EngineOptions("onnxruntime", "cuda", "float32"))
     assert resnet.cosines(made(resnet.images)).min() >= 0.999

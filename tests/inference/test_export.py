@@ -15,12 +15,18 @@ import torch
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.inference.engines.exported import ExportedModel, read_metadata
-from reid_dhm.inference.engines.network import INPUT, OUTPUTS, installed, onnx_graph
+from reid_dhm.inference.engines.exported import (
+    INPUT,
+    OUTPUTS,
+    ExportedModel,
+    installed,
+    read_metadata,
+)
+from reid_dhm.inference.engines.network import onnx_graph
 from reid_dhm.inference.export import writer as export
 from reid_dhm.inference.export.check import Agreement, find_fault, verify
 from reid_dhm.inference.export.writer import export_model, spread
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.version import __version__
 
@@ -160,7 +166,7 @@ def test_int8_is_smaller_near_and_another_model(tmp_path, resnet, format):
 
 @nncf
 def test_quantisation_spares_convolutions_until_it_is_good_enough(resnet):
-    from reid_dhm.inference.engines.openvino_engine import read_graph
+    from reid_dhm.inference.engines.openvino_runtime import read_graph
     from reid_dhm.inference.export.quantisation import quantise
 
     graph = read_graph(onnx_graph(resnet.model, resnet.card))
@@ -376,7 +382,7 @@ def test_a_folder_is_not_written_over(tmp_path, resnet):
 def test_a_program_is_never_run(tmp_path, resnet):
     path = tmp_path / "model.pt"
     export_model(resnet.model, resnet.card, "torchscript", path)
-    with pytest.raises(InputError, match=r"model\.pt is TorchScript, a program.*onnx or openvino"):
+    with pytest.raises(InputError, match=r"model\.pt is TorchScript, and programs.*onnx or"):
         open_checkpoint(path, "resnet18", (64, 32))
 
 
@@ -384,8 +390,8 @@ def test_a_program_is_never_run(tmp_path, resnet):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "torch"}, "an exported file is not PyTorch's to run"),
-        ({"device": "cuda"}, "is not there|is embedded on the CPU"),
+        ({"engine": "torch"}, "engine torch does not run exported files"),
+        ({"device": "cuda"}, "PyTorch sees no GPUs|does not run on cuda"),
     ],
 )
 def test_what_an_exported_file_cannot_do_is_said(tmp_path, resnet, options, message):
@@ -399,7 +405,7 @@ def test_what_an_exported_file_cannot_do_is_said(tmp_path, resnet, options, mess
 def test_an_exported_file_needs_no_words_and_is_not_exported_again(tmp_path, resnet):
     path = tmp_path / "model.onnx"
     export_model(resnet.model, resnet.card, "onnx", path)
-    with pytest.raises(InputError, match="has a card that says its backbone"):
+    with pytest.raises(InputError, match="has a card with its backbone"):
         open_checkpoint(path, backbone="resnet18")
     opened, card = open_checkpoint(path)
     assert isinstance(opened, ExportedModel)
@@ -417,5 +423,5 @@ def test_onnx_runtime_runs_it_where_openvino_is_missing(tmp_path, resnet, uninst
     np.testing.assert_allclose(embedder(resnet.images), unit(resnet.expected), atol=1e-4)
     assert embedder.engine == "onnxruntime"
     uninstall("onnxruntime")
-    with pytest.raises(InputError, match=r"nothing installed runs .*model\.onnx"):
+    with pytest.raises(InputError, match=r"no installed engine runs .*model\.onnx"):
         Embedder(path)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import Backbone, PathBlock
-from reid_dhm.models.branches import BranchSpec, build_branch, default_branches
+from reid_dhm.models.branch_spec import BranchSpec
+from reid_dhm.models.branches import build_branch, default_branches
 from reid_dhm.models.pathways import RESNET_LAYOUT, derived_pathway, resnet_pathway
 from reid_dhm.models.providers import BACKBONES, build_backbone
 from reid_dhm.models.reid import ReIDModel

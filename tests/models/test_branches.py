@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.providers import BACKBONES, build_backbone
 from reid_dhm.models.reid import ReIDModel
 

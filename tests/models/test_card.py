@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard, card_path, load_model, read_card, save_model
 
 BRANCHED = ModelCard(

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from reid_dhm.errors import InputError
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.heads import GeM, Head
 from reid_dhm.models.providers import BACKBONES, build_backbone
 from reid_dhm.models.reid import ReIDModel

@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 import torch
 
-from reid_dhm.models.branches import BranchSpec, default_branches
+from reid_dhm.models.branch_spec import BranchSpec
+from reid_dhm.models.branches import default_branches
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
 

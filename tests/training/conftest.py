@@ -18,7 +18,7 @@ from reid_dhm.data.samplers import IdentitySampler
 from reid_dhm.data.samples import Sample
 from reid_dhm.experiments.build import build_trainer as build_trainer_of
 from reid_dhm.models.backbones import Backbone, Provider, Split
-from reid_dhm.models.branches import BranchSpec
+from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.providers import BACKBONES
 from reid_dhm.models.reid import ReIDModel

@@ -153,6 +153,11 @@ class CheckedEngine:
         if self._choice is reference:
             return
         expected = reference.make()(images)
+        if not np.isfinite(expected).all():
+            raise InputError(
+                f"the model computes values that are not finite ({reference}, first images): use "
+                "another checkpoint"
+            )
         while self._choice is not reference:
             fault = self._fault(images, expected, reference)
             if fault is None:

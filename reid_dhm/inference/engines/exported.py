@@ -1,26 +1,30 @@
-"""Files that ``reid-dhm export`` wrote, opened again: what they say of themselves.
+"""Files that ``reid-dhm export`` wrote: their inputs, outputs and metadata.
 
-Writing them is :mod:`reid_dhm.inference.export.writer`'s, running them the engines'.
+:mod:`reid_dhm.inference.export.writer` writes them, the engines run them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from reid_dhm.errors import InputError, first_line
-from reid_dhm.inference.engines.network import installed
+from reid_dhm.inference.engines.openvino_runtime import read_graph
 from reid_dhm.models.card import ModelCard, parse_card
 
 GRAPH_SUFFIXES = (".onnx", ".xml")
 METADATA = "reid_dhm"
-"""What metadata lies under in an OpenVINO file; in an ONNX file it is a prefix of every key."""
-
+"""The section of an OpenVINO file's metadata; in an ONNX file, the prefix of every key."""
 
 WEIGHTS = "weights"
 """In an OpenVINO file's metadata: the SHA-256 of the ``.bin`` beside it."""
+
+INPUT = "pictures"
+OUTPUTS = ("embeddings", "raw")  # unit rows, and as the model computes them
+EMBEDDINGS, RAW = OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,6 @@ def _of_onnx(path: Path) -> Facts:
 
 def _of_openvino(path: Path) -> Facts:
     _need("openvino", path)
-    from reid_dhm.inference.engines.openvino_engine import read_graph
-
     model = read_graph(path)
     if not model.has_rt_info(METADATA):
         return {}, ()
@@ -129,6 +131,11 @@ def _of_openvino(path: Path) -> Facts:
 def _need(package: str, path: Path) -> None:
     if not installed(package):
         raise InputError(f"{path} is read with {package}, which is missing: pip install {package}")
+
+
+def installed(*packages: str) -> bool:
+    """Whether all of these packages can be found; none is imported."""
+    return all(importlib.util.find_spec(package) is not None for package in packages)
 
 
 def is_torchscript(path: Path) -> bool:

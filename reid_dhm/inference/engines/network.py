@@ -5,7 +5,6 @@ Reading, resizing and mirroring are the Embedder's.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import tempfile
 import warnings
@@ -17,14 +16,11 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
 from reid_dhm.errors import InputError
+from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, installed
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
 logger = logging.getLogger(__name__)
-
-INPUT = "pictures"
-OUTPUTS = ("embeddings", "raw")  # unit rows, and as the model gives them
-EMBEDDINGS, RAW = OUTPUTS
 
 _OPSET = 17
 
@@ -110,8 +106,3 @@ def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
             dynamo=False,  # the newer exporter takes ten times as long to the same graph
         )
         return graph.read_bytes()
-
-
-def installed(*packages: str) -> bool:
-    """Whether all of these packages can be imported; none is."""
-    return all(importlib.util.find_spec(package) is not None for package in packages)

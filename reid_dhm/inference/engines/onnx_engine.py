@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from reid_dhm.devices import cpu_threads
 from reid_dhm.errors import InputError, first_line
-from reid_dhm.inference.engines.network import INPUT, OUTPUTS, RAW
+from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, RAW
 
 _PROVIDERS = {"fp16": "TensorrtExecutionProvider", "float32": "CUDAExecutionProvider"}
 """What computes in a precision on a GPU; TensorRT would round to TF32 in float32."""
@@ -21,7 +21,7 @@ class OnnxRuntimeEngine:
     Args:
         graph: serialised ONNX, or an ``.onnx`` file, with the input and outputs of
             :func:`~reid_dhm.inference.engines.network.onnx_graph`.
-        device: where, as PyTorch names it.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32``, or ``fp16`` on a GPU.
         batch_size: images at once; ``None`` for what suits the device.
 
@@ -34,24 +34,25 @@ class OnnxRuntimeEngine:
     def __init__(
         self,
         graph: bytes | Path,
-        device: torch.device,
+        device: str,
         precision: str = "float32",
         batch_size: int | None = None,
     ) -> None:
         import onnxruntime
 
-        self.device = str(device)
+        self.device = device
         self.precision = precision
-        on_gpu = device.type == "cuda"
+        kind, _, index = device.partition(":")
+        on_gpu = kind == "cuda"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # its warnings are for those who write kernels
         if not on_gpu:
             options.intra_op_num_threads = 1  # a batch a core, which need not wait for each other
         self.batch_size = batch_size or (128 if on_gpu else 4)
-        self.streams = 2 if on_gpu else torch.get_num_threads()
+        self.streams = 2 if on_gpu else cpu_threads()
         # Kernels are built and chosen for one number of rows, so a GPU always gets that many.
         self._rows = self.batch_size if on_gpu else 0
-        providers = _gpu_providers(device.index or 0, precision) if on_gpu else []
+        providers = _gpu_providers(int(index or 0), precision) if on_gpu else []
         name = str(graph) if isinstance(graph, Path) else "the graph"
         try:
             self._session = onnxruntime.InferenceSession(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import torch
 
-from reid_dhm.errors import InputError, first_line
-from reid_dhm.inference.engines.network import INPUT, OUTPUTS, RAW
-from reid_dhm.inference.engines.openvino_runtime import openvino_core
+from reid_dhm.devices import cpu_threads
+from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, RAW
+from reid_dhm.inference.engines.openvino_runtime import openvino_core, read_graph
 
 _HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -33,14 +31,13 @@ class OpenVINOEngine:
     batch_size = 8  # what a core works on stays in its cache
 
     def __init__(self, graph: Any, precision: str = "float32") -> None:
-        threads = torch.get_num_threads()
         compiled = openvino_core().compile_model(
             read_graph(graph),
             "CPU",
             {
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
-                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_NUM_THREADS": cpu_threads(),
                 # Pinned, the processes of one machine would all crowd on its first cores.
                 "ENABLE_CPU_PINNING": False,
             },
@@ -74,28 +71,3 @@ class OpenVINOEngine:
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bfloat16 on this CPU."""
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def read_graph(graph: Any) -> Any:
-    """An ``openvino.Model`` of a serialised graph, of a file, or as it is.
-
-    Raises:
-        InputError: a file that OpenVINO cannot read.
-    """
-    core = openvino_core()
-    if isinstance(graph, bytes):
-        return core.read_model(graph)
-    if not isinstance(graph, Path):
-        return graph
-    beside = graph.with_suffix(".bin")
-    if graph.suffix == ".xml" and not beside.is_file():
-        raise InputError(
-            f"{graph} cannot be read as a graph: {beside.name}, which belongs beside it, is "
-            "missing: copy it there, or export the model again"
-        )
-    try:
-        return core.read_model(str(graph))
-    except RuntimeError as error:
-        raise InputError(
-            f"{graph} cannot be read as a graph ({first_line(error)}): export the model again"
-        ) from error

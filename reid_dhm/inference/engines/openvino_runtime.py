@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from reid_dhm.errors import InputError, first_line
 
 
 def openvino() -> ModuleType:
@@ -25,3 +28,28 @@ def openvino_core() -> Any:
     Ctrl+C or dead child ends the process with a segmentation fault (seen in 2026.4).
     """
     return openvino().Core()
+
+
+def read_graph(graph: Any) -> Any:
+    """An ``openvino.Model`` of a serialised graph, of a file, or as it is.
+
+    Raises:
+        InputError: a file that OpenVINO cannot read.
+    """
+    core = openvino_core()
+    if isinstance(graph, bytes):
+        return core.read_model(graph)
+    if not isinstance(graph, Path):
+        return graph
+    beside = graph.with_suffix(".bin")
+    if graph.suffix == ".xml" and not beside.is_file():
+        raise InputError(
+            f"{graph} cannot be read as a graph: {beside.name}, which belongs beside it, is "
+            "missing: copy it there, or export the model again"
+        )
+    try:
+        return core.read_model(str(graph))
+    except RuntimeError as error:
+        raise InputError(
+            f"{graph} cannot be read as a graph ({first_line(error)}): export the model again"
+        ) from error

@@ -1,6 +1,6 @@
-"""Which engines there are for a network on a device, and which of them is taken.
+"""The engines that exist for a network on a device, and the choice between them.
 
-Reading, resizing, mirroring and L2 normalisation are the Embedder's; an engine sees batches.
+Reading, resizing, mirroring and L2 normalisation belong to the Embedder; an engine sees batches.
 """
 
 from __future__ import annotations
@@ -9,26 +9,19 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from reid_dhm.devices import parse_device
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.devices import parse_device, runs_on_cpu
+from reid_dhm.errors import InputError, UnsupportedError, first_line
 from reid_dhm.inference.engines.agreement import CheckedEngine, Choice, Engine
-from reid_dhm.inference.engines.exported import ExportedModel
-from reid_dhm.inference.engines.network import installed, onnx_graph
-from reid_dhm.inference.engines.torch_engine import (
-    TorchEngine,
-    cpu_has_bf16,
-    half_precision,
-)
+from reid_dhm.inference.engines.exported import ExportedModel, installed
+from reid_dhm.inference.engines.options import ENGINES, EngineOptions
 from reid_dhm.models.card import ModelCard
-from reid_dhm.models.reid import ReIDModel
+
+if TYPE_CHECKING:
+    from reid_dhm.models.reid import ReIDModel
 
 logger = logging.getLogger(__name__)
-
-ENGINES = ("auto", "torch", "openvino", "onnxruntime")
-PRECISIONS = ("auto", "float32", "bf16", "fp16")
 
 ORDER = {
     "cpu": (
@@ -51,88 +44,70 @@ depend on what else a machine does at the moment (rates: docs/results/inference.
 
 
 def build_engine(
-    name: str,
-    model: ReIDModel | ExportedModel,
-    card: ModelCard,
-    device: str = "auto",
-    precision: str = "auto",
-    compiled: bool = False,
-    batch_size: int | None = None,
+    model: ReIDModel | ExportedModel, card: ModelCard, options: EngineOptions
 ) -> CheckedEngine:
-    """Make the engine ``name``; ``auto`` is the first of :data:`ORDER` that is there and agrees.
+    """Make the engine that is asked for; ``auto`` is the first of :data:`ORDER` that agrees.
 
-    Whatever is taken has its first batch compared with eager PyTorch in float32 (an exported file,
-    with itself in float32). Where it fails, or the cosine is below
-    :data:`.AGREEMENT`, the next engine takes over with a warning; 16
-    bits that were asked for by name run with a warning, unless they differ beyond all rounding.
+    The first batch of every engine is compared with eager PyTorch in float32; that of an exported
+    file, with the file in float32. Where the engine fails or the cosine is below
+    :data:`.AGREEMENT`, the next one takes over with a warning. 16 bits that were asked for by name
+    run with a warning, unless they differ by more than rounding can explain.
 
     Args:
-        name: one of :data:`ENGINES`.
         model: in eval mode, on the CPU; the engine may keep it and change its memory layout.
         card: how the model is fed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: one of :data:`PRECISIONS`; ``auto`` is the first of the order that agrees.
-        compiled: of the torch engine on a GPU: see
-            :class:`.TorchEngine`; what cannot be compiled runs as
-            it is.
-        batch_size: images at once; ``None`` for what suits the engine.
+        options: engine, device, precision and batch size.
 
     Raises:
-        InputError: an unknown engine, device or precision, one that is not there, ``compiled``
-            where nothing is compiled, or (when the first batch comes) none left that agrees.
+        InputError: ``compiled`` where nothing is compiled, or (with the first batch) no engine
+            left that agrees.
+        UnsupportedError: an engine, device or precision that this machine lacks.
     """
-    for what, value, known in (("engine", name, ENGINES), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise InputError(f"{what} {value!r} is unknown: use {', '.join(known)}")
-    place = _find_place(name, device, model)
-    if compiled and (
-        place.type != "cuda" or name not in ("auto", "torch") or isinstance(model, ExportedModel)
-    ):
-        raise InputError("compiling is for the torch engine on a GPU: leave it out")
+    exported = isinstance(model, ExportedModel)
+    place = _find_place(options, model)
+    if options.compiled and (place == "cpu" or options.engine not in ("auto", "torch") or exported):
+        raise InputError("compiled needs the torch engine on a GPU: leave it out")
     if isinstance(model, ExportedModel):
-        choices = _of_a_file(name, model)
+        choices = _file_choices(options.engine, model)
         reference = next((one for one in choices[::-1] if one.precision == "float32"), None)
     else:
-        choices = _of_a_model(name, model, card, place, compiled, batch_size)
-        plain = partial(TorchEngine, model, card, str(place), plain=True)
+        choices = _model_choices(model, card, options, place)
+        plain = partial(_torch_engine, model, card, place, plain=True)
         reference = Choice("torch", "float32", plain)
+    precision = options.precision
     wanted = [choice for choice in choices if precision in ("auto", choice.precision)]
     if not wanted or reference is None:
-        raise InputError(_why_none(name, model, precision, place, choices))
-    if name == "auto" and precision in ("auto", "float32") and reference not in wanted:
+        raise UnsupportedError(_why_none(options, model, place, choices))
+    if options.engine == "auto" and precision in ("auto", "float32") and reference not in wanted:
         wanted.append(reference)
     return CheckedEngine(wanted, reference, insist=precision in ("bf16", "fp16"))
 
 
-def available(
-    place: torch.device, name: str = "auto", of_a_file: bool = False
-) -> list[tuple[str, str]]:
-    """Engines and precisions that are there for a device, in :data:`ORDER`.
+def available(place: str, engine: str = "auto", of_a_file: bool = False) -> list[tuple[str, str]]:
+    """Engines and precisions that a device has, in the order of :data:`ORDER`.
 
     Args:
-        place: the device.
-        name: an engine; nothing is imported of the others. ``auto`` for all.
-        of_a_file: those that run a graph which is made already.
+        place: ``cpu`` or ``cuda:N``.
+        engine: one engine, so that the others are not imported; ``auto`` for all.
+        of_a_file: only those that run an existing graph.
     """
-    names = [engine for engine in ENGINES[1:] if name in ("auto", engine)]
-    precisions = {engine: _precisions(engine, place, of_a_file) for engine in names}
-    return [pair for pair in ORDER[place.type] if pair[1] in precisions.get(pair[0], ())]
+    names = [name for name in ENGINES[1:] if engine in ("auto", name)]
+    precisions = {name: _precisions(name, place, of_a_file) for name in names}
+    kind = place.partition(":")[0]
+    return [pair for pair in ORDER[kind] if pair[1] in precisions.get(pair[0], ())]
 
 
-def _precisions(engine: str, place: torch.device, of_a_file: bool) -> tuple[str, ...]:
-    """What an engine computes in on a device; nothing where it is missing, or is broken."""
-    on_gpu = place.type == "cuda"
+def _precisions(engine: str, place: str, of_a_file: bool) -> tuple[str, ...]:
+    """Precisions that an engine supports on a device; none where it is missing or broken."""
     if engine == "torch":
-        if of_a_file:
-            return ()
-        if on_gpu:
-            return tuple(dict.fromkeys((half_precision(place), "fp16", "float32")))
-        return ("bf16", "float32") if cpu_has_bf16() else ("float32",)
+        return () if of_a_file else _torch_precisions(place)
     if not installed(engine, *(() if of_a_file else ("onnx",))):
         return ()
     try:
         if engine == "onnxruntime":
-            return _of_onnxruntime(on_gpu)
+            from reid_dhm.inference.engines.onnx_engine import gpu_precisions
+
+            return ("float32",) if place == "cpu" else gpu_precisions()
         from reid_dhm.inference.engines.openvino_engine import has_bf16
 
         return ("bf16", "float32") if has_bf16() else ("float32",)
@@ -141,61 +116,68 @@ def _precisions(engine: str, place: torch.device, of_a_file: bool) -> tuple[str,
         return ()
 
 
-def _of_onnxruntime(on_gpu: bool) -> tuple[str, ...]:
-    from reid_dhm.inference.engines.onnx_engine import gpu_precisions
+def _torch_precisions(place: str) -> tuple[str, ...]:
+    from reid_dhm.inference.engines.torch_engine import cpu_has_bf16, half_precision
 
-    return gpu_precisions() if on_gpu else ("float32",)
+    if place != "cpu":
+        return tuple(dict.fromkeys((half_precision(parse_device(place)), "fp16", "float32")))
+    return ("bf16", "float32") if cpu_has_bf16() else ("float32",)
 
 
-def _find_place(name: str, device: str, model: ReIDModel | ExportedModel) -> torch.device:
-    if device == "auto" and (name == "openvino" or isinstance(model, ExportedModel)):
-        return torch.device("cpu")
-    place = parse_device(device)
-    on_gpu = place.type == "cuda"
-    if device == "auto" and name == "onnxruntime" and on_gpu and not available(place, name):
-        return torch.device("cpu")
-    if on_gpu and name == "openvino":
-        raise InputError(f"engine openvino runs on the CPU, not on {device}: use device cpu")
+def _find_place(options: EngineOptions, model: ReIDModel | ExportedModel) -> str:
+    engine, device = options.engine, options.device
+    exported = isinstance(model, ExportedModel)
+    if runs_on_cpu(device) or (device == "auto" and (engine == "openvino" or exported)):
+        return "cpu"
+    place = str(parse_device(device))
+    on_gpu = place != "cpu"
+    if device == "auto" and engine == "onnxruntime" and on_gpu and not available(place, engine):
+        return "cpu"
+    if on_gpu and engine == "openvino":
+        raise UnsupportedError(f"engine openvino does not run on {device}: use device cpu")
     if on_gpu and isinstance(model, ExportedModel):
-        raise InputError(f"{model.path} is embedded on the CPU, not on {device}: use device cpu")
+        raise UnsupportedError(f"{model.path} does not run on {device}: use device cpu")
     return place
 
 
-def _of_a_model(
-    name: str,
-    model: ReIDModel,
-    card: ModelCard,
-    place: torch.device,
-    compiled: bool,
-    batch_size: int | None,
+def _model_choices(
+    model: ReIDModel, card: ModelCard, options: EngineOptions, place: str
 ) -> list[Choice]:
+    from reid_dhm.inference.engines.network import onnx_graph
+
     graph = cache(partial(onnx_graph, model, card))
     choices = []
-    for engine, precision in available(place, name):
+    for engine, precision in available(place, options.engine):
         if engine != "torch":
-            choices.append(_of_a_graph(engine, precision, graph, place, batch_size))
+            choices.append(_graph_choice(engine, precision, graph, place, options.batch_size))
             continue
-        native = partial(TorchEngine, model, card, str(place), precision, batch_size=batch_size)
-        if compiled:
+        kind = {"precision": precision, "batch_size": options.batch_size}
+        native = partial(_torch_engine, model, card, place, **kind)
+        if options.compiled:
             choices.append(Choice(engine, precision, partial(native, compiled=True), compiled=True))
         choices.append(Choice(engine, precision, native))
     return choices
 
 
-def _of_a_file(name: str, model: ExportedModel) -> list[Choice]:
-    cpu = torch.device("cpu")
+def _torch_engine(model: ReIDModel, card: ModelCard, place: str, **options: Any) -> Engine:
+    from reid_dhm.inference.engines.torch_engine import TorchEngine
+
+    return TorchEngine(model, card, place, **options)
+
+
+def _file_choices(engine: str, model: ExportedModel) -> list[Choice]:
     return [
-        _of_a_graph(engine, precision, lambda: model.path, cpu, None)
-        for engine, precision in available(cpu, name, of_a_file=True)
-        if engine == "openvino" or model.path.suffix == ".onnx"
+        _graph_choice(name, precision, lambda: model.path, "cpu", None)
+        for name, precision in available("cpu", engine, of_a_file=True)
+        if name == "openvino" or model.path.suffix == ".onnx"
     ]
 
 
-def _of_a_graph(
+def _graph_choice(
     engine: str,
     precision: str,
     graph: Callable[[], bytes | Path],
-    place: torch.device,
+    place: str,
     batch_size: int | None,
 ) -> Choice:
     def make() -> Engine:
@@ -211,23 +193,24 @@ def _of_a_graph(
 
 
 def _why_none(
-    name: str,
+    options: EngineOptions,
     model: ReIDModel | ExportedModel,
-    precision: str,
-    place: torch.device,
+    place: str,
     choices: Sequence[Choice],
 ) -> str:
+    engine = options.engine
     if choices:
-        there = " or ".join(dict.fromkeys(choice.precision for choice in choices))
-        return f"precision {precision} is not to be had on this {place}: use {there}"
+        supported = " or ".join(dict.fromkeys(choice.precision for choice in choices))
+        where = "CPU" if place == "cpu" else "GPU"
+        return f"precision {options.precision} is not supported on this {where}: use {supported}"
     if isinstance(model, ExportedModel):
-        if name == "torch":
-            return "an exported file is not PyTorch's to run: use engine openvino or onnxruntime"
-        if name == "auto":
-            return f"nothing installed runs {model.path}: pip install openvino"
-    if name == "onnxruntime" and place.type == "cuda":
+        if engine == "torch":
+            return "engine torch does not run exported files: use engine openvino or onnxruntime"
+        if engine == "auto":
+            return f"no installed engine runs {model.path}: pip install openvino"
+    if engine == "onnxruntime" and place != "cpu":
         return (
-            "engine onnxruntime has no provider for a GPU here: pip install onnxruntime-gpu "
+            "the installed onnxruntime does not support this GPU: pip install onnxruntime-gpu "
             "instead of onnxruntime, or use engine torch"
         )
-    return f"engine {name} is not installed, or not for this: pip install {name} onnx"
+    return f"engine {engine} is not installed or does not run this: pip install {engine} onnx"

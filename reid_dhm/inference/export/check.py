@@ -9,7 +9,7 @@ import numpy as np
 
 from reid_dhm.errors import InputError
 from reid_dhm.inference.engines.agreement import AGREEMENT, cosines
-from reid_dhm.inference.engines.network import EMBEDDINGS
+from reid_dhm.inference.engines.exported import EMBEDDINGS
 from reid_dhm.inference.engines.torch_engine import TorchEngine
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reid_dhm.extras import require
-from reid_dhm.inference.engines.network import INPUT
+from reid_dhm.inference.engines.exported import INPUT
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -21,17 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.checkpoints import fingerprint, what_embeds
+from reid_dhm.files import temporary_folder
+from reid_dhm.inference.checkpoints import embedding_model, fingerprint
 from reid_dhm.inference.engines.agreement import cosines
-from reid_dhm.inference.engines.exported import METADATA, WEIGHTS, ExportedModel, file_digest
-from reid_dhm.inference.engines.network import (
+from reid_dhm.inference.engines.exported import (
     EMBEDDINGS,
+    METADATA,
     RAW,
-    DeployedNetwork,
-    example_images,
+    WEIGHTS,
+    ExportedModel,
+    file_digest,
     installed,
-    onnx_graph,
 )
+from reid_dhm.inference.engines.network import DeployedNetwork, example_images, onnx_graph
 from reid_dhm.inference.engines.torch_engine import TorchEngine
 from reid_dhm.inference.export.check import (
     INT8_AGREEMENT,
@@ -93,15 +94,14 @@ def export_model(
             below 0.99; or no unit rows.
     """
     _refuse(model, format, output, len(calibration) > 0)
-    chosen = what_embeds(model, card)
+    chosen = embedding_model(model, card)
     assert isinstance(chosen, ReIDModel)
     if card.embedding == "main":
         card = replace(card, branches=())
     sample = _read(calibration, card)
     facts = _metadata(chosen, card, format, sample)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        unfinished = Path(folder) / output.name
+    with temporary_folder(output.parent, "export") as folder:
+        unfinished = folder / output.name
         run = _WRITERS[format](chosen, card, unfinished, facts, sample)
         shown = {
             "random": random_images(card.size),
@@ -114,7 +114,7 @@ def export_model(
             raise InputError(f"{output} is not kept, {error}") from error
         if fault := find_fault(found, int8=len(sample) > 0):
             raise InputError(f"{output} is not kept, {fault}")
-        beside = [path for path in Path(folder).iterdir() if path != unfinished]
+        beside = [path for path in folder.iterdir() if path != unfinished]
         for path in (*beside, unfinished):
             path.replace(output.with_name(path.name))
     return found
@@ -187,7 +187,7 @@ def _onnx_run(graph: bytes | Path) -> Run:
     if installed("onnxruntime"):
         from reid_dhm.inference.engines.onnx_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, torch.device("cpu")).outputs
+        return OnnxRuntimeEngine(graph, "cpu").outputs
     from reid_dhm.inference.engines.openvino_engine import OpenVINOEngine
 
     return OpenVINOEngine(graph).outputs
@@ -196,8 +196,8 @@ def _onnx_run(graph: bytes | Path) -> Run:
 def _write_openvino(
     model: ReIDModel, card: ModelCard, path: Path, facts: dict[str, str], sample: np.ndarray
 ) -> Run:
-    from reid_dhm.inference.engines.openvino_engine import OpenVINOEngine, read_graph
-    from reid_dhm.inference.engines.openvino_runtime import openvino
+    from reid_dhm.inference.engines.openvino_engine import OpenVINOEngine
+    from reid_dhm.inference.engines.openvino_runtime import openvino, read_graph
 
     graph = read_graph(onnx_graph(model, card))
     if len(sample):

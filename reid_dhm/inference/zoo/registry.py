@@ -43,7 +43,7 @@ class LocalModel:
 
 
 def models_folder() -> Path:
-    """Where models are kept: ``$REID_DHM_HOME/models``, else the user's cache folder."""
+    """The folder of the models: ``$REID_DHM_HOME/models``, else in the user's cache folder."""
     home = os.environ.get("REID_DHM_HOME")
     if home:
         return Path(home) / "models"

@@ -1,0 +1,19 @@
+"""Where a side branch leaves the trunk, as configurations and model cards say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BranchSpec:
+    """Where a branch leaves the trunk and how its blocks start.
+
+    Attributes:
+        after: name of the stage it forks after.
+        init: ``fresh`` (random) or ``copy`` (of the matching blocks of the trunk, and of its
+            native embedding layer where a head without a neck uses it).
+    """
+
+    after: str
+    init: str = "fresh"
