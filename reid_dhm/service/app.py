@@ -1,4 +1,4 @@
-"""The application: what answers which address, and what every request passes before."""
+"""The application: its routes, and the middleware that every request passes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
 
 from reid_dhm.service import errors
 from reid_dhm.service.api import catalog, deletion, search, session
-from reid_dhm.service.auth import Names
-from reid_dhm.service.middleware.metrics import Measured
-from reid_dhm.service.middleware.security import Gate, Limits
+from reid_dhm.service.auth import AllowedHosts
+from reid_dhm.service.middleware.authentication import AuthenticationMiddleware
+from reid_dhm.service.middleware.bodies import BodyMiddleware
+from reid_dhm.service.middleware.concurrency import ConcurrencyLimiter
+from reid_dhm.service.middleware.errors import ErrorMiddleware
+from reid_dhm.service.middleware.limits import Limits
+from reid_dhm.service.middleware.metrics import MetricsMiddleware
+from reid_dhm.service.middleware.security import SecurityMiddleware
 from reid_dhm.service.state import Service
 from reid_dhm.version import __version__
 
-_SPARE_THREADS = 8  # for what is open to everybody and not counted
+_SPARE_THREADS = 8  # for open paths, which are not counted
 
 _DESCRIPTION = """Who was where, when: search the people of a gallery by image, by a box in a
-frame, or by a tracklet that is in it already; look at frames; forget people. Every search and every
-deletion is written to the gallery's audit log."""
+frame, or by a tracklet of the gallery; view frames; delete people. Every search and every deletion
+is written to the gallery's audit log."""
 
 
 def create_app(
@@ -35,15 +41,15 @@ def create_app(
     """The application over a service; it closes the service when it ends.
 
     Args:
-        service: what requests share.
+        service: shared by all requests.
         host: the address that it will listen on.
-        names: further host names that it is reached by.
-        limits: how much is taken on.
+        names: further allowed host names.
+        limits: how much it accepts.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # Every request that is taken on has a thread, so that none waits for another's images.
+        # A thread for every request that is answered, so that none waits for another's images.
         anyio.to_thread.current_default_thread_limiter().total_tokens = (
             limits.requests + _SPARE_THREADS
         )
@@ -55,9 +61,17 @@ def create_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # they load scripts from elsewhere
+        docs_url=None,  # they load scripts from other sites
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        middleware=[  # outermost first
+            Middleware(MetricsMiddleware, metrics=service.metrics),
+            Middleware(SecurityMiddleware, hosts=AllowedHosts(host, names)),
+            Middleware(ErrorMiddleware),
+            Middleware(AuthenticationMiddleware, tokens=service.tokens, sessions=service.sessions),
+            Middleware(BodyMiddleware, limits=limits),
+            Middleware(ConcurrencyLimiter, limits=limits),
+        ],
     )
     app.state.service = service
     errors.install(app, service.connections.folder)
@@ -66,15 +80,6 @@ def create_app(
         app.include_router(router, dependencies=secured)
     app.include_router(session.router)
     app.mount("/static", StaticFiles(directory=session.STATIC), name="static")
-    # The last one added is the first that a request meets.
-    app.add_middleware(
-        Gate,
-        tokens=service.tokens,
-        sessions=service.sessions,
-        names=Names(host, names),
-        limits=limits,
-    )
-    app.add_middleware(Measured, metrics=service.metrics)
     return app
 
 

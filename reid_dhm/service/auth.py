@@ -1,6 +1,6 @@
-"""Who may call the service: tokens, the sessions of the page, and names it answers to.
+"""Who may use the service: tokens, sessions of the page, and allowed host names.
 
-Applying these rules to a request is :mod:`reid_dhm.service.middleware.security`'s work.
+The middleware applies these rules to requests.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ logger = logging.getLogger(__name__)
 TOKEN_VARIABLE = "REID_DHM_TOKEN"
 SESSION_SECONDS = 12 * 3600.0
 
-_SHORTEST_TOKEN = 16
-_MOST_SESSIONS = 1000
-_MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_MIN_TOKEN_LENGTH = 16
+_MAX_SESSIONS = 1000
+_MAKE_TOKEN = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 class Tokens:
-    """Secrets that open the service, each with the name that the audit log gives its owner.
+    """Secrets that open the service, each with its owner's name in the audit log.
 
     Only their digests are kept.
 
     Args:
-        by_name: token by name; none at all for a service that asks for none.
+        by_name: token by owner's name; empty for a service without tokens.
 
     Raises:
-        InputError: a token that could be guessed.
+        InputError: a token that is short enough to be guessed.
     """
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
         for name, token in by_name.items():
-            if len(token) < _SHORTEST_TOKEN:
+            if len(token) < _MIN_TOKEN_LENGTH:
                 raise InputError(
-                    f"the token of {name!r} has {len(token)} characters, and {_SHORTEST_TOKEN} is "
-                    f"the least: {_MAKE_ONE}"
+                    f"the token of {name!r} has {len(token)} characters: need at least "
+                    f"{_MIN_TOKEN_LENGTH}; {_MAKE_TOKEN}"
                 )
         self._digests = {name: _digest(token.encode()) for name, token in by_name.items()}
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether the service asks for a token."""
         return bool(self._digests)
 
     def owner(self, token: bytes) -> str | None:
-        """Whose token this is; None for nobody's.
+        """The owner of a token; None if it is unknown.
 
-        All digests are compared in constant time, so that how long it takes says nothing.
+        Every digest is compared in constant time, so that timing reveals nothing.
         """
         digest, found = _digest(token), None
         for name, known in self._digests.items():
@@ -75,7 +75,7 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
     A line of the file is a token, or its owner's name and a token; ``#`` begins a comment.
 
     Raises:
-        InputError: a file that is not there, says nothing, or names somebody twice.
+        InputError: a file that is missing, holds no token, or names an owner twice.
     """
     if file is None:
         token = environment.get(TOKEN_VARIABLE, "").strip()
@@ -84,7 +84,7 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
         text, mode = file.read_text("utf-8"), file.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{file} cannot be read as a token file ({error}): {_MAKE_ONE} > {file}"
+            f"{file} cannot be read as a token file ({error}): {_MAKE_TOKEN} > {file}"
         ) from error
     if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
         logger.warning("%s can be read by others on this machine: chmod 600 it", file)
@@ -95,18 +95,20 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
             continue
         *name, token = words
         if len(name) > 1:
-            raise InputError(f"{file}, line {number}: write a token, or a name and a token")
+            raise InputError(f"{file}, line {number}: expected a token, or a name and a token")
         owner = name[0] if name else "token"
         if owner in tokens:
-            raise InputError(f"{file}, line {number}: {owner!r} has a token already, name another")
+            raise InputError(
+                f"{file}, line {number}: {owner!r} already has a token: use another name"
+            )
         tokens[owner] = token
     if not tokens:
-        raise InputError(f"{file} holds no token: {_MAKE_ONE} > {file}")
+        raise InputError(f"{file} holds no token: {_MAKE_TOKEN} > {file}")
     return Tokens(tokens)
 
 
 class Sessions:
-    """People who signed in on the page; forgotten when the process ends. For one thread.
+    """Sessions of people who signed in on the page, in memory only. For one thread.
 
     Args:
         seconds: how long a session lasts.
@@ -117,15 +119,15 @@ class Sessions:
         self._open: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     def begin(self, name: str) -> str:
-        """Make a session for an owner of a token and return its secret."""
+        """Open a session for the owner of a token and return its secret."""
         secret = secrets.token_urlsafe(32)
         self._open[_digest(secret.encode())] = (name, time.monotonic() + self.seconds)
-        while len(self._open) > _MOST_SESSIONS:
+        while len(self._open) > _MAX_SESSIONS:
             self._open.popitem(last=False)
         return secret
 
     def owner(self, secret: bytes) -> str | None:
-        """Whose session this is; None if it is over or never was."""
+        """The owner of a session; None if it has ended or never existed."""
         name, ends = self._open.get(_digest(secret), ("", 0.0))
         if time.monotonic() < ends:
             return name
@@ -133,30 +135,30 @@ class Sessions:
         return None
 
     def end(self, secret: bytes) -> None:
-        """Forget a session."""
+        """End a session."""
         self._open.pop(_digest(secret), None)
 
 
-class Names:
-    """What the service may be called in a ``Host`` header.
+class AllowedHosts:
+    """The ``Host`` headers that the service answers to.
 
     A page of another site can point its own name at this machine (DNS rebinding) and then read
-    what the service answers, but it cannot make a browser send another name than its own.
+    responses, but it cannot make a browser send another host name than its own.
 
     Args:
         host: the address that the service listens on.
-        others: further names it is reached by, such as a proxy's.
+        others: further names, such as a proxy's.
     """
 
     def __init__(self, host: str, others: Iterable[str] = ()) -> None:
         self._known = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in others)}
-        # An address cannot be pointed elsewhere. Only who is on the network calls by it, though.
+        # An address cannot be rebound by DNS, but only clients on the network use it.
         self._addresses = not is_loopback(host)
         if self._addresses:
             self._known |= {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def __contains__(self, host: str) -> bool:
-        """Whether a ``Host`` header, with or without a port, names the service."""
+        """Whether a ``Host`` header, with or without a port, is allowed."""
         found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]/@\s]+))(?::\d{1,5})?", host.lower())
         if found is None:
             return False
@@ -165,9 +167,9 @@ class Names:
 
 
 def is_same_origin(origin: str, host: str) -> bool:
-    """Whether an ``Origin`` header names the page of the service itself.
+    """Whether an ``Origin`` header is that of the service's own page.
 
-    The scheme is left aside: behind a proxy the service does not know its own.
+    The scheme is ignored: behind a proxy the service does not know its own.
     """
     try:
         parts = urlsplit(origin)
@@ -177,7 +179,7 @@ def is_same_origin(origin: str, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
+    """Whether an address is reachable from this machine only."""
     if host.lower() == "localhost":
         return True
     return _is_address(host) and ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Connections to a gallery for many threads: SQLite wants one each."""
+"""A pool of connections to a gallery: SQLite needs one for each thread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from reid_dhm.errors import LockedError, StorageError
 from reid_dhm.gallery.store.gallery import GalleryStore
 
+LOCK_SECONDS = 1.2
+"""How long a statement waits for another process's transaction."""
+
 
 class Connections:
     """Open connections to one gallery, each lent to one thread at a time.
-
-    There are never more than threads that ask at once.
 
     Args:
         folder: the gallery.
@@ -25,7 +26,7 @@ class Connections:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._idle = deque([GalleryStore(folder)])  # append and pop are atomic
+        self._idle = deque([self._open()])  # append and pop are atomic
 
     @contextmanager
     def lend(self) -> Iterator[GalleryStore]:
@@ -33,7 +34,7 @@ class Connections:
         try:
             gallery = self._idle.pop()
         except IndexError:
-            gallery = GalleryStore(self.folder)
+            gallery = self._open()
         failed = False
         try:
             yield gallery
@@ -41,12 +42,18 @@ class Connections:
             failed = True
             raise
         finally:
-            if failed:  # a fresh one may fare better
+            if failed:  # a new one may succeed
                 gallery.close()
             else:
                 self._idle.append(gallery)
 
     def close(self) -> None:
-        """Close what is not lent."""
+        """Close the connections that are not lent."""
         while self._idle:
             self._idle.pop().close()
+
+    def _open(self) -> GalleryStore:
+        gallery = GalleryStore(self.folder)
+        with gallery.reading() as db:
+            db.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_SECONDS)}")
+        return gallery

@@ -1,4 +1,4 @@
-"""What the service answers when it cannot do what it was asked, always as ``{"detail": "…"}``."""
+"""The service's error responses: every failure is answered as ``{"detail": "one sentence"}``."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
 
-_STORAGE_FULL = 507
-
 
 class ProblemModel(BaseModel):
-    """Why a request was not answered."""
+    """Why a request failed."""
 
-    detail: str = Field(description="One sentence that names the cause and the mend.")
+    detail: str = Field(description="One sentence: the cause and the remedy.")
 
 
 class Problem(Exception):
-    """A request that is answered with a sentence instead of a result.
+    """Answer a request with an error status.
 
     Args:
         status: HTTP status.
-        detail: the sentence.
-        headers: further headers of the answer.
+        detail: one sentence: the cause and the remedy.
+        headers: further response headers.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -44,26 +42,27 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> JSONResponse:
-        """As it is sent."""
+        """The response to send."""
         return JSONResponse({"detail": self.detail}, self.status, self.headers)
 
 
 class Busy(Problem):
-    """A request that would be answered if it came a little later."""
+    """The request would succeed a little later: 503 with ``Retry-After``."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(503, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 _MEANINGS: dict[int | str, str] = {
-    400: "The request or an image in it cannot be read",
-    401: "No token, or one that is not known",
-    403: "Asked by the page of another site",
-    404: "There is no such thing in the gallery",
+    400: "The request, or an image in it, cannot be read",
+    401: "No token, or an unknown one",
+    403: "The request comes from the page of another site",
+    404: "Not in the gallery",
+    405: "The path does not support this method",
     408: "The request took too long to arrive",
     413: "The request, or an image in it, is too large",
-    421: "The service does not answer to this host name",
-    422: "A value that cannot be used",
+    421: "The host name is not allowed",
+    422: "An invalid value",
     500: "The gallery is damaged or cannot be written: trying again does not help",
     503: "Too busy, or the gallery is locked: try again after Retry-After seconds",
     507: "The disk is full",
@@ -71,30 +70,30 @@ _MEANINGS: dict[int | str, str] = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Problems for an OpenAPI description: those of every request, and ``statuses``."""
-    every = (400, 401, 403, 408, 413, 421, 422, 500, 503, 507)
+    """Errors for the OpenAPI schema: those of every request, and ``statuses``."""
+    every = (400, 401, 403, 405, 408, 413, 421, 422, 500, 503, 507)
     return {
         status: {"model": ProblemModel, "description": _MEANINGS[status]}
         for status in sorted({*every, *statuses})
     }
 
 
-def explain(error: ReidError) -> Problem:
-    """The answer for a failure of the package, by its type."""
+def to_problem(error: ReidError) -> Problem:
+    """The response to an error of the package, by its type."""
     if isinstance(error, InputError):
         return Problem(422, str(error))
-    logger.error("%s", error)
     if isinstance(error, LockedError):
         return Busy("the gallery is locked by another process: try again in a moment")
-    return Problem(_STORAGE_FULL if isinstance(error, StorageFullError) else 500, str(error))
+    logger.error("%s", error)
+    return Problem(507 if isinstance(error, StorageFullError) else 500, str(error))
 
 
 def install(app: FastAPI, folder: Path) -> None:
-    """Make an application answer every failure as a problem.
+    """Answer every exception of an application as a problem.
 
     Args:
         app: the application.
-        folder: of the gallery; where it lies is nothing to callers.
+        folder: of the gallery; messages to clients do not reveal its path.
     """
 
     @app.exception_handler(Problem)
@@ -103,7 +102,7 @@ def install(app: FastAPI, folder: Path) -> None:
 
     @app.exception_handler(ReidError)
     async def failed(_: Request, error: ReidError) -> JSONResponse:
-        problem = explain(error)
+        problem = to_problem(error)
         detail = problem.detail.replace(str(folder), "the gallery")
         return Problem(problem.status, detail, problem.headers).response()
 

@@ -1,4 +1,4 @@
-"""Listening: which addresses a service may be bound to, and how it starts and stops."""
+"""The HTTP server: the address it listens on, its limits, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -13,10 +14,13 @@ from fastapi import FastAPI
 
 from reid_dhm.errors import InputError
 from reid_dhm.service.auth import TOKEN_VARIABLE, Tokens, is_loopback
+from reid_dhm.service.http_protocol import LimitedProtocol, WaitingConnections
+from reid_dhm.service.log_limit import limit_logs
+from reid_dhm.service.middleware.limits import Limits
 
-_GRACE_SECONDS = 30  # for requests that are being answered when the service is told to stop
-_IDLE_SECONDS = 15  # that a connection is kept open without a request
+_GRACE_SECONDS = 30  # for requests in progress when the service is told to stop
 _BACKLOG = 1024
+_OPEN_FILES = 8192  # wanted; connections, databases and videos count
 
 
 @dataclass(frozen=True)
@@ -39,27 +43,27 @@ class Certificate:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.file, self.key)
         except OSError as error:  # ssl's own are among them
             raise InputError(
-                f"{self.file} cannot serve as a certificate ({error.strerror or error}): give a "
-                "PEM file of the whole chain, and --key if the key is in another"
+                f"{self.file} is not a usable certificate ({error.strerror or error}): give a PEM "
+                "file of the whole chain, and --key if the key is in another file"
             ) from error
 
 
 def check_address(host: str, tokens: Tokens, names: Sequence[str] = ()) -> None:
-    """Refuse to open a gallery to others without a token.
+    """Refuse to listen on a public address without a token.
 
     Args:
         host: the address to listen on.
-        tokens: that will be asked for.
-        names: further names that the service is reached by, through a proxy as a rule.
+        tokens: that open the service.
+        names: further allowed host names, such as a proxy's.
 
     Raises:
-        InputError: an address or a name that others reach, and no token.
+        InputError: a public address or name, and no token.
     """
     open_to = [name for name in (host, *names) if not is_loopback(name)]
     if open_to and not tokens:
         raise InputError(
-            f"others can reach {open_to[0]}, so a token is needed: give --token-file FILE, or set "
-            f"{TOKEN_VARIABLE}"
+            f"{open_to[0]} is reachable from other machines, so a token is required: give "
+            f"--token-file FILE or set {TOKEN_VARIABLE}"
         )
 
 
@@ -67,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket bound to an address; port 0 takes a free one.
 
     Raises:
-        InputError: an address that is not this machine's, or a port that is taken or forbidden.
+        InputError: an address of another machine, or a port that is in use or forbidden.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -75,7 +79,9 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise InputError(f"--host {host} is no address of this machine ({error})") from error
+        raise InputError(
+            f"--host {host} is not an address of this machine ({error}): use 127.0.0.1 or 0.0.0.0"
+        ) from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
@@ -84,7 +90,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         raise InputError(
             f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or "
-            "stop what uses it"
+            "stop the program that uses it"
         ) from error
     return bound
 
@@ -93,29 +99,48 @@ def build_server(
     app: FastAPI,
     certificate: Certificate | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> uvicorn.Server:
     """A server, to be run with ``run(sockets=[listen(…)])``.
 
-    Told to stop by a signal, or by ``should_exit``, it takes no more requests and finishes those
-    that have begun.
+    A signal, or ``should_exit``, stops it: it accepts no more requests and finishes those that
+    have begun.
 
     Args:
         app: the application.
         certificate: for HTTPS.
-        on_ready: called when requests are answered.
+        on_ready: called when the server accepts requests.
+        limits: on connections.
     """
+    waiting = WaitingConnections(_max_waiting(limits.connections), limits.header_seconds)
     config = uvicorn.Config(
         app,
+        http=partial(LimitedProtocol, waiting),  # type: ignore[arg-type]
+        ws="none",
         log_level="warning",
-        access_log=False,  # paths say who was looked for: that is the audit log's
+        access_log=False,  # paths tell who was searched for: only the audit log may
         server_header=False,
-        proxy_headers=False,  # clients could claim any address
-        timeout_keep_alive=_IDLE_SECONDS,
+        proxy_headers=False,  # a client could claim any address
+        timeout_keep_alive=round(limits.header_seconds),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_certfile=certificate.file if certificate else None,
         ssl_keyfile=certificate.key if certificate else None,
     )
+    limit_logs()
     return _Server(config, on_ready)
+
+
+def _max_waiting(wanted: int) -> int:
+    """How many connections may wait, leaving most of the process's open files to requests."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _OPEN_FILES:
+        soft = min(_OPEN_FILES, hard) if hard != resource.RLIM_INFINITY else _OPEN_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, min(wanted, soft // 4))
 
 
 class _Server(uvicorn.Server):

@@ -1,10 +1,11 @@
-"""What all requests share: connections, the index, the network's queue, open videos, figures."""
+"""What all requests share: connections, the index, the embedding queue, open videos."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from reid_dhm.service.auth import Sessions, Tokens
 from reid_dhm.service.batching import Batcher
 from reid_dhm.service.connections import Connections
 from reid_dhm.service.frames.frames import Frames
+from reid_dhm.service.health import Health
 from reid_dhm.service.middleware.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -37,21 +39,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
+_WRITE_SECONDS = 10.0  # that a request waits for the writes of others
 
 
 class ImageEmbedder(Protocol):
-    """What the service needs of an :class:`~reid_dhm.inference.embedder.Embedder`."""
+    """The part of :class:`~reid_dhm.inference.embedder.Embedder` that the service uses."""
 
     card: ModelCard
 
     @property
     def dim(self) -> int:
-        """D, the length of an embedding."""
+        """Length D of an embedding."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Of the model."""
+        """Fingerprint of the model."""
         ...
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -66,14 +69,15 @@ class Service:
     Attributes:
         connections: to the gallery.
         index: over its embeddings.
-        batcher: the network's queue.
+        batcher: the embedding queue.
         input_size: height and width of the network's input.
         tokens: that open the service.
         thresholds: for match probabilities; None without.
         detector: finds people in images; None without.
         sessions: of people who signed in.
         frames: of the gallery's videos.
-        metrics: figures.
+        metrics: for Prometheus.
+        health: of the gallery.
     """
 
     connections: Connections
@@ -86,10 +90,15 @@ class Service:
     sessions: Sessions = field(default_factory=Sessions)
     frames: Frames = field(default_factory=Frames)
     metrics: Metrics = field(default_factory=Metrics)
+    health: Health = field(init=False)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _locked_at: float = 0.0
     _detecting: threading.Lock = field(default_factory=threading.Lock)
     _overwriting: threading.Lock = field(default_factory=threading.Lock)
     _closed: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.connections.folder)
 
     @classmethod
     def open(
@@ -106,18 +115,20 @@ class Service:
 
         Args:
             folder: the gallery.
-            embedder: of the model that embedded what it holds.
+            embedder: of the gallery's model.
             tokens: that open the service.
-            thresholds: of that model.
-            detector: finds the person in images that come without a box.
+            thresholds: of the gallery's model.
+            detector: finds the person in images without a box.
             index: kind of index.
-            waiting: images that may wait for the network.
+            waiting: images that may wait in the embedding queue.
 
         Raises:
-            InputError: no gallery, another model's, a detector that needs a whole video, or an
-                unknown kind of index.
+            NotFoundError: there is no gallery.
+            ModelMismatchError: another model's gallery.
+            UnsupportedError: a detector that needs a whole video.
+            InputError: an unknown kind of index.
         """
-        # Whole, so that it can be told from other words in what the gallery says.
+        # The whole path, so that replacing it in messages changes no other word.
         connections = Connections(folder.resolve())
         metrics, live = Metrics(), LiveIndex(index)
         with connections.lend() as gallery:
@@ -140,7 +151,7 @@ class Service:
         )
 
     def close(self) -> None:
-        """Finish what waits and let go of everything."""
+        """Finish the embedding queue and close everything."""
         self._closed.set()
         self.batcher.close()
         self.frames.forget()
@@ -148,7 +159,7 @@ class Service:
 
     @property
     def name(self) -> str:
-        """What the gallery is called."""
+        """Name of the gallery's folder."""
         return self.connections.folder.name
 
     @contextmanager
@@ -180,15 +191,33 @@ class Service:
 
     @contextmanager
     def writing(self) -> Iterator[GalleryStore]:
-        """A connection to write with: threads queue here rather than at SQLite, which polls."""
-        with self._writing, self.connections.lend() as gallery:
-            yield gallery
+        """A connection to write with: threads queue here, not at SQLite, which polls.
+
+        When another process keeps the gallery locked, all that queue fail together instead of
+        waiting one after the other.
+
+        Raises:
+            LockedError: another process keeps the gallery locked.
+        """
+        queued = time.monotonic()
+        if not self._writing.acquire(timeout=_WRITE_SECONDS):
+            raise LockedError("too many requests write to the gallery: try again in a moment")
+        try:
+            if self._locked_at > queued:
+                raise LockedError("the gallery is locked by another process")
+            with self.connections.lend() as gallery:
+                yield gallery
+        except LockedError:
+            self._locked_at = time.monotonic()
+            raise
+        finally:
+            self._writing.release()
 
     def overwrite(self) -> bool:
-        """Take what was deleted out of the write-ahead log as well; False if it stays for now.
+        """Remove deleted data from the write-ahead log as well; False if that has to wait.
 
-        A process that is reading the gallery keeps it there; then it is tried again until it is
-        gone or the service ends.
+        A process that reads the gallery keeps the log; then it is tried again until it succeeds or
+        the service ends.
         """
         if self._overwrite_now():
             return True
@@ -199,7 +228,7 @@ class Service:
         try:
             with self.writing() as gallery:
                 return gallery.empty_log()
-        except (LockedError, StorageError) as error:  # the deletion itself has been done
+        except (LockedError, StorageError) as error:  # the deletion itself is done
             logger.warning("%s", error)
             return False
 
@@ -214,7 +243,7 @@ class Service:
             self._overwriting.release()
 
     def record(self, action: str, detail: Mapping[str, Any], actor: str) -> None:
-        """Write into the audit log who did what."""
+        """Write an action into the audit log."""
         with self.writing() as gallery:
             audit.record(gallery, action, detail, actor)
 
@@ -229,6 +258,13 @@ def _actor(request: Request) -> str:
     return actor
 
 
+def _abandoned(request: Request) -> Callable[[], bool]:
+    is_set: Callable[[], bool] = request.state.disconnected.is_set
+    return is_set
+
+
 ServiceDep = Annotated[Service, Depends(_service)]
 ActorDep = Annotated[str, Depends(_actor)]
-"""Whom the audit log names: the owner of the token, or the client's address."""
+"""The name for the audit log: the owner of the token, or the client's address."""
+AbandonedDep = Annotated[Callable[[], bool], Depends(_abandoned)]
+"""Whether the client of a request with a body has hung up."""

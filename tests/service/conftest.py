@@ -24,7 +24,7 @@ from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.models.card import ModelCard
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
-from reid_dhm.service.middleware.concurrency import Limits
+from reid_dhm.service.middleware.limits import Limits
 from reid_dhm.service.server import build_server, listen
 from reid_dhm.service.state import Service
 

@@ -1,4 +1,4 @@
-"""Looking around: what a gallery holds, thumbnails, crops, and frames of the videos."""
+"""What a gallery holds: cameras, videos, tracklets, their crops, and frames of the videos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reid_dhm.errors import NotFoundError
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.search.searcher import match_prior
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Moment, Name, PageSize
+from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Name, PageSize, TimeBound
 from reid_dhm.service.api.responses import (
     BoxModel,
     CameraModel,
@@ -28,7 +28,7 @@ from reid_dhm.service.api.responses import (
     VideoModel,
 )
 from reid_dhm.service.errors import Problem, documented
-from reid_dhm.service.frames.frame_times import moment_of
+from reid_dhm.service.frames.frame_times import frame_time
 from reid_dhm.service.frames.frames import encode
 from reid_dhm.service.state import ServiceDep
 
@@ -40,7 +40,7 @@ _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     **documented(404),
 }
-_NOT_THERE = documented(404)
+_NOT_FOUND = documented(404)
 _BOX_COLOUR = (40, 140, 255)  # BGR, seen on most backgrounds
 
 
@@ -52,7 +52,7 @@ class JPEGResponse(Response):
 
 @router.get("/gallery")
 def gallery(service: ServiceDep) -> GalleryModel:
-    """What there is, in all."""
+    """Totals of the gallery."""
     with service.gallery() as opened:
         videos = opened.videos()
         lengths = [video.position / video.fps for video in videos]
@@ -93,7 +93,7 @@ def cameras(service: ServiceDep, after: Cursor = 0, limit: PageSize = 100) -> Pa
     return _page(items, [c.id for c in rest], limit)
 
 
-@router.get("/videos", responses=_NOT_THERE)
+@router.get("/videos", responses=_NOT_FOUND)
 def videos(
     service: ServiceDep,
     camera: Annotated[Name | None, Query()] = None,
@@ -103,7 +103,7 @@ def videos(
     """Videos, in the order they were first indexed."""
     with service.gallery() as opened:
         if camera is not None:
-            with seeking(f"camera {camera!r}"):
+            with or_not_found(f"camera {camera!r}"):
                 opened.camera(camera)
         rest = [v for v in opened.videos() if v.id > after and camera in (None, v.camera)]
         counts = opened.counts()
@@ -111,7 +111,7 @@ def videos(
     return _page(items, [v.id for v in rest], limit)
 
 
-@router.get("/videos/{video}", responses=_NOT_THERE)
+@router.get("/videos/{video}", responses=_NOT_FOUND)
 def video(service: ServiceDep, video: Annotated[Hash, Path()]) -> VideoModel:
     """A video."""
     with service.gallery() as opened:
@@ -125,8 +125,8 @@ def tracklets(
     service: ServiceDep,
     camera: Annotated[list[Name], Query(max_length=100)] = [],  # noqa: B006 (FastAPI copies)
     video: Annotated[list[Hash], Query(max_length=100)] = [],  # noqa: B006
-    since: Annotated[Moment | None, Query(alias="from")] = None,
-    until: Annotated[Moment | None, Query(alias="to")] = None,
+    since: Annotated[TimeBound | None, Query(alias="from")] = None,
+    until: Annotated[TimeBound | None, Query(alias="to")] = None,
     after: Cursor = 0,
     limit: PageSize = 100,
 ) -> Page[TrackletModel]:
@@ -138,9 +138,9 @@ def tracklets(
     return _page(items, [tracklet.key for tracklet in found], limit)
 
 
-@router.get("/tracklets/{tracklet}", responses=_NOT_THERE)
+@router.get("/tracklets/{tracklet}", responses=_NOT_FOUND)
 def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDetail:
-    """A tracklet with all its boxes and images."""
+    """A tracklet with all its boxes and crops."""
     with service.gallery() as opened:
         found = _tracklet(opened, tracklet)
         boxes, crops = opened.boxes(found.key), opened.crops(found.key)
@@ -161,10 +161,10 @@ def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDe
 
 @router.get("/tracklets/{tracklet}/thumbnail", response_class=Response, responses=_JPEG)
 def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGResponse:
-    """The best image of a tracklet."""
+    """The best crop of a tracklet."""
     with service.gallery() as opened:
         image = opened.thumbnail(_tracklet(opened, tracklet).key)
-    if image is None:  # deleted between the two
+    if image is None:  # deleted in between
         raise Problem(404, f"the gallery has no tracklet {tracklet}")
     return JPEGResponse(image)
 
@@ -175,7 +175,7 @@ def crop(
     tracklet: Annotated[Id, Path()],
     rank: Annotated[int, Path(ge=0, lt=1000, description="0 is the best.")],
 ) -> JPEGResponse:
-    """One of the best images of a tracklet."""
+    """One of the best crops of a tracklet."""
     with service.gallery() as opened:
         crops = opened.crops(_tracklet(opened, tracklet).key)
     if rank >= len(crops):
@@ -188,26 +188,26 @@ def frame(
     service: ServiceDep,
     video: Annotated[Hash, Path()],
     frame: FrameNumber,
-    boxes: Annotated[bool, Query(description="Draw everybody's box.")] = False,
+    boxes: Annotated[bool, Query(description="Draw the box of every person.")] = False,
 ) -> JPEGResponse:
-    """A frame of a video, decoded from its source while that can be reached."""
+    """A frame of a video, decoded from its source if that is available."""
     with service.gallery() as opened:
         found = find_video(opened, video)
-        moment = moment_of(opened, found, frame)
+        time = frame_time(opened, found, frame)
         seen = opened.seen_in_frame(video, frame) if boxes else []
     if not boxes:
-        return JPEGResponse(service.frames.jpeg(found, frame, moment))
-    image = service.frames.image(found, frame, moment)
+        return JPEGResponse(service.frames.jpeg(found, frame, time))
+    image = service.frames.image(found, frame, time)
     for person, box in seen:
         _draw(image, box, person)
     return JPEGResponse(encode(image))
 
 
-@router.get("/videos/{video}/frames/{frame}/people", responses=_NOT_THERE)
+@router.get("/videos/{video}/frames/{frame}/people", responses=_NOT_FOUND)
 def people(
     service: ServiceDep, video: Annotated[Hash, Path()], frame: FrameNumber
 ) -> list[SeenModel]:
-    """Who is in a frame, and where."""
+    """People in a frame, and their boxes."""
     with service.gallery() as opened:
         find_video(opened, video)
         seen = opened.seen_in_frame(video, frame)
@@ -215,14 +215,14 @@ def people(
 
 
 def find_video(gallery: GalleryStore, hash: str) -> Video:
-    """The video of a hash; raises a 404 where there is none."""
-    with seeking(f"video {hash}"):
+    """The video of a hash; raises a 404 if there is none."""
+    with or_not_found(f"video {hash}"):
         return gallery.video(hash)
 
 
 @contextmanager
-def seeking(what: str) -> Iterator[None]:
-    """Answer 404 where the gallery says that something is not there."""
+def or_not_found(what: str) -> Iterator[None]:
+    """Answer 404 where the gallery does not have something."""
     try:
         yield
     except NotFoundError as error:
@@ -230,7 +230,7 @@ def seeking(what: str) -> Iterator[None]:
 
 
 def _tracklet(gallery: GalleryStore, id: str) -> Tracklet:
-    with seeking(f"tracklet {id}"):
+    with or_not_found(f"tracklet {id}"):
         return gallery.tracklet(id)
 
 

@@ -1,4 +1,4 @@
-"""Deleting people, videos, cameras and spans of time for good; the audit log says who did it."""
+"""Permanent deletion of people, videos, cameras and time spans; all of it is audited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.api.catalog import find_video, seeking
+from reid_dhm.service.api.catalog import find_video, or_not_found
 from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
 from reid_dhm.service.api.responses import DeletionResult
 from reid_dhm.service.errors import Problem, documented
@@ -18,44 +18,44 @@ from reid_dhm.service.state import ActorDep, Service, ServiceDep
 
 router = APIRouter(prefix="/api", tags=["deletion"], responses=documented())
 
-_NOT_THERE = documented(404)
+_NOT_FOUND = documented(404)
 
 
-@router.delete("/tracklets/{tracklet}", responses=_NOT_THERE)
+@router.delete("/tracklets/{tracklet}", responses=_NOT_FOUND)
 def delete_tracklet(
     service: ServiceDep, actor: ActorDep, tracklet: Annotated[Id, Path()]
 ) -> DeletionResult:
-    """Forget a tracklet."""
+    """Delete a tracklet."""
     id = TrackletId.parse(tracklet)
-    with service.gallery() as gallery, seeking(f"tracklet {tracklet}"):
+    with service.gallery() as gallery, or_not_found(f"tracklet {tracklet}"):
         gallery.tracklet(id)
     where = TrackletFilter(tracklets=[id])
-    return _forget(
+    return _delete(
         service, actor, {"tracklet": tracklet}, lambda gallery: editing.delete(gallery, where)
     )
 
 
-@router.delete("/videos/{video}", responses=_NOT_THERE)
+@router.delete("/videos/{video}", responses=_NOT_FOUND)
 def delete_video(
     service: ServiceDep, actor: ActorDep, video: Annotated[Hash, Path()]
 ) -> DeletionResult:
-    """Forget a video and everybody in it."""
+    """Delete a video and everybody in it."""
     with service.gallery() as gallery:
         found = find_video(gallery, video)
     detail = {"video": video, "camera": found.camera, "source": found.source}
-    return _forget(service, actor, detail, lambda gallery: editing.delete_video(gallery, video))
+    return _delete(service, actor, detail, lambda gallery: editing.delete_video(gallery, video))
 
 
-@router.delete("/cameras/{camera}", responses=_NOT_THERE)
+@router.delete("/cameras/{camera}", responses=_NOT_FOUND)
 def delete_camera(
     service: ServiceDep, actor: ActorDep, camera: Annotated[int, Path(ge=1, lt=2**53)]
 ) -> DeletionResult:
-    """Forget a camera, its videos and everybody in them."""
+    """Delete a camera, its videos and everybody in them."""
     with service.gallery() as gallery:
         name = next((found.name for found in gallery.cameras() if found.id == camera), None)
     if name is None:
         raise Problem(404, f"the gallery has no camera {camera}")
-    return _forget(
+    return _delete(
         service, actor, {"camera": name}, lambda gallery: editing.delete_camera(gallery, name)
     )
 
@@ -64,22 +64,24 @@ def delete_camera(
 def delete_where(
     service: ServiceDep, actor: ActorDep, request: DeletionRequest, http: Request
 ) -> DeletionResult:
-    """Forget all tracklets that satisfy every condition given; videos and cameras stay."""
-    if http.query_params:  # dry_run there would be overlooked
-        raise Problem(422, "what to delete, and dry_run, belong into the body, not the address")
-    where = request.where(request.tracklets)
+    """Delete all tracklets that satisfy every condition given; videos and cameras stay."""
+    if http.query_params:  # a dry_run there would be ignored
+        raise Problem(
+            422, "query parameters are not accepted: put conditions and dry_run into the body"
+        )
+    where = request.to_filter(request.tracklets)
     if not where:
-        raise Problem(422, "nothing says what to delete: name tracklets, a camera, or a time")
+        raise Problem(422, "no condition: name tracklets, a camera, a video or a time")
     if request.dry_run:
         with service.gallery() as gallery:
             count = gallery.count(where) + editing.unfinished(gallery, where)
         return DeletionResult(tracklets=count, dry_run=True)
     detail = request.model_dump(mode="json", exclude_defaults=True)
     detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
-    return _forget(service, actor, detail, lambda gallery: editing.delete(gallery, where))
+    return _delete(service, actor, detail, lambda gallery: editing.delete(gallery, where))
 
 
-def _forget(
+def _delete(
     service: Service, actor: str, detail: dict[str, Any], delete: Callable[[GalleryStore], int]
 ) -> DeletionResult:
     with service.writing() as gallery:

@@ -1,4 +1,4 @@
-"""What the service is asked, as types; the OpenAPI description is made from them."""
+"""Requests as types; the OpenAPI schema is generated from them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pydantic import (
 
 from reid_dhm.gallery.records import Box, TrackletFilter, TrackletId, wall_clock
 
-MAX_HITS = 500
+MAX_CANDIDATES = 500
 MAX_TRACKLETS = 200
 
 _HASH = r"[0-9a-f]{16}"
-_MAX_KEY = 2**53 - 1  # what JavaScript can count
+_MAX_KEY = 2**53 - 1  # the largest exact integer of JavaScript
 
 
-def _moment(value: Any) -> float | datetime:
+def _time_bound(value: Any) -> float | datetime:
     if isinstance(value, datetime):
         return value
     try:
@@ -35,14 +35,14 @@ def _moment(value: Any) -> float | datetime:
     except (TypeError, ValueError):
         return wall_clock(str(value))
     if not math.isfinite(seconds):
-        raise ValueError("give a finite number of seconds")
+        raise ValueError("need a finite number of seconds")
     return seconds
 
 
 def _sides(box: Box) -> Box:
     x1, y1, x2, y2 = box
     if not all(math.isfinite(side) for side in box) or x1 >= x2 or y1 >= y2:
-        raise ValueError("give x1, y1, x2, y2 in pixels, with x1 < x2 and y1 < y2")
+        raise ValueError("need x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
     return box
 
 
@@ -55,9 +55,9 @@ PixelBox = Annotated[
     AfterValidator(_sides),
     Field(description="x1, y1, x2, y2 in pixels", examples=[[40, 20, 90, 170]]),
 ]
-Moment = Annotated[
+TimeBound = Annotated[
     float | datetime,
-    BeforeValidator(_moment),
+    BeforeValidator(_time_bound),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}),
     Field(
         description="Seconds from each video's start, or a wall-clock time (ISO 8601)",
@@ -65,27 +65,27 @@ Moment = Annotated[
     ),
 ]
 Cursor = Annotated[
-    int, Query(ge=0, le=_MAX_KEY, description="`next` of the page before; 0 for the first.")
+    int, Query(ge=0, le=_MAX_KEY, description="`next` of the previous page; 0 for the first.")
 ]
 PageSize = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
 
 
 class Strict(BaseModel):
-    """A request without words that mean nothing."""
+    """A request whose unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Conditions(Strict):
-    """Which tracklets are meant: all that satisfy every condition given."""
+class FilterModel(Strict):
+    """Tracklets that satisfy every condition given."""
 
-    cameras: list[Name] = Field([], max_length=100, description="Seen by any of these.")
-    videos: list[Hash] = Field([], max_length=100, description="In any of these.")
-    after: Moment | None = Field(None, description="Still there at this time or later.")
-    before: Moment | None = Field(None, description="There already at this time or earlier.")
+    cameras: list[Name] = Field([], max_length=100, description="In any of these cameras.")
+    videos: list[Hash] = Field([], max_length=100, description="In any of these videos.")
+    after: TimeBound | None = Field(None, description="Seen at this time or later.")
+    before: TimeBound | None = Field(None, description="Seen at this time or earlier.")
 
-    def where(self, tracklets: Sequence[str] = ()) -> TrackletFilter:
-        """As the gallery understands it."""
+    def to_filter(self, tracklets: Sequence[str] = ()) -> TrackletFilter:
+        """As a filter of the gallery."""
         return TrackletFilter(
             tracklets=ids(tracklets),
             videos=self.videos,
@@ -95,50 +95,54 @@ class Conditions(Strict):
         )
 
 
-class Question(Conditions):
-    """What every search may say besides whom it looks for."""
+class SearchOptions(FilterModel):
+    """Options of every search."""
 
-    top_k: int = Field(20, ge=1, le=MAX_HITS, description="Hits at most.")
+    top_k: int = Field(20, ge=1, le=MAX_CANDIDATES, description="Maximum number of candidates.")
     confirmed: list[Id] = Field(
-        [], max_length=MAX_TRACKLETS, description="Hits of an earlier search that were right."
+        [],
+        max_length=MAX_TRACKLETS,
+        description="Candidates of an earlier search that show the person.",
     )
     rejected: list[Id] = Field(
-        [], max_length=MAX_TRACKLETS, description="Hits that were wrong; they are left out."
+        [],
+        max_length=MAX_TRACKLETS,
+        description="Candidates that show somebody else; they are not returned.",
     )
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Leave out hits that are less similar."
+        None, ge=-1, le=1, description="Lowest similarity of a candidate."
     )
 
 
-class TrackletQuestion(Question):
-    """More of the person whom these tracklets show."""
+class TrackletSearch(SearchOptions):
+    """Search for the person in tracklets of the gallery."""
 
     tracklets: list[Id] = Field(min_length=1, max_length=MAX_TRACKLETS)
 
 
-class FrameQuestion(Question):
-    """The person in a box of a video's frame."""
+class FrameSearch(SearchOptions):
+    """Search for the person in a box of a video's frame."""
 
     video: Hash
     frame: int = Field(ge=0, lt=2**31)
     box: PixelBox
 
 
-class DeletionRequest(Conditions):
-    """What to forget. An empty list is refused: it would mean everybody, not nobody."""
+class DeletionRequest(FilterModel):
+    """What to delete. An empty list is refused: it would mean everybody, not nobody."""
 
     tracklets: list[Id] = Field([], min_length=1, max_length=10000)
     cameras: list[Name] = Field([], min_length=1, max_length=100)
     videos: list[Hash] = Field([], min_length=1, max_length=100)
-    dry_run: bool = Field(False, description="Only say how many tracklets it would be.")
+    dry_run: bool = Field(False, description="Only count the tracklets.")
 
 
 class SignIn(Strict):
-    """A token, in exchange for a session of the page."""
+    """A token, to open a session of the page."""
 
     token: str = Field(max_length=1000)
 
 
 def ids(texts: Sequence[str]) -> list[TrackletId]:
-    """Tracklet ids as the gallery knows them."""
+    """Tracklet ids of the gallery."""
     return [TrackletId.parse(text) for text in texts]

@@ -1,4 +1,4 @@
-"""What the service answers, as types; the OpenAPI description is made from them."""
+"""Responses as types; the OpenAPI schema is generated from them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pydantic import BaseModel, Field
 
 from reid_dhm.gallery.records import Tracklet, Video
 from reid_dhm.gallery.search.candidates import Candidate
-from reid_dhm.service.frames.frames import can_be_reached, source_name
+from reid_dhm.service.frames.frames import is_available, source_name
 
 T = TypeVar("T")
 
 
 class Page(BaseModel, Generic[T]):
-    """A run of items."""
+    """A page of items."""
 
     items: list[T]
     next: int | None = Field(description="The cursor of the next page; null on the last.")
 
 
 class GalleryModel(BaseModel):
-    """What there is, in all."""
+    """Totals of the gallery."""
 
     name: str
     tracklets: int
@@ -33,16 +33,18 @@ class GalleryModel(BaseModel):
     untimed: int = Field(description="Videos without wall-clock time.")
     offsets: list[str] = Field(description="Offsets from UTC of the videos that have one.")
     seconds: float = Field(description="Length of the longest video.")
-    model: str | None = Field(description="Fingerprint of the model that embedded it.")
-    detects: bool = Field(description="Whether it finds the person in images without a box.")
+    model: str | None = Field(description="Fingerprint of the gallery's model.")
+    detects: bool = Field(
+        description="Whether a detector finds the person in images without a box."
+    )
     prior: float | None = Field(
-        description="What match probabilities take the chance of one person to be before the "
-        "similarity is known; null where hits have none."
+        description="Probability of a match before the similarity is known, as match "
+        "probabilities assume it; null without match probabilities."
     )
 
 
 class CameraModel(BaseModel):
-    """A place that is filmed."""
+    """A camera."""
 
     id: int
     name: str
@@ -53,23 +55,25 @@ class CameraModel(BaseModel):
 class VideoModel(BaseModel):
     """A video of one camera."""
 
-    video: str = Field(description="Content hash, which names it.")
+    video: str = Field(description="Content hash, the video's id.")
     camera: str
     source: str = Field(description="Name of the file or folder, or address of the stream.")
     fps: float
     width: int
     height: int
     start_time: datetime | None
-    frames: int = Field(description="How many were looked at.")
-    last_frame: int = Field(description="Number of the last one that was looked at.")
+    frames: int = Field(description="Frames that were processed.")
+    last_frame: int = Field(description="Number of the last processed frame.")
     seconds: float
     complete: bool = Field(description="Whether it was indexed to its end.")
-    reachable: bool = Field(description="Whether its frames can be shown.")
+    reachable: bool = Field(
+        description="Whether the source is available, so that frames can be shown."
+    )
     tracklets: int
 
     @classmethod
     def of(cls, video: Video, tracklets: int) -> VideoModel:
-        """From a record of the gallery."""
+        """The model of a record."""
         return cls(
             video=video.hash,
             camera=video.camera,
@@ -82,18 +86,18 @@ class VideoModel(BaseModel):
             last_frame=max(0, video.position - 1),
             seconds=video.position / video.fps,
             complete=video.complete,
-            reachable=can_be_reached(video),
+            reachable=is_available(video),
             tracklets=tracklets,
         )
 
 
 class TrackletModel(BaseModel):
-    """A person on the way through one camera's view."""
+    """A person crossing one camera's view."""
 
-    tracklet: str = Field(description="What names it for good.")
+    tracklet: str = Field(description="Permanent id.")
     video: str
     camera: str
-    person: str | None = Field(description="A label that somebody gave.")
+    person: str | None = Field(description="Label of the person.")
     start: float = Field(description="Seconds from the video's start.")
     end: float
     start_time: datetime | None = Field(description="Wall-clock time, if the video has one.")
@@ -101,19 +105,19 @@ class TrackletModel(BaseModel):
     first_frame: int
     last_frame: int
     num_boxes: int = Field(description="Frames in which the person was detected.")
-    frame: int = Field(description="Of the best image.")
+    frame: int = Field(description="Frame of the best crop.")
     box: tuple[float, float, float, float] = Field(description="In that frame, in pixels.")
 
     @staticmethod
     def fields_of(tracklet: Tracklet) -> dict[str, Any]:
-        """A record of the gallery, by the names used here."""
+        """The fields of a record."""
         named = {"tracklet": str(tracklet.id), "video": tracklet.id.video}
         same = TrackletModel.model_fields.keys() - named.keys()
         return named | {name: getattr(tracklet, name) for name in same}
 
 
 class BoxModel(BaseModel):
-    """Where a person was in one frame."""
+    """A person's box in one frame."""
 
     frame: int
     time: float = Field(description="Seconds from the video's start.")
@@ -121,21 +125,21 @@ class BoxModel(BaseModel):
 
 
 class CropModel(BoxModel):
-    """One of a tracklet's best images."""
+    """One of a tracklet's best crops."""
 
     rank: int = Field(description="0 is the best.")
     quality: float
 
 
 class TrackletDetail(TrackletModel):
-    """A tracklet with all its boxes and images."""
+    """A tracklet with all its boxes and crops."""
 
     boxes: list[BoxModel]
     crops: list[CropModel]
 
 
 class SeenModel(BaseModel):
-    """Somebody in a frame."""
+    """A person in a frame."""
 
     tracklet: str
     person: str | None
@@ -143,14 +147,14 @@ class SeenModel(BaseModel):
 
 
 class CandidateModel(TrackletModel):
-    """A tracklet that was found."""
+    """A candidate: a tracklet and how similar it is."""
 
     similarity: float = Field(description="Cosine between the query and the tracklet, -1 to 1.")
     probability: float | None = Field(description="That both show one person; null if unknown.")
 
     @classmethod
     def of(cls, candidate: Candidate) -> CandidateModel:
-        """From what a search returned."""
+        """The model of a candidate."""
         return cls(
             **cls.fields_of(candidate.tracklet),
             similarity=candidate.similarity,
@@ -159,40 +163,40 @@ class CandidateModel(TrackletModel):
 
 
 class SearchResult(BaseModel):
-    """Tracklets, best first."""
+    """Candidates, the most similar first."""
 
     hits: list[CandidateModel]
     boxes: list[tuple[float, float, float, float] | None] = Field(
-        description="Where the person was looked for in each uploaded image; null for all."
+        description="Box of the person in each uploaded image; null for the whole image."
     )
     recall: float | None = Field(
-        description="Share of the ten nearest that this kind of index finds, measured on a sample "
-        "when it was filled; null where it finds all."
+        description="Recall@10 of an approximate index, measured on a sample when it was built; "
+        "null for an exact one."
     )
 
 
 class DeletionResult(BaseModel):
-    """What was forgotten, or would be."""
+    """What was deleted, or would be."""
 
     tracklets: int
     dry_run: bool = False
     traces: Annotated[
         bool,
         Field(
-            description="Whether what was deleted is still in the write-ahead log, because another "
-            "process is reading the gallery; the service overwrites it when that is done."
+            description="Whether deleted data is still in the write-ahead log because another "
+            "process reads the gallery; the service overwrites it afterwards."
         ),
     ] = False
 
 
 class SessionModel(BaseModel):
-    """Who is asking."""
+    """Who sends the request."""
 
-    required: bool = Field(description="Whether the service asks for a token.")
-    actor: str | None = Field(description="What the audit log calls the caller; null if unknown.")
+    required: bool = Field(description="Whether the service needs a token.")
+    actor: str | None = Field(description="Name in the audit log; null if unknown.")
 
 
 class HealthModel(BaseModel):
-    """Whether the service can answer."""
+    """Whether the service works."""
 
     status: str

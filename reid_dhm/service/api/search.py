@@ -1,4 +1,4 @@
-"""Searching: by images, by a box in a frame, by tracklets; refined by right and wrong hits."""
+"""Searches by images, by a box in a frame, or by tracklets; refined by feedback on candidates."""
 
 from __future__ import annotations
 
@@ -18,62 +18,69 @@ from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.service.api.catalog import find_video
 from reid_dhm.service.api.requests import (
-    MAX_HITS,
+    MAX_CANDIDATES,
     MAX_TRACKLETS,
-    FrameQuestion,
+    FrameSearch,
     Hash,
     Id,
-    Moment,
     Name,
-    Question,
-    TrackletQuestion,
+    SearchOptions,
+    TimeBound,
+    TrackletSearch,
     ids,
 )
 from reid_dhm.service.api.responses import CandidateModel, SearchResult
 from reid_dhm.service.api.uploads import decode
 from reid_dhm.service.errors import Busy, Problem, documented
-from reid_dhm.service.frames.frame_times import moment_of
-from reid_dhm.service.state import ActorDep, Service, ServiceDep
+from reid_dhm.service.frames.frame_times import frame_time
+from reid_dhm.service.state import AbandonedDep, ActorDep, Service, ServiceDep
 
 router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
 
 MAX_IMAGES = 8
 
-# An image of the largest size takes 100 MB and more while it is decoded.
+# Decoding an image of the largest size takes 100 MB and more.
 _DECODING = threading.BoundedSemaphore(2)
-_PATIENCE = 10.0  # seconds that an image waits for it
+_PATIENCE = 10.0  # seconds that an image waits to be decoded
 
 
 @router.post("/pictures")
 def by_images(
     service: ServiceDep,
     actor: ActorDep,
+    abandoned: AbandonedDep,
     images: Annotated[
         list[UploadFile],
-        File(min_length=1, max_length=MAX_IMAGES, description="One person: JPEG, PNG or WebP."),
+        File(
+            alias="pictures",
+            min_length=1,
+            max_length=MAX_IMAGES,
+            description="One person: JPEG, PNG or WebP.",
+        ),
     ],
     boxes: Annotated[
         list[str],
         Form(
             max_length=MAX_IMAGES,
-            description="Where the person is in each image, as `x1,y1,x2,y2` in pixels; empty "
-            "where the service shall find the person, or where nothing else is to be seen. "
-            "None at all says so for all images.",
+            description="Box of the person in each image, `x1,y1,x2,y2` in pixels; empty to have "
+            "the service detect the person, or to use the whole image. No boxes: all empty.",
         ),
     ] = [],  # noqa: B006 (FastAPI copies)
-    top_k: Annotated[int, Form(ge=1, le=MAX_HITS)] = 20,
+    top_k: Annotated[int, Form(ge=1, le=MAX_CANDIDATES)] = 20,
     cameras: Annotated[list[Name], Form(max_length=100)] = [],  # noqa: B006
     videos: Annotated[list[Hash], Form(max_length=100)] = [],  # noqa: B006
-    after: Annotated[Moment | None, Form()] = None,
-    before: Annotated[Moment | None, Form()] = None,
+    after: Annotated[TimeBound | None, Form()] = None,
+    before: Annotated[TimeBound | None, Form()] = None,
     confirmed: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
     rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
     min_similarity: Annotated[float | None, Form(ge=-1, le=1)] = None,
 ) -> SearchResult:
-    """Who looks like the person in these images."""
+    """Search for the person in these images."""
     if boxes and len(boxes) != len(images):
-        raise Problem(422, f"there are {len(boxes)} boxes for {len(images)} images")
-    question = Question(
+        raise Problem(
+            422, f"{len(boxes)} boxes for {len(images)} images: send one for each, or none"
+        )
+    options = SearchOptions(
         top_k=top_k,
         cameras=cameras,
         videos=videos,
@@ -85,35 +92,37 @@ def by_images(
     )
     digests: list[str] = []
     crops: list[QueryCrop] = []
-    with _written_down(service, actor, question) as told:
-        told |= {"pictures": digests, "boxes": boxes}
+    with _audited(service, actor, options) as entry:
+        entry |= {"pictures": digests, "boxes": boxes}
         for number, upload in enumerate(images, 1):
             data = upload.file.read()  # one at a time: together they may be large
             digests.append(hashlib.sha256(data).hexdigest())
             box = _sides(boxes[number - 1]) if boxes else None
             crops.append(_crop(service, data, box, f"image {number}"))
-        embeddings = service.batcher([crop.pixels for crop in crops])
-        return _search(service, question, embeddings, told, [crop.box for crop in crops])
+        embeddings = service.batcher([crop.pixels for crop in crops], abandoned)
+        return _search(service, options, embeddings, entry, [crop.box for crop in crops])
 
 
 @router.post("/frame", responses=documented(404))
-def by_frame(service: ServiceDep, actor: ActorDep, question: FrameQuestion) -> SearchResult:
-    """Who looks like the person in a box of a video's frame."""
-    with _written_down(service, actor, question) as told:
+def by_frame(
+    service: ServiceDep, actor: ActorDep, abandoned: AbandonedDep, options: FrameSearch
+) -> SearchResult:
+    """Search for the person in a box of a video's frame."""
+    with _audited(service, actor, options) as entry:
         with service.gallery() as gallery:
-            video = find_video(gallery, question.video)
-            moment = moment_of(gallery, video, question.frame)
-        # The very image on which the box was drawn.
-        frame = service.frames.image(video, question.frame, moment)
-        crop = service.crop(frame[:, :, ::-1], question.box, f"frame {question.frame}")
-        return _search(service, question, service.batcher([crop.pixels]), told)
+            video = find_video(gallery, options.video)
+            time = frame_time(gallery, video, options.frame)
+        # The same image on which the box was drawn.
+        frame = service.frames.image(video, options.frame, time)
+        crop = service.crop(frame[:, :, ::-1], options.box, f"frame {options.frame}")
+        return _search(service, options, service.batcher([crop.pixels], abandoned), entry)
 
 
 @router.post("/tracklets")
-def by_tracklets(service: ServiceDep, actor: ActorDep, question: TrackletQuestion) -> SearchResult:
-    """Who looks like the person whom these tracklets show; they themselves are left out."""
-    with _written_down(service, actor, question) as told:
-        return _search(service, question, None, told)
+def by_tracklets(service: ServiceDep, actor: ActorDep, options: TrackletSearch) -> SearchResult:
+    """Search for the person in these tracklets; they are not returned."""
+    with _audited(service, actor, options) as entry:
+        return _search(service, options, None, entry)
 
 
 def _crop(service: Service, data: bytes, box: Box | None, name: str) -> QueryCrop:
@@ -127,43 +136,43 @@ def _crop(service: Service, data: bytes, box: Box | None, name: str) -> QueryCro
 
 
 @contextmanager
-def _written_down(service: Service, actor: str, question: Question) -> Iterator[dict[str, Any]]:
-    """Write into the audit log who asked what; a search that cannot be is not answered.
+def _audited(service: Service, actor: str, options: SearchOptions) -> Iterator[dict[str, Any]]:
+    """Write a search into the audit log; one that cannot be written is not answered.
 
-    Gives what will be written, for more to be added. Of a search that fails the log says why; one
-    that came at a busy moment is asked again.
+    Yields the entry, for more to be added. The entry of a failed search gives the reason; a search
+    at a busy moment has none, as it is sent again.
     """
-    told = question.model_dump(mode="json", exclude_defaults=True)
+    entry = options.model_dump(mode="json", exclude_defaults=True)
     try:
-        yield told
+        yield entry
     except Busy:
         raise
     except (InputError, Problem) as error:
-        service.record("search", {**told, "failed": str(error)}, actor)
+        service.record("search", {**entry, "failed": str(error)}, actor)
         raise
-    service.record("search", told, actor)
+    service.record("search", entry, actor)
 
 
 def _search(
     service: Service,
-    question: Question,
+    options: SearchOptions,
     queries: NDArray[np.float32] | None,
-    told: dict[str, Any],
+    entry: dict[str, Any],
     boxes: Sequence[Box | None] = (),
 ) -> SearchResult:
-    """Search with embeddings; None for a question that names tracklets."""
+    """Search by embeddings, or by tracklets alone."""
     request = SearchRequest(
-        where=question.where(),
-        tracklets=ids(question.tracklets) if isinstance(question, TrackletQuestion) else [],
-        confirmed=ids(question.confirmed),
-        rejected=ids(question.rejected),
-        top_k=question.top_k,
-        min_similarity=question.min_similarity,
+        where=options.to_filter(),
+        tracklets=ids(options.tracklets) if isinstance(options, TrackletSearch) else [],
+        confirmed=ids(options.confirmed),
+        rejected=ids(options.rejected),
+        top_k=options.top_k,
+        min_similarity=options.min_similarity,
     )
     with service.searcher() as searcher:
         candidates = searcher.run(request, queries)
         recall = service.index.opened(searcher.gallery).recall
-    told["hits"] = len(candidates)
+    entry["hits"] = len(candidates)
     return SearchResult(
         hits=[CandidateModel.of(candidate) for candidate in candidates],
         boxes=list(boxes),
@@ -177,7 +186,7 @@ def _sides(text: str) -> Box | None:
     try:
         x1, y1, x2, y2 = (float(side) for side in text.split(","))
     except ValueError:
-        raise Problem(422, f"{text[:50]!r} is no box: give x1,y1,x2,y2 in pixels") from None
+        raise Problem(422, f"invalid box {text[:50]!r}: need x1,y1,x2,y2 in pixels") from None
     if not (-1e6 < x1 < x2 < 1e6 and -1e6 < y1 < y2 < 1e6):
-        raise Problem(422, f"{text[:50]!r} is no box: x1 is to be less than x2, y1 less than y2")
+        raise Problem(422, f"invalid box {text[:50]!r}: need x1 < x2 and y1 < y2")
     return x1, y1, x2, y2

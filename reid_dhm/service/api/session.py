@@ -1,4 +1,4 @@
-"""The page itself, signing in to it, and what those ask who watch the service."""
+"""The page, its sessions, and what monitors request: health and metrics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
+from reid_dhm.errors import StorageError
 from reid_dhm.service.api.requests import SignIn
 from reid_dhm.service.api.responses import HealthModel, SessionModel
 from reid_dhm.service.errors import Problem, documented
+from reid_dhm.service.middleware.authentication import COOKIE, client_address
 from reid_dhm.service.middleware.metrics import CONTENT_TYPE
-from reid_dhm.service.middleware.security import COOKIE, caller
 from reid_dhm.service.state import ServiceDep
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -25,20 +26,23 @@ router = APIRouter()
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """The page for people."""
+    """The page."""
     return FileResponse(STATIC / "index.html", media_type="text/html")
 
 
 @router.get("/health", tags=["operation"], responses={503: documented()[503]})
 def health(service: ServiceDep) -> HealthModel:
-    """Whether the gallery can be read. Needs no token, and so costs next to nothing."""
-    with service.gallery() as gallery:
-        _ = gallery.fingerprint
+    """Whether the gallery can be read. Needs no token."""
+    try:
+        service.health.check()
+    except StorageError as error:
+        logger.error("%s", error)
+        raise Problem(503, "the gallery is missing or damaged: see the service's log") from error
     return HealthModel(status="ok")
 
 
 class MetricsResponse(Response):
-    """Figures for Prometheus."""
+    """Metrics for Prometheus."""
 
     media_type = CONTENT_TYPE
 
@@ -50,7 +54,7 @@ class MetricsResponse(Response):
     responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **documented()},
 )
 def metrics(service: ServiceDep) -> MetricsResponse:
-    """Figures in Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     with service.gallery() as gallery:
         service.metrics.tracklets.set(gallery.state().tracklets)
     return MetricsResponse(service.metrics.text())
@@ -58,28 +62,28 @@ def metrics(service: ServiceDep) -> MetricsResponse:
 
 @router.get("/api/session", tags=["session"], responses=documented())
 async def session(service: ServiceDep, request: Request) -> SessionModel:
-    """Who is asking. Needs no token."""
+    """Who sends the request. Needs no token."""
     return SessionModel(required=bool(service.tokens), actor=request.state.actor)
 
 
 @router.post("/api/session", tags=["session"], responses=documented())
 async def sign_in(
-    service: ServiceDep, request: Request, response: Response, asked: SignIn
+    service: ServiceDep, request: Request, response: Response, credentials: SignIn
 ) -> SessionModel:
-    """Exchange a token for a cookie, so that the page needs neither to keep nor to show it."""
+    """Exchange a token for a cookie, so that the page need not keep it."""
     if not service.tokens:
         return SessionModel(required=False, actor=request.state.actor)
-    owner = service.tokens.owner(asked.token.strip().encode("utf-8", "replace"))
+    owner = service.tokens.owner(credentials.token.strip().encode("utf-8", "replace"))
     if owner is None:
-        logger.warning("%s tried to sign in with a token that is not known", caller(request.scope))
-        raise Problem(401, "this token is not known", {"WWW-Authenticate": "Bearer"})
+        logger.warning("sign-in with an unknown token from %s", client_address(request.scope))
+        raise Problem(401, "unknown token", {"WWW-Authenticate": "Bearer"})
     response.set_cookie(
         COOKIE,
         service.sessions.begin(owner),
         max_age=int(service.sessions.seconds),
         httponly=True,
         samesite="strict",
-        # Behind a proxy that encrypts, only the browser knows that it does.
+        # Behind an encrypting proxy, only the browser knows the scheme.
         secure=urlsplit(request.headers.get("origin", "")).scheme == "https",
     )
     return SessionModel(required=True, actor=owner)
@@ -87,7 +91,7 @@ async def sign_in(
 
 @router.delete("/api/session", tags=["session"], responses=documented())
 async def sign_out(service: ServiceDep, request: Request, response: Response) -> SessionModel:
-    """End the session of the page."""
+    """End the page's session."""
     service.sessions.end(request.cookies.get(COOKIE, "").encode("latin-1", "replace"))
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return SessionModel(required=bool(service.tokens), actor=None)

@@ -1,7 +1,4 @@
-"""Decoding uploaded images within limits of size and time.
-
-What the image shows, and embedding it, is left to others.
-"""
+"""Decodes uploaded images within limits of size."""
 
 from __future__ import annotations
 
@@ -20,26 +17,25 @@ _FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP image, whatever its name or declared type says.
+    """Decode a JPEG, PNG or WebP image, whatever its name or declared type.
 
-    Header and pixels are read by one library, so that no image can claim one size to the check
-    and another to the decoder.
+    One library reads header and pixels, so that no image can claim one size to the check and
+    another to the decoder.
 
     Args:
         data: the file.
-        name: what to call it in messages.
+        name: what messages call it.
 
     Returns:
-        (H, W, 3) uint8 RGB, upright; of several images in one file the first.
+        (H, W, 3) uint8 RGB, upright; the first image of a file with several.
 
     Raises:
-        Problem: too large in bytes or pixels, no image of these kinds, or a damaged one.
+        Problem: too large in bytes or pixels, damaged, or not an image of these formats.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise Problem(
             413,
-            f"{name} has {len(data) / 2**20:.1f} MiB, and {MAX_IMAGE_BYTES // 2**20} is the "
-            "most: make it smaller",
+            f"{name} has {len(data) / 2**20:.1f} MiB: the limit is {MAX_IMAGE_BYTES // 2**20} MiB",
         )
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -48,17 +44,16 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
                 raise _too_many_pixels(name, f"{width}×{height} pixels")
             return _pixels(image)
     except Image.DecompressionBombError:
-        raise _too_many_pixels(name, "far more pixels than that") from None
+        raise _too_many_pixels(name, "far too many pixels") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError):
         # Pillow's own exceptions are an OSError; damaged PNGs raise a SyntaxError.
-        raise Problem(400, f"{name} is damaged or no image: send a JPEG, a PNG or a WebP") from None
+        raise Problem(400, f"{name} is damaged or not an image: send JPEG, PNG or WebP") from None
 
 
 def _too_many_pixels(name: str, claim: str) -> Problem:
     return Problem(
         413,
-        f"{name} has {claim}, and {MAX_PIXELS / 1e6:g} million is the most: make it smaller, or "
-        "cut the person out of it",
+        f"{name} has {claim}: the limit is {MAX_PIXELS / 1e6:g} million; crop the person out of it",
     )
 
 

@@ -1,4 +1,4 @@
-"""Frames of one source by number: found by their times, or counted."""
+"""Reads frames of one source by number: by seeking to their times, or by counting."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reid_dhm.gallery.footage.frames import Span, believable_rate, open_capture
 from reid_dhm.gallery.footage.sources import ImageSequence
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy
-from reid_dhm.service.frames.frame_times import Moment
+from reid_dhm.service.frames.frame_times import FrameTime
 
 _PATIENCE = 8.0  # seconds of decoding for one frame
-_NEAR = 64  # frames ahead that are decoded rather than jumped over
-_SAME = 0.0004  # seconds by which two readings of one frame's time differ at most
+_NEAR = 64  # frames ahead that are decoded instead of seeking
+_SAME = 0.0004  # seconds: largest difference between two readings of one frame's time
 
 Image = NDArray[np.uint8]
 
@@ -25,28 +25,27 @@ Image = NDArray[np.uint8]
 class Reader(Protocol):
     """Frames of one source."""
 
-    def __call__(self, number: int, moment: Moment) -> Image | None:
-        """A frame; None where there is no such frame, or it cannot be decoded.
+    def __call__(self, number: int, known: FrameTime) -> Image | None:
+        """A frame; None if it does not exist or cannot be decoded.
 
         Args:
             number: from 0.
-            moment: of this frame or of one before.
+            known: the time of this frame or of an earlier one.
 
         Returns:
             (H, W, 3) uint8 BGR.
 
         Raises:
-            Busy: it takes too long; asked again, decoding goes on where it stopped.
+            Busy: it takes too long; a later call goes on where decoding stopped.
         """
         ...
 
 
 class VideoReader:
-    """A video file: decodes on where that is near, and jumps by time elsewhere.
+    """A video file: decodes on if the frame is near, and seeks by time otherwise.
 
-    Containers do not know frames by number, and frames may be of uneven length: where a jump led
-    shows in the time of the frame there. Where times do not tell, frames are counted from the
-    first.
+    Containers do not index frames by number, and frame durations may vary: the time of the frame
+    after a seek tells where it led. Where times are unusable, frames are counted from the first.
 
     Args:
         video: of the gallery; its source is a file.
@@ -56,16 +55,16 @@ class VideoReader:
         self._video = video
         self._restart()
         claimed = believable_rate(float(self._capture.get(cv2.CAP_PROP_FPS)))
-        # With a rate that was given, times in the gallery are not the container's.
+        # If the user gave a rate, the gallery's times are not the container's.
         self._jumps = abs(claimed - video.fps) < 0.01 * video.fps
 
-    def __call__(self, number: int, moment: Moment) -> Image | None:
+    def __call__(self, number: int, known: FrameTime) -> Image | None:
         """See :class:`Reader`."""
         ends = time.monotonic() + _PATIENCE
         ahead = number - self._next
-        near = ahead >= -1 and (ahead <= max(_NEAR, number - moment.frame) or not self._jumps)
-        if not near or (self._jumps and moment.known and not self._sure):
-            self._go(moment, ends)
+        near = ahead >= -1 and (ahead <= max(_NEAR, number - known.frame) or not self._jumps)
+        if not near or (self._jumps and known.exact and not self._sure):
+            self._go(known, ends)
         while self._next <= number:
             if time.monotonic() > ends:
                 raise Busy(f"frame {number} is far from where decoding can begin: try again")
@@ -76,33 +75,33 @@ class VideoReader:
 
     def _restart(self) -> None:
         self._capture = open_capture(self._video.source)
-        self._next, self._sure = 0, True  # number of the frame that comes next; whether it is that
+        self._next, self._sure = 0, True  # number of the next frame, and whether it is exact
         self._origin = 0.0
         self._grab()
         self._origin = self._clock()
 
-    def _go(self, moment: Moment, ends: float) -> None:
-        """Go to a moment, or to the start where that is near or where jumps lead nowhere."""
-        if not self._jumps or not self._land(moment.time, ends):
+    def _go(self, known: FrameTime, ends: float) -> None:
+        """Seek to a time, or to the start if that is near or seeking fails."""
+        if not self._jumps or not self._land(known.time, ends):
             self._restart()
             return
-        off = _SAME if moment.known else 0.5 / self._video.fps
-        while self._clock() < moment.time - off and time.monotonic() < ends and self._grab():
+        off = _SAME if known.exact else 0.5 / self._video.fps
+        while self._clock() < known.time - off and time.monotonic() < ends and self._grab():
             pass
-        self._next, self._sure = moment.frame + 1, moment.known
-        if abs(self._clock() - moment.time) > off:  # not the times that the gallery has, or too far
+        self._next, self._sure = known.frame + 1, known.exact
+        if abs(self._clock() - known.time) > off:  # other times than the gallery's, or too far
             self._jumps = False
             self._restart()
 
-    def _land(self, moment: float, ends: float) -> bool:
-        """Jump to somewhere before a moment, further back until it is; False for the start."""
+    def _land(self, target: float, ends: float) -> bool:
+        """Seek to before a time, further back until it is reached; False for the start."""
         back = 0.0
-        while moment > back:
+        while target > back:
             if time.monotonic() > ends:
                 self._jumps = False
                 return False
-            self._capture.set(cv2.CAP_PROP_POS_MSEC, (self._origin + moment - back) * 1000)
-            if self._grab() and self._clock() <= moment + _SAME:
+            self._capture.set(cv2.CAP_PROP_POS_MSEC, (self._origin + target - back) * 1000)
+            if self._grab() and self._clock() <= target + _SAME:
                 return True
             back = 2 * back + 1
         return False
@@ -113,7 +112,7 @@ class VideoReader:
         return grabbed
 
     def _clock(self) -> float:
-        """Time of the frame that was taken last, in seconds from the first one."""
+        """Time of the last frame, in seconds from the first one."""
         return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 - self._origin
 
 
@@ -127,7 +126,7 @@ class ImageReader:
     def __init__(self, images: ImageSequence) -> None:
         self._images = images
 
-    def __call__(self, number: int, moment: Moment) -> Image | None:
+    def __call__(self, number: int, known: FrameTime) -> Image | None:
         """See :class:`Reader`."""
         frame = next(self._images.frames(Span(first=number)), None)
         return frame.image if frame is not None and frame.number == number else None

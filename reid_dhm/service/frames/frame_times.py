@@ -1,4 +1,4 @@
-"""When a frame of a video is, by what the gallery knows of it and of the frames around it."""
+"""The time of a video's frame, from the times that the gallery holds."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ _NEAREST = (
 _THERE = "SELECT key FROM tracklets WHERE video = ? AND ? BETWEEN first_frame AND last_frame"
 
 
-class Moment(NamedTuple):
-    """A frame whose time tells it from all others, to reach it or a later one by.
+class FrameTime(NamedTuple):
+    """A frame and its time, by which a reader seeks to it or to a later one.
 
     Attributes:
         frame: its number, from 0.
         time: seconds from the video's first frame.
-        known: whether the gallery has this time, rather than that frames around it are evenly
-            spaced.
+        exact: whether the gallery holds this time; otherwise it is interpolated.
     """
 
     frame: int
     time: float
-    known: bool = True
+    exact: bool = True
 
 
-START = Moment(0, 0.0)
+START = FrameTime(0, 0.0)
 
 
-def moment_of(gallery: GalleryStore, video: Video, number: int) -> Moment:
-    """The moment of a frame, or, where only counting can tell it, of one before.
+def frame_time(gallery: GalleryStore, video: Video, number: int) -> FrameTime:
+    """The time of a frame, or of an earlier one if only counting can reach it.
 
-    The gallery has the times of frames in which somebody was seen. Where they show that frames are
-    evenly spaced, those between are as well.
+    The gallery holds the times of frames with people. Where these are evenly spaced, the times of
+    frames between are interpolated.
     """
     with gallery.reading() as db:
         ends = [row for sql in _NEAREST for row in db.execute(sql, (video.id, number))]
@@ -50,12 +49,12 @@ def moment_of(gallery: GalleryStore, video: Video, number: int) -> Moment:
     place = bisect_right(known, number, key=_frame)
     (frame, time), after = known[place - 1], known[place:]
     if frame == number:
-        return Moment(frame, time)
+        return FrameTime(frame, time)
     told = after[0][1] - time if after else time
     steps = after[0][0] - frame if after else frame
     if abs(told - steps / video.fps) < 0.5 / video.fps:
-        return Moment(number, time + (number - frame) / video.fps, known=False)
-    return Moment(frame, time)
+        return FrameTime(number, time + (number - frame) / video.fps, exact=False)
+    return FrameTime(frame, time)
 
 
 def _frame(known: tuple[int, float]) -> int:

@@ -1,4 +1,4 @@
-"""Single frames of the gallery's videos, decoded from their sources while those can be reached."""
+"""Decodes single frames of the gallery's videos while their sources are available."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import glob, has_magic
+from glob import glob, has_magic, iglob
 from pathlib import Path
 
 import cv2
@@ -20,7 +20,7 @@ from reid_dhm.gallery.footage.sources import ImageSequence, content_hash, open_s
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy, Problem
 from reid_dhm.service.frames.frame_readers import ImageReader, Reader, VideoReader
-from reid_dhm.service.frames.frame_times import START, Moment
+from reid_dhm.service.frames.frame_times import START, FrameTime
 
 _KEPT_OPEN = 4
 _KEPT_FRAMES = 64
@@ -32,28 +32,28 @@ Image = NDArray[np.uint8]
 
 
 class Frames:
-    """Decodes frames, of each video one at a time, and keeps the last ones as JPEG.
+    """Decodes frames, one at a time per video, and caches the last ones as JPEG.
 
-    A source is read wholly once, to tell whether it is still what was indexed, and again whenever
-    its files have changed. What is open or in memory is forgotten by :meth:`forget`.
+    A source is hashed once, to check that it is what was indexed, and again whenever its files
+    have changed. :meth:`forget` closes all files and empties the cache.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # of the tables, never held while anything is read
+        self._lock = threading.Lock()  # of the tables; not held while anything is read
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
         self.forget()
 
-    def jpeg(self, video: Video, number: int, moment: Moment = START) -> bytes:
+    def jpeg(self, video: Video, number: int, known: FrameTime = START) -> bytes:
         """A frame as JPEG.
 
         Args:
             video: of the gallery.
             number: of the frame, from 0.
-            moment: of this frame or of one before, as the gallery knows it.
+            known: the time of this frame or of an earlier one.
 
         Raises:
-            Problem: the source cannot be reached, is another one now, or has no such frame.
-            Busy: other frames take too long, or this one does; a later call goes on.
+            Problem: the source is not available, has changed, or has no such frame.
+            Busy: this frame or others take too long; a later call goes on.
         """
         key = (video.hash, number)
         with self._lock:
@@ -64,31 +64,31 @@ class Frames:
             place = (video.hash, video.source)
             footage[place] = shown = footage.pop(place, None) or _Footage(video)
             for other in list(footage.values())[:-_KEPT_OPEN]:
-                other.reader = None  # a file is closed when nobody uses it any more
+                other.reader = None  # the file is closed when its last user is done
         with _turn(shown.lock):
             shown.check()
             with _turn(self._decoding):
-                jpeg = encode(shown.frame(number, moment))
+                jpeg = encode(shown.frame(number, known))
         with self._lock:
             jpegs[key] = jpeg
             while len(jpegs) > _KEPT_FRAMES:
                 jpegs.popitem(last=False)
         return jpeg
 
-    def image(self, video: Video, number: int, moment: Moment = START) -> Image:
+    def image(self, video: Video, number: int, known: FrameTime = START) -> Image:
         """The same image as :meth:`jpeg`'s, as (H, W, 3) uint8 BGR."""
-        data = np.frombuffer(self.jpeg(video, number, moment), np.uint8)
+        data = np.frombuffer(self.jpeg(video, number, known), np.uint8)
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
     def forget(self) -> None:
-        """Close all sources and drop all frames; what is being decoded is not kept either."""
+        """Close all sources and empty the cache, frames in progress included."""
         with self._lock:
             self._footage: OrderedDict[tuple[str, str], _Footage] = OrderedDict()
             self._jpegs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
 
 class _Footage:
-    """The source of a video, and whether it is still the one that was indexed."""
+    """The source of a video, and whether it is still what was indexed."""
 
     def __init__(self, video: Video) -> None:
         self.lock = threading.Lock()
@@ -98,9 +98,9 @@ class _Footage:
         self._is_other = False
 
     def check(self) -> None:
-        """Make sure that the source is what was indexed; raises a 404 where it is not."""
-        if not can_be_reached(self._video):
-            raise Problem(404, _why_not(self._video))
+        """Raise a 404 if the source is not what was indexed."""
+        if not is_available(self._video):
+            raise Problem(404, _missing(self._video))
         try:
             marks = _marks(self._video.source)
             if marks != self._marks:
@@ -111,20 +111,20 @@ class _Footage:
                     images = self._images()
                     self.reader, found = ImageReader(images), images.info.hash
                 self._is_other, self._marks = found != self._video.hash, marks
-        except (OSError, InputError):  # it went away meanwhile
-            raise Problem(404, _why_not(self._video)) from None
+        except (OSError, InputError):  # removed in the meantime
+            raise Problem(404, _missing(self._video)) from None
         if self._is_other:
             raise Problem(
                 404,
-                f"{source_name(self._video)} is not what was indexed any more: put that back to "
-                "see its frames; its crops are in the gallery",
+                f"{source_name(self._video)} has changed since it was indexed: restore it to see "
+                "its frames; its crops are in the gallery",
             )
 
-    def frame(self, number: int, moment: Moment) -> Image:
-        """A frame; raises a 404 where it cannot be decoded."""
+    def frame(self, number: int, known: FrameTime) -> Image:
+        """A frame; raises a 404 if it cannot be decoded."""
         if (reader := self.reader) is None:
             self.reader = reader = self._open()
-        image = reader(number, moment)
+        image = reader(number, known)
         if image is None:
             raise Problem(404, f"frame {number} of {source_name(self._video)} cannot be decoded")
         return image
@@ -137,12 +137,12 @@ class _Footage:
     def _images(self) -> ImageSequence:
         images = open_source(self._video.source, self._video.fps)
         if not isinstance(images, ImageSequence):
-            raise InputError(f"{self._video.source} holds no images any more")
+            raise InputError(f"{self._video.source} no longer holds images")
         return images
 
 
 def _marks(source: str) -> object:
-    """What changes whenever the files of a source do."""
+    """A value that changes whenever the files of a source do."""
     path = Path(source)
     if path.is_file():
         files = [path]
@@ -170,25 +170,25 @@ def encode(image: Image) -> bytes:
     return data.tobytes()
 
 
-def can_be_reached(video: Video) -> bool:
-    """Whether the source of a video is there; its frames may still turn out to be others."""
+def is_available(video: Video) -> bool:
+    """Whether the source of a video exists; it may have changed since it was indexed."""
     if not video.resumable or _is_address(video.source):
         return False
     if has_magic(video.source) and not Path(video.source).exists():
-        return Path(re.split(r"[*?\[]", video.source, maxsplit=1)[0]).parent.is_dir()
+        return any(iglob(video.source))  # noqa: PTH207 (absolute patterns)
     return Path(video.source).exists()
 
 
 def source_name(video: Video) -> str:
-    """What people call a source: its name, without the folders on the server."""
+    """The name of a source, without the server's folders."""
     return video.source if _is_address(video.source) else Path(video.source).name
 
 
-def _why_not(video: Video) -> str:
+def _missing(video: Video) -> str:
     if not video.resumable or _is_address(video.source):
-        return f"{source_name(video)} was a live stream: its frames were not kept, its crops were"
+        return f"{source_name(video)} was a live stream: only its crops are kept"
     return (
-        f"{source_name(video)} is no longer where it was indexed: put it back to see its frames; "
+        f"{source_name(video)} is missing: restore it to where it was indexed to see its frames; "
         "its crops are in the gallery"
     )
 

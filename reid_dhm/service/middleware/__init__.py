@@ -1,1 +1,1 @@
-"""What every request passes: security, concurrency limits, metrics."""
+"""What every request passes before the application, one concern per module."""

@@ -1,59 +1,40 @@
-"""How much the service takes on: requests at once, and the size and pace of their bodies."""
+"""Bounds the number of requests that are answered at the same time, and that wait for it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
-from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reid_dhm.service.errors import Busy, Problem
-
-_DRAIN_SECONDS = 5.0
+from reid_dhm.service.errors import Busy
+from reid_dhm.service.middleware.authentication import is_open
+from reid_dhm.service.middleware.limits import Limits
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much is taken on.
+class ConcurrencyLimiter:
+    """Passes on so many requests at a time; a bounded number waits.
 
-    Attributes:
-        requests: that are answered at the same time.
-        waiting: requests that may wait for their turn; more are refused at once.
-        patience: seconds that they wait at most.
-        upload_bytes: of a request with images.
-        body_bytes: of any other request.
-        body_seconds: in which a request has to arrive.
+    Requests get here complete, so that a slow client holds no slot. Open paths are not counted:
+    they cost little.
+
+    Args:
+        app: the application.
+        limits: how many requests are answered, wait, and how long.
     """
 
-    requests: int = 64
-    waiting: int = 512
-    patience: float = 10.0
-    upload_bytes: int = 32 * 2**20
-    body_bytes: int = 2**18
-    body_seconds: float = 60.0
-
-
-class Turnstile:
-    """Lets through so many requests at a time, and has a bounded number wait."""
-
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.requests)
         self._waiting = 0
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and have it while the context lasts.
-
-        Raises:
-            Busy: too many wait already, or it took too long.
-        """
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on in its turn, or raise :class:`Busy`."""
+        if scope["type"] != "http" or is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
         if self._slots.locked() and self._waiting >= self._limits.waiting:
-            raise Busy(f"{self._waiting} requests wait already: try again in a moment")
+            raise Busy(f"request queue is full ({self._waiting} waiting): try again in a moment")
         self._waiting += 1
         try:
             await asyncio.wait_for(self._slots.acquire(), self._limits.patience)
@@ -62,53 +43,6 @@ class Turnstile:
         finally:
             self._waiting -= 1
         try:
-            yield
+            await self._app(scope, receive, send)
         finally:
             self._slots.release()
-
-
-def limited(receive: Receive, most: int, seconds: float) -> Receive:
-    """A request's body that fails when it grows too large or comes too slowly.
-
-    Args:
-        receive: the body as it comes.
-        most: bytes.
-        seconds: until its end.
-    """
-    received, ended = 0, False
-    deadline = time.monotonic() + seconds
-
-    async def receive_limited() -> Message:
-        nonlocal received, ended
-        if ended:  # what still comes is the client hanging up
-            return await receive()
-        try:
-            message = await asyncio.wait_for(receive(), max(0, deadline - time.monotonic()))
-        except asyncio.TimeoutError:
-            raise HTTPException(
-                408, f"the request did not arrive within {seconds:g} seconds: send it again"
-            ) from None
-        received += len(message.get("body", b""))
-        ended = not message.get("more_body", False)
-        if received > most:
-            problem = too_large(most)
-            raise HTTPException(problem.status, problem.detail)
-        return message
-
-    return receive_limited
-
-
-def too_large(most: int) -> Problem:
-    """Says how large a request may be."""
-    return Problem(413, f"the request is larger than {most / 2**20:g} MiB: send less at once")
-
-
-async def drain(receive: Receive) -> None:
-    """Read on what a refused request still sends, as most clients send before they listen."""
-
-    async def read() -> None:
-        while (await receive()).get("more_body"):
-            pass
-
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), _DRAIN_SECONDS)

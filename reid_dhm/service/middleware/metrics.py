@@ -1,4 +1,4 @@
-"""Figures of a running service, for Prometheus."""
+"""Metrics of a running service, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["CONTENT_TYPE", "Measured", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Metrics", "MetricsMiddleware"]
 
 
 class Metrics:
-    """Counters of one service; nothing in them says who was searched for."""
+    """Counters of one service; nothing in them tells who was searched for."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -28,20 +28,20 @@ class Metrics:
         self.embedded = Counter("reid_embedded", "Images embedded", registry=self._registry)
 
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Add a figure that is read whenever somebody asks."""
+        """Add a gauge that is read for every scrape."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
 
     def text(self) -> bytes:
-        """All figures, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class Measured:
-    """Counts and times what goes through an application.
+class MetricsMiddleware:
+    """Counts and times the requests of an application.
 
     Args:
         app: the application.
-        metrics: where the figures go.
+        metrics: where they are counted.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -65,7 +65,7 @@ class Measured:
             try:
                 await self._app(scope, receive, remember)
             finally:
-                # The route's pattern, never the path: figures stay few, and say nothing of people.
+                # The route's pattern, not the path: few labels, and none that names a person.
                 route = getattr(scope.get("route"), "path", "none")
                 self._metrics.requests.labels(_method(scope), route, str(status)).inc()
                 self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)

@@ -1,7 +1,7 @@
-/* Where and when: cameras, a span of time, and how many hits. */
+/* The filter: cameras, a time span, and the number and similarity of candidates. */
 
-import { $, el } from "./dom.js";
-import { zoneOf } from "./format.js";
+import { $, el, showProblem } from "./dom.js";
+import { clockAt, dayAt, offsetOf, stopwatch, zoneOf } from "./format.js";
 
 export class Filters {
   constructor(changed) {
@@ -19,16 +19,30 @@ export class Filters {
         el("input", { type: "checkbox", name: "camera", value: camera.name, checked: ticked.has(camera.name) }),
         el("span", {}, camera.name),
         el("small", {}, camera.tracklets.toLocaleString("en")))));
-    if (!cameras.length) $("cameras").append(el("p", { class: "small" }, "No camera yet."));
+    if (!cameras.length) $("cameras").append(el("p", { class: "small" }, "No cameras yet."));
     $("kind-label").hidden = !(timed && untimed);
     if (!timed) $("kind").value = "seconds";
     else if (!untimed) $("kind").value = "clock";
-    // Recordings from before and after clocks were changed are an hour apart.
+    this.showRange(gallery);
+    // Recordings before and after a change of daylight saving time have different offsets.
     const chosen = this.zone;
     $("zone-of").replaceChildren(...gallery.offsets.map((offset) => el("option", { value: offset }, zoneOf(offset))));
     if (gallery.offsets.includes(chosen)) $("zone-of").value = chosen;
     $("zone").textContent = timed ? `Times are ${zoneOf(this.zone)}, as recorded.` : "";
     this.showEnds();
+  }
+
+  /** Show what the recordings cover. */
+  showRange({ start_time: start, end_time: end, untimed, seconds }) {
+    const shown = (iso) => [dayAt(Date.parse(iso), offsetOf(iso)), clockAt(Date.parse(iso), offsetOf(iso))];
+    const parts = [];
+    if (start) {
+      const [[day, from], [last, to]] = [shown(start), shown(end)];
+      parts.push(`Recordings: ${day}, ${from} to ${day === last ? "" : `${last}, `}${to}`);
+    }
+    if (untimed) parts.push(`Videos without clock time: up to ${stopwatch(seconds)} long`);
+    $("range").textContent = parts.join(". ");
+    $("range").hidden = !parts.length;
   }
 
   showEnds() {
@@ -39,7 +53,7 @@ export class Filters {
     $("zone-choice").hidden = kind !== "clock" || !several;
   }
 
-  /** The offset from UTC that the times are meant in. */
+  /** The UTC offset of the times. */
   get zone() {
     return $("zone-of").value;
   }
@@ -48,7 +62,7 @@ export class Filters {
     return [...document.querySelectorAll("#cameras input:checked")].map((box) => box.value);
   }
 
-  /** The conditions, as the service's interface names them. */
+  /** The conditions, as the service's interface names them; throws where they contradict each other. */
   conditions() {
     const found = {};
     const cameras = this.cameras();
@@ -57,10 +71,15 @@ export class Filters {
       const value = $(`${end}-${$("kind").value}`).value;
       if (value) found[end] = $("kind").value === "clock" ? `${value}${this.zone}` : Number(value);
     }
+    const number = (value) => (typeof value === "number" ? value : Date.parse(value));
+    const wrong = "after" in found && "before" in found && number(found.after) > number(found.before);
+    showProblem($("span-problem"), wrong ? "From is later than To: change one of them." : null);
+    for (const input of document.querySelectorAll("#span input")) input.setAttribute("aria-invalid", String(wrong));
+    if (wrong) throw new Error("From is later than To: change one of them.");
     return found;
   }
 
-  /** How many hits, and how similar ones. */
+  /** How many candidates, and how similar. */
   bounds() {
     const found = { top_k: Number($("top-k").value) };
     const least = $("min-similarity").value;
@@ -73,7 +92,7 @@ export class Filters {
     for (const input of document.querySelectorAll("#span input, #min-similarity")) input.value = "";
   }
 
-  /** The conditions in words. */
+  /** The conditions as text. */
   inWords() {
     const { cameras, after, before } = this.conditions();
     const time = (value) => (typeof value === "number" ? `second ${value}` : value.replace("T", " "));

@@ -1,4 +1,4 @@
-/* Times and likenesses as people read them. Times are shown in the offset of the recording. */
+/* Times and similarities as text. Times are shown in the offset of the recording. */
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -17,16 +17,16 @@ export function zoneOf(iso) {
   return `UTC${minutes < 0 ? "−" : "+"}${two(hours)}:${two(rest)}`;
 }
 
-/** An instant in milliseconds as a clock shows it at an offset in minutes. */
+/** Clock time of an instant in milliseconds, at an offset in minutes. */
 export function clockAt(milliseconds, offset) {
-  const moment = new Date(milliseconds + offset * 60000);
-  const time = [moment.getUTCHours(), moment.getUTCMinutes(), moment.getUTCSeconds()];
+  const shifted = new Date(milliseconds + offset * 60000);
+  const time = [shifted.getUTCHours(), shifted.getUTCMinutes(), shifted.getUTCSeconds()];
   return time.map(two).join(":");
 }
 
 export function dayAt(milliseconds, offset) {
-  const moment = new Date(milliseconds + offset * 60000);
-  return `${moment.getUTCDate()} ${MONTHS[moment.getUTCMonth()]} ${moment.getUTCFullYear()}`;
+  const shifted = new Date(milliseconds + offset * 60000);
+  return `${shifted.getUTCDate()} ${MONTHS[shifted.getUTCMonth()]} ${shifted.getUTCFullYear()}`;
 }
 
 const clock = (iso) => clockAt(Date.parse(iso), offsetOf(iso));
@@ -59,7 +59,7 @@ export function moment(video, seconds) {
   return `${dayAt(instant, offset)}, ${clockAt(instant, offset)}`;
 }
 
-export const likeness = (hit) => hit.similarity.toFixed(3);
+export const likeness = (found) => found.similarity.toFixed(3);
 
 /** A probability in per cent, without claiming certainty. */
 export function chance(probability) {
@@ -69,7 +69,7 @@ export function chance(probability) {
   return `${Math.round(percent)}\u00a0%`;
 }
 
-/** One hit in words, for those who hear it. */
+/** A tracklet in words, for screen readers. */
 export function inWords(seen) {
   const when = date(seen) ? `${date(seen)}, ${span(seen)}` : span(seen);
   const like = seen.similarity === undefined ? "" : `, similarity ${likeness(seen)}`;

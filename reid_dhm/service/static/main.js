@@ -1,22 +1,24 @@
-/* The page of a gallery: what happens when, and what is shown where. */
+/* The page of a gallery: connects the query, the filters, the candidates and the viewer. */
 
 import { ask, askAll, onUnknown } from "./api.js";
 import { $, count, drawIcons, say, showProblem, wireClosing } from "./dom.js";
 import { Filters } from "./filters.js";
-import { Forgetting, forgetAll, forgetOne } from "./forget.js";
+import { Deletion, deleteAll, deleteOne } from "./deletion.js";
 import { inWords } from "./format.js";
 import { Query } from "./query.js";
 import { card, showCards } from "./results.js";
 import { drawTimeline } from "./timeline.js";
 import { Viewer } from "./viewer.js";
 
-const PAGE = 24; // of people in the gallery
+const PAGE = 24; // tracklets, while the gallery is browsed
+
+const NONE = "No matching tracklets: widen the time, choose other cameras, or lower the minimum similarity.";
 
 let gallery = null;
 let cameras = [];
-let hits = null; // of the last search; null while the gallery is shown
+let candidates = null; // of the last search; null while the gallery is browsed
 let cursor = null;
-let asking = null; // counts searches, so that only the last one's answer is shown
+let current = null; // the last search: its key, and the promise of its end
 
 const actions = {
   open: (seen) => attempt(() => viewer.openPerson(seen)),
@@ -24,12 +26,12 @@ const actions = {
   findBox: (...box) => attempt(() => query.takeFrame(...box)),
   mark: (seen, verdict) => { query.mark(seen, verdict); showVerdicts(); },
   verdict: (tracklet) => query.verdict(tracklet),
-  isHit: (tracklet) => Boolean(hits?.some((hit) => hit.tracklet === tracklet)),
+  isCandidate: (tracklet) => Boolean(candidates?.some((found) => found.tracklet === tracklet)),
   remove: async (seen) => {
     let gone = null;
     await attempt(async () => {
-      gone = await forgetOne(seen);
-      if (gone) await forgotten(gone, [seen.tracklet]);
+      gone = await deleteOne(seen);
+      if (gone) await deleted(gone, [seen.tracklet]);
     });
     return gone !== null;
   },
@@ -37,11 +39,11 @@ const actions = {
 
 const query = new Query(async () => {
   await attempt(search);
-  if (hits && $("results").getBoundingClientRect().top > innerHeight / 2) $("results").scrollIntoView();
+  if (candidates && $("results").getBoundingClientRect().top > innerHeight / 2) $("results").scrollIntoView();
 }, attempt);
 const filters = new Filters(() => attempt(search));
 const viewer = new Viewer(actions);
-const forgetting = new Forgetting(filters, (gone) => forgotten(gone, null), attempt);
+const deletion = new Deletion(filters, (gone) => deleted(gone, null), attempt);
 
 async function attempt(action) {
   showProblem($("problem"), null);
@@ -52,9 +54,20 @@ async function attempt(action) {
   }
 }
 
-/** Search for what is asked for, or show the gallery when nothing is. */
-async function search() {
-  const mine = (asking = {});
+/** Search, or browse the gallery without a query; what is searched for already is not sent again. */
+function search() {
+  const key = JSON.stringify([query.key(), filters.conditions(), filters.bounds()]);
+  if (current?.key !== key || current.ended) current = start(key);
+  return current.promise;
+}
+
+function start(key) {
+  const mine = { key, ended: false };
+  mine.promise = Promise.resolve().then(() => run(mine)).finally(() => { mine.ended = true; });
+  return mine;
+}
+
+async function run(mine) {
   $("results").setAttribute("aria-busy", "true");
   $("go").disabled = query.empty;
   try {
@@ -63,88 +76,88 @@ async function search() {
       return;
     }
     const found = await query.run({ ...filters.conditions(), ...filters.bounds() });
-    if (mine !== asking) return;
-    hits = found.hits;
+    if (mine !== current) return;
+    candidates = found.hits;
     if (found.boxes.some(Boolean)) query.located(found.boxes);
-    showHits(found.recall);
+    showCandidates(found.recall);
   } catch (error) {
-    // What is asked for may have been deleted by somebody else: nobody who was is shown on.
-    if (mine === asking && [404, 422].includes(error.status)) showNobody(error.message);
+    // The query may have been deleted by somebody else: older candidates are removed.
+    if (mine === current && [404, 422].includes(error.status)) showNone(error.message);
     throw error;
   } finally {
-    if (mine === asking) $("results").setAttribute("aria-busy", "false");
+    if (mine === current) $("results").setAttribute("aria-busy", "false");
   }
 }
 
-function showNobody(why) {
+function showNone(why) {
   query.unmark();
-  hits = null;
-  $("heading").textContent = "No hits";
+  candidates = null;
+  $("heading").textContent = "No candidates";
   $("about").textContent = "";
   $("timeline").hidden = $("feedback").hidden = $("more").hidden = $("mark-all").hidden = true;
   showCards([], { none: why });
 }
 
-function showHits(recall) {
-  $("heading").textContent = count(hits.length, "hit");
-  const there = Object.keys(filters.conditions()).length ? " there and then" : "";
-  const missing = recall === null ? "" : `; this index finds ${(recall * 100).toFixed(1)}\u00a0% of the nearest`;
-  const assumed = hits.some((hit) => hit.probability !== null)
-    ? "; “same person” supposes that one of all appearances is right"
+function showCandidates(recall) {
+  $("heading").textContent = count(candidates.length, "candidate");
+  const filtered = Object.keys(filters.conditions()).length ? ", filtered" : "";
+  const missing = recall === null ? "" : `; approximate index, recall@10 ${(recall * 100).toFixed(1)}\u00a0%`;
+  const assumed = candidates.some((found) => found.probability !== null)
+    ? "; “same person” assumes that one tracklet of the gallery shows the person"
     : "";
-  $("about").textContent = `best first${there}${missing}${assumed}`;
+  $("about").textContent = `most similar first${filtered}${missing}${assumed}`;
   $("more").hidden = true;
   showVerdicts();
-  const best = hits.length ? ` Best: ${inWords(hits[0])}.` : "";
-  say(`${count(hits.length, "hit")}.${best}`);
+  const best = candidates.length ? ` Best: ${inWords(candidates[0])}.` : "";
+  say(`${count(candidates.length, "candidate")}.${best}`);
 }
 
 function showVerdicts() {
-  if (hits === null) return;
-  const focused = document.activeElement?.closest?.(".hit");
+  if (candidates === null) return;
+  const focused = document.activeElement?.closest?.(".candidate");
   const button = focused && document.activeElement.className;
   const verdict = (tracklet) => query.verdict(tracklet);
-  drawTimeline(hits, verdict, actions.open);
-  const none = "Nobody was seen there and then: widen the time, or choose other cameras.";
-  showCards(hits.map((hit, index) => card(hit, index + 1, verdict(hit.tracklet), actions)), { none });
+  drawTimeline(candidates, verdict, actions.open);
+  showCards(candidates.map((found, index) => card(found, index + 1, verdict(found.tracklet), actions)), { none: NONE });
   if (focused) document.querySelector(`[data-tracklet="${focused.dataset.tracklet}"] .${button}`)?.focus();
-  const [right, wrong] = [query.right.size, query.wrong.size];
-  $("feedback").hidden = !(right || wrong);
-  $("marks").textContent = [right && `${right} right`, wrong && `${wrong} wrong`].filter(Boolean).join(", ");
-  $("forget-right").hidden = !right;
-  $("mark-all").hidden = hits.every((hit) => query.verdict(hit.tracklet));
+  const [confirmed, rejected] = [query.confirmed.size, query.rejected.size];
+  $("feedback").hidden = !(confirmed || rejected);
+  $("marks").textContent = [confirmed && `${confirmed} confirmed`, rejected && `${rejected} rejected`].filter(Boolean).join(", ");
+  $("delete-confirmed").hidden = !confirmed;
+  $("mark-all").hidden = candidates.every((found) => query.verdict(found.tracklet));
 }
 
-/** Show who is in the gallery, by the same conditions as a search. */
+/** Browse the gallery, by the same filter as a search. */
 async function browse(mine, more = false) {
   const { cameras: chosen = [], after, before } = filters.conditions();
-  const asked = new URLSearchParams(chosen.map((camera) => ["camera", camera]));
-  if (after !== undefined) asked.set("from", after);
-  if (before !== undefined) asked.set("to", before);
-  asked.set("limit", PAGE);
-  asked.set("after", more ? cursor : 0);
-  const page = await ask(`/api/tracklets?${asked}`);
-  if (mine !== asking) return;
-  hits = null;
+  const wanted = new URLSearchParams(chosen.map((camera) => ["camera", camera]));
+  if (after !== undefined) wanted.set("from", after);
+  if (before !== undefined) wanted.set("to", before);
+  wanted.set("limit", PAGE);
+  wanted.set("after", more ? cursor : 0);
+  const page = await ask(`/api/tracklets?${wanted}`);
+  if (mine !== current) return;
+  candidates = null;
   cursor = page.next;
   $("heading").textContent = "In this gallery";
-  $("about").textContent = "choose somebody to find elsewhere";
+  $("about").textContent = "choose a person to search for";
   $("timeline").hidden = $("feedback").hidden = $("mark-all").hidden = true;
   $("more").hidden = cursor === null;
   const none = gallery.tracklets
-    ? "Nobody was seen there and then: widen the time, or choose other cameras."
-    : "Nobody yet: index a video with reid-dhm index-video.";
+    ? NONE
+    : "No tracklets yet: index a video with reid-dhm index-video.";
   showCards(page.items.map((seen) => card(seen, 0, null, actions)), { behind: more, none });
 }
 
-/** Go on without what was deleted: these tracklets, or null for such as only the service knows. */
-async function forgotten(gone, tracklets) {
-  query.forget(tracklets);
+/** Update the page after a deletion of these tracklets, or of ones that only the service knows (null). */
+async function deleted(gone, tracklets) {
+  query.drop(tracklets);
+  current = null;
   await load();
   await search();
-  say(gone.tracklets === null ? "It was gone already." : `${count(gone.tracklets, "appearance")} deleted.`);
+  say(gone.tracklets === null ? "Already deleted." : `${count(gone.tracklets, "tracklet")} deleted.`);
   $("results").focus();
-  if (gone.traces) throw new Error("Deleted; but another process is reading the gallery, so traces stay in its log until that is done. The service goes on trying to overwrite them.");
+  if (gone.traces) throw new Error("Deleted, but another process reads the gallery: traces stay in its write-ahead log until the service can overwrite them.");
 }
 
 /** Read what the gallery holds. */
@@ -153,14 +166,14 @@ async function load() {
   document.title = `${gallery.name}: who was where, when`;
   $("name").textContent = gallery.name;
   $("counts").textContent = [
-    count(gallery.tracklets, "appearance"), count(gallery.cameras, "camera"), count(gallery.videos, "video"),
+    count(gallery.tracklets, "tracklet"), count(gallery.cameras, "camera"), count(gallery.videos, "video"),
   ].join(" · ");
   filters.offer(gallery, cameras);
   query.detects = gallery.detects;
-  $("from-video").disabled = $("forget-open").disabled = !gallery.videos;
+  $("from-video").disabled = $("delete-open").disabled = !gallery.videos;
 }
 
-/** Have the user sign in; resolves when that is done. */
+/** Ask the user to sign in; resolves afterwards. */
 function askToken() {
   const dialog = $("sign-in");
   if (!dialog.open) dialog.showModal();
@@ -194,21 +207,21 @@ function wire() {
     $("results").focus();
   });
   $("clear").addEventListener("click", () => { query.clear(); filters.clear(); attempt(search); });
-  $("more").addEventListener("click", () => attempt(() => browse(asking, true)));
+  $("more").addEventListener("click", () => attempt(() => browse(current, true)));
   $("from-video").addEventListener("click", () => attempt(() => viewer.openVideos(cameras)));
   $("refine").addEventListener("click", async () => { await attempt(search); $("results").focus(); });
   $("mark-all").addEventListener("click", () => {
-    for (const hit of hits) if (!query.verdict(hit.tracklet)) query.mark(hit, "right");
+    for (const found of candidates) if (!query.verdict(found.tracklet)) query.mark(found, "confirmed");
     showVerdicts();
-    $("forget-right").focus();
+    $("delete-confirmed").focus();
   });
   $("unmark").addEventListener("click", () => { query.unmark(); showVerdicts(); $("results").focus(); });
-  $("forget-right").addEventListener("click", () => attempt(async () => {
-    const tracklets = [...query.right.keys()];
-    const gone = await forgetAll(tracklets);
-    if (gone) await forgotten(gone, tracklets);
+  $("delete-confirmed").addEventListener("click", () => attempt(async () => {
+    const tracklets = [...query.confirmed.keys()];
+    const gone = await deleteAll(tracklets);
+    if (gone) await deleted(gone, tracklets);
   }));
-  $("forget-open").addEventListener("click", () => attempt(() => forgetting.open(cameras)));
+  $("delete-open").addEventListener("click", () => attempt(() => deletion.open(cameras)));
   wireFiles();
 }
 

@@ -1,23 +1,23 @@
-/* What is searched for: images, a box in a frame, or a tracklet; and which hits were right. */
+/* The query: images, a box in a frame, or a tracklet; and candidates confirmed or rejected. */
 
 import { ask } from "./api.js";
 import { Boxing, thumbnail } from "./boxing.js";
 import { $, el, image } from "./dom.js";
 import { inWords } from "./format.js";
 
-const MOST_IMAGES = 8;
-const WIDEST = 0.75; // an image that is wider than this part of its height hardly shows one person alone
+const MAX_IMAGES = 8;
+const MAX_ASPECT = 0.75; // width over height above which an image may show several people
 
 export class Query {
   constructor(changed, attempt) {
     this.changed = changed;
     this.attempt = attempt;
     this.items = []; // of one kind: "image", "frame" or "tracklet"
-    this.right = new Map(); // hits by tracklet
-    this.wrong = new Map();
+    this.confirmed = new Map(); // candidates by tracklet
+    this.rejected = new Map();
     this.cutting = null;
-    this.unclear = []; // images that may show several people, to be asked about
-    this.detects = false; // whether the service finds the person by itself
+    this.unclear = []; // images that may show several people, for which the user is asked for a box
+    this.detects = false; // whether the service has a detector
     this.boxing = new Boxing($("cutter-stage"), $("cutter-image"), { part: 0.8, entered: () => this.cut(true) });
     $("cutter-use").addEventListener("click", () => this.cut(true));
     $("cutter-whole").addEventListener("click", () => this.cut(false));
@@ -26,6 +26,12 @@ export class Query {
       this.show();
       attempt(() => this.goOn());
     });
+  }
+
+  /** What tells one query from another. */
+  key() {
+    const items = this.items.map(({ kind, url, box, seen, video, frame }) => [kind, url, box, seen?.tracklet, video, frame]);
+    return [items, [...this.confirmed.keys()], [...this.rejected.keys()]];
   }
 
   get empty() {
@@ -40,21 +46,21 @@ export class Query {
   }
 
   unmark() {
-    this.right.clear();
-    this.wrong.clear();
+    this.confirmed.clear();
+    this.rejected.clear();
   }
 
-  /** Say that a hit was right or wrong, or neither when it is said twice. */
-  mark(hit, verdict) {
-    const [into, other] = verdict === "right" ? [this.right, this.wrong] : [this.wrong, this.right];
-    other.delete(hit.tracklet);
-    if (!into.delete(hit.tracklet)) into.set(hit.tracklet, hit);
+  /** Confirm or reject a candidate; a second time removes the mark. */
+  mark(found, verdict) {
+    const [into, other] = verdict === "confirmed" ? [this.confirmed, this.rejected] : [this.rejected, this.confirmed];
+    other.delete(found.tracklet);
+    if (!into.delete(found.tracklet)) into.set(found.tracklet, found);
   }
 
-  /** Forget tracklets that were deleted; null for such as only the service knows. */
-  forget(tracklets) {
+  /** Remove deleted tracklets; null for ones that only the service knows. */
+  drop(tracklets) {
     const isGone = (tracklet) => tracklets === null || tracklets.includes(tracklet);
-    for (const marks of [this.right, this.wrong]) {
+    for (const marks of [this.confirmed, this.rejected]) {
       for (const tracklet of [...marks.keys()]) if (isGone(tracklet)) marks.delete(tracklet);
     }
     const [first] = this.items;
@@ -63,32 +69,32 @@ export class Query {
   }
 
   verdict(tracklet) {
-    if (this.right.has(tracklet)) return "right";
-    return this.wrong.has(tracklet) ? "wrong" : null;
+    if (this.confirmed.has(tracklet)) return "confirmed";
+    return this.rejected.has(tracklet) ? "rejected" : null;
   }
 
-  /** Begin anew with items of a kind, or add images to images. */
+  /** Replace the query, or add images to images. */
   take(items) {
     const kind = items[0].kind;
     if (kind !== "image" || this.items.some((item) => item.kind !== "image")) this.clear();
     this.items.push(...items);
     this.show();
-    // Where an image may show several people, the search waits for who is meant.
-    const isWide = ({ image }) => image?.naturalWidth > WIDEST * image?.naturalHeight;
+    // The search waits until the user has selected the person in such images.
+    const isWide = ({ image }) => image?.naturalWidth > MAX_ASPECT * image?.naturalHeight;
     this.unclear = this.detects ? [] : items.filter(isWide);
     return this.goOn();
   }
 
-  /** Ask about the next image that may show several people; search when none is left. */
+  /** Ask for the box in the next such image; search when none is left. */
   goOn() {
     const item = this.unclear.shift();
     return item ? this.openCutter(item) : this.changed();
   }
 
-  /** Add image files; asks where the person is in those that may show more. */
+  /** Add image files; asks for the box in those that may show several people. */
   async addFiles(files) {
-    const room = MOST_IMAGES - this.items.filter((item) => item.kind === "image").length;
-    if (files.length > room) throw new Error(`${MOST_IMAGES} images are the most: leave some out`);
+    const room = MAX_IMAGES - this.items.filter((item) => item.kind === "image").length;
+    if (files.length > room) throw new Error(`The limit is ${MAX_IMAGES} images`);
     const items = [];
     for (const file of files) {
       const url = URL.createObjectURL(file);
@@ -97,7 +103,7 @@ export class Query {
         await image.decode();
       } catch {
         URL.revokeObjectURL(url);
-        throw new Error(`${file.name || "The image"} is damaged or no image: choose a JPEG, a PNG or a WebP`);
+        throw new Error(`${file.name || "The image"} is damaged or not an image: choose JPEG, PNG or WebP`);
       }
       items.push({ kind: "image", file, url, image, box: null });
     }
@@ -140,7 +146,7 @@ export class Query {
   }
 
   show() {
-    $("asked").replaceChildren(...this.items.map((item) => this.card(item)));
+    $("queries").replaceChildren(...this.items.map((item) => this.card(item)));
     $("clear").hidden = this.empty;
   }
 
@@ -157,7 +163,7 @@ export class Query {
 
   /** Search; the conditions are those of the service's interface. */
   run(conditions) {
-    const marks = { confirmed: [...this.right.keys()], rejected: [...this.wrong.keys()] };
+    const marks = { confirmed: [...this.confirmed.keys()], rejected: [...this.rejected.keys()] };
     const [{ kind, video, frame, box }] = this.items;
     if (kind === "frame") {
       return ask("/api/search/frame", { method: "POST", json: { ...conditions, ...marks, video, frame, box } });
@@ -168,7 +174,7 @@ export class Query {
     }
     const form = new FormData();
     for (const item of this.items) {
-      form.append("pictures", item.file, "image"); // the service has no use for the file's name
+      form.append("pictures", item.file, "image"); // the service does not need the file's name
       form.append("boxes", item.box ? item.box.join(",") : "");
     }
     for (const [name, value] of Object.entries({ ...conditions, ...marks })) {
@@ -177,7 +183,7 @@ export class Query {
     return ask("/api/search/pictures", { method: "POST", form });
   }
 
-  /** Show where the service looked for the person in images without a box. */
+  /** Show the boxes that the service's detector found. */
   located(boxes) {
     this.items.forEach((item, place) => { if (item.kind === "image") item.box ??= boxes[place]; });
     this.show();

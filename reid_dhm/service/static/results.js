@@ -1,11 +1,11 @@
-/* Cards of people: hits of a search, or whoever is in the gallery. */
+/* Cards of tracklets: candidates of a search, or all of the gallery. */
 
 import { $, el, icon, image } from "./dom.js";
 import { chance, date, inWords, likeness, span } from "./format.js";
 
-/** A card of somebody; `rank` is given for hits. */
+/** A card of a tracklet; `rank` is given for candidates. */
 export function card(seen, rank, verdict, actions) {
-  const words = el("div", { class: "hit-words" },
+  const words = el("div", { class: "candidate-words" },
     el("h3", {}, rank ? el("span", { class: "rank" }, `${rank}.`) : null, el("span", {}, seen.camera), remove(seen, rank, actions)),
     el("p", { class: "when" }, span(seen)),
     date(seen) ? el("p", { class: "when" }, date(seen)) : null,
@@ -14,16 +14,16 @@ export function card(seen, rank, verdict, actions) {
     tools(seen, rank, verdict, actions));
   const open = el("button", { type: "button", class: "open", "aria-label": `Open ${inWords(seen)}`, onclick: () => actions.open(seen) },
     image(`/api/tracklets/${seen.tracklet}/thumbnail`, ""));
-  return el("li", { class: `hit ${verdict || ""}`, "data-tracklet": seen.tracklet }, open, words);
+  return el("li", { class: `candidate ${verdict || ""}`, "data-tracklet": seen.tracklet }, open, words);
 }
 
-function similarity(hit) {
+function similarity(found) {
   const bar = el("span", {});
-  bar.style.width = `${Math.round(Math.min(Math.max(hit.similarity, 0), 1) * 100)}%`;
+  bar.style.width = `${Math.round(Math.min(Math.max(found.similarity, 0), 1) * 100)}%`;
   return [
-    el("p", { class: "likeness" }, el("strong", {}, likeness(hit)), el("small", {}, " similarity")),
+    el("p", { class: "likeness" }, el("strong", {}, likeness(found)), el("small", {}, " similarity")),
     el("div", { class: "meter", "aria-hidden": "true" }, bar),
-    hit.probability === null ? null : el("p", {}, el("strong", {}, chance(hit.probability)), el("small", {}, " same person")),
+    found.probability === null ? null : el("p", {}, el("strong", {}, chance(found.probability)), el("small", {}, " same person")),
   ];
 }
 
@@ -36,17 +36,17 @@ function tools(seen, rank, verdict, actions) {
     onclick: () => actions.mark(seen, which),
   }, text);
   const first = rank
-    ? [mark("right", "✓ Right", `Hit ${rank} is right`), mark("wrong", "✗ Wrong", `Hit ${rank} is wrong`)]
+    ? [mark("confirmed", "✓ Confirm", `Confirm candidate ${rank}`), mark("rejected", "✗ Reject", `Reject candidate ${rank}`)]
     : [el("button", { type: "button", class: "find", onclick: () => actions.find(seen) }, "Find this person")];
-  return el("div", { class: "hit-tools" }, ...first);
+  return el("div", { class: "candidate-tools" }, ...first);
 }
 
 function remove(seen, rank, actions) {
-  const what = rank ? `hit ${rank}` : `the appearance at ${inWords(seen)}`;
+  const what = rank ? `candidate ${rank}` : `the tracklet of ${inWords(seen)}`;
   return el("button", { type: "button", class: "quiet", "aria-label": `Delete ${what}`, title: "Delete…", onclick: () => actions.remove(seen) }, icon("bin"));
 }
 
-/** Show cards in place of those there, or behind them; a sentence where there are none. */
+/** Replace the cards, or add to them; a sentence where there are none. */
 export function showCards(cards, { behind = false, none = "" } = {}) {
   if (!behind) $("cards").replaceChildren();
   $("cards").append(...cards);

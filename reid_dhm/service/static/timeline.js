@@ -1,34 +1,34 @@
-/* When each camera saw the person: a row per camera, a bar per hit. */
+/* The timeline: a row per camera, a bar per candidate. */
 
 import { $, el } from "./dom.js";
 import { clockAt, dayAt, inWords, offsetOf, stopwatch } from "./format.js";
 
-const NARROWEST = 20; // pixels, so that a finger finds it
+const MIN_WIDTH = 20; // pixels, for touch screens
 const HEIGHT = 20;
 const GAP = 4;
 
-/** Draw the hits of a search; `open` is called with the one that is pressed. */
-export function drawTimeline(hits, verdict, open) {
+/** Draw the candidates of a search; `open` is called with the one that is pressed. */
+export function drawTimeline(candidates, verdict, open) {
   const place = $("timeline");
-  const timed = hits.filter((hit) => hit.start_time);
-  const untimed = hits.filter((hit) => !hit.start_time);
+  const timed = candidates.filter((found) => found.start_time);
+  const untimed = candidates.filter((found) => !found.start_time);
   widths.disconnect();
-  place.hidden = !hits.length;
+  place.hidden = !candidates.length;
   place.replaceChildren();
   if (timed.length) {
     const offset = offsetOf(timed[0].start_time);
-    const days = new Set(timed.flatMap((hit) => [hit.start_time, hit.end_time]).map((iso) => dayAt(Date.parse(iso), offset)));
+    const days = new Set(timed.flatMap((found) => [found.start_time, found.end_time]).map((iso) => dayAt(Date.parse(iso), offset)));
     const label = days.size > 1
       ? (instant) => `${dayAt(instant, offset)} ${clockAt(instant, offset).slice(0, 5)}`
       : (instant) => clockAt(instant, offset);
-    const title = days.size > 1 ? "By the clock" : `By the clock, ${[...days][0]}`;
-    const bounds = (hit) => [Date.parse(hit.start_time), Date.parse(hit.end_time)];
-    place.append(chart(title, timed, (hit) => [hit.camera, ""], bounds, label));
+    const title = days.size > 1 ? "Clock time" : `Clock time, ${[...days][0]}`;
+    const bounds = (found) => [Date.parse(found.start_time), Date.parse(found.end_time)];
+    place.append(chart(title, timed, (found) => [found.camera, ""], bounds, label));
   }
   if (untimed.length) {
-    const bounds = (hit) => [hit.start * 1000, hit.end * 1000];
-    const row = (hit) => [hit.camera, `video ${hit.video.slice(0, 6)}`];
-    place.append(chart("From each video's start", untimed, row, bounds, (instant) => stopwatch(instant / 1000), 0));
+    const bounds = (found) => [found.start * 1000, found.end * 1000];
+    const row = (found) => [found.camera, `video ${found.video.slice(0, 6)}`];
+    place.append(chart("Time from each video's start", untimed, row, bounds, (instant) => stopwatch(instant / 1000), 0));
   }
 
   function chart(title, some, rowOf, bounds, label, from = null) {
@@ -36,15 +36,15 @@ export function drawTimeline(hits, verdict, open) {
     const first = from ?? Math.min(...spans.map(([start]) => start));
     const length = Math.max(...spans.map(([, end]) => end)) - first || 1;
     const rows = new Map();
-    some.forEach((hit, index) => {
-      const key = rowOf(hit).join("\n");
+    some.forEach((found, index) => {
+      const key = rowOf(found).join("\n");
       if (!rows.has(key)) rows.set(key, []);
-      rows.get(key).push({ hit, start: (spans[index][0] - first) / length, end: (spans[index][1] - first) / length });
+      rows.get(key).push({ found, start: (spans[index][0] - first) / length, end: (spans[index][1] - first) / length });
     });
     const lanes = [...rows].sort(([a], [b]) => a.localeCompare(b)).map(([key, bars]) => {
       const [camera, video] = key.split("\n");
       const name = el("h4", {}, camera, video ? el("small", {}, video) : null);
-      return el("div", { class: "lane" }, name, lane(bars, `Hits of camera ${camera}`));
+      return el("div", { class: "lane" }, name, lane(bars, `Candidates of camera ${camera}`));
     });
     const most = Math.max(1, Math.floor((place.clientWidth - 130) / (8 * label(first).length)));
     const parts = Math.min(most, 4);
@@ -55,13 +55,13 @@ export function drawTimeline(hits, verdict, open) {
 
   function lane(bars, words) {
     const list = el("ol", { "aria-label": words }, ...bars.sort((a, b) => a.start - b.start).map((bar) => {
-      const { hit } = bar;
-      const rank = hits.indexOf(hit) + 1;
-      const button = el("button", { type: "button", onclick: () => open(hit), title: inWords(hit), "aria-label": `Hit ${rank}: ${inWords(hit)}` }, String(rank));
-      // Half of the colour at most, so that the number stays readable.
-      const strength = Math.round(Math.min(Math.max(hit.similarity, 0), 1) * 50);
+      const { found } = bar;
+      const rank = candidates.indexOf(found) + 1;
+      const button = el("button", { type: "button", onclick: () => open(found), title: inWords(found), "aria-label": `Candidate ${rank}: ${inWords(found)}` }, String(rank));
+      // At most half of the colour, so that the number stays readable.
+      const strength = Math.round(Math.min(Math.max(found.similarity, 0), 1) * 50);
       button.style.setProperty("--strength", `${strength}%`);
-      if (verdict(hit.tracklet)) button.classList.add(verdict(hit.tracklet));
+      if (verdict(found.tracklet)) button.classList.add(verdict(found.tracklet));
       bar.item = el("li", {}, button);
       return bar.item;
     }));
@@ -79,12 +79,12 @@ function tick(text, place) {
 
 const lanesOf = new WeakMap();
 
-// Bars that would cover each other lie below each other, which depends on the width there is.
+// Overlapping bars are placed below each other, which depends on the width.
 const widths = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) {
     const free = [];
     for (const bar of lanesOf.get(target)) {
-      const wide = Math.max(NARROWEST, (bar.end - bar.start) * contentRect.width);
+      const wide = Math.max(MIN_WIDTH, (bar.end - bar.start) * contentRect.width);
       const left = Math.min(bar.start * contentRect.width, contentRect.width - wide);
       let level = free.findIndex((end) => end <= left);
       if (level < 0) level = free.push(0) - 1;

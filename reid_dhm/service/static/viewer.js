@@ -1,13 +1,13 @@
-/* The viewer: frames of a video, who is in them, and a box to search for whom nobody found. */
+/* The viewer: frames of a video, the people in them, and a box to search for anybody else. */
 
 import { ask, askAll, askImage } from "./api.js";
 import { Boxing } from "./boxing.js";
 import { $, count, el, image, showProblem } from "./dom.js";
 import { chance, date, likeness, moment, span } from "./format.js";
 
-const KEPT = 48; // frames that stay in memory, for stepping back and forth
+const KEPT = 48; // frames in memory, for stepping back and forth
 
-/** The viewer; `actions` are what it can do with the person it shows. */
+/** The viewer; `actions` are what the page can do with the person shown. */
 export class Viewer {
   constructor(actions) {
     this.actions = actions;
@@ -25,10 +25,10 @@ export class Viewer {
     }));
     $("viewer-video").addEventListener("change", () => this.attempt(() => this.openChosen()));
     this.dialog.addEventListener("keydown", (event) => this.key(event));
-    this.dialog.addEventListener("close", () => this.forget());
+    this.dialog.addEventListener("close", () => this.reset());
   }
 
-  /** Do something while the viewer is open, and say there what went wrong. */
+  /** Run an action and show its error in the viewer. */
   async attempt(action) {
     try {
       await action();
@@ -37,7 +37,7 @@ export class Viewer {
     }
   }
 
-  forget() {
+  reset() {
     this.draw(false);
     this.loading?.abort();
     for (const url of this.cache.values()) url.then(URL.revokeObjectURL, () => {});
@@ -48,9 +48,9 @@ export class Viewer {
     $("people").replaceChildren();
   }
 
-  /** Show somebody on the way through a video; a hit brings its similarity. */
+  /** Show a tracklet; a candidate has a similarity. */
   async openPerson(seen) {
-    this.forget();
+    this.reset();
     const [video, person] = await Promise.all([
       ask(`/api/videos/${seen.video}`),
       ask(`/api/tracklets/${seen.tracklet}`),
@@ -59,9 +59,9 @@ export class Viewer {
     this.go(this.frames.indexOf(person.frame));
   }
 
-  /** Show a video to pick somebody from. */
+  /** Show a video to pick a person from. */
   async openVideos(cameras) {
-    this.forget();
+    this.reset();
     $("viewer-camera").replaceChildren(...cameras.filter((camera) => camera.videos).map((camera) =>
       el("option", {}, camera.name)));
     await this.listVideos();
@@ -78,7 +78,7 @@ export class Viewer {
   async openChosen() {
     const video = this.videos.find((other) => other.video === $("viewer-video").value);
     if (!video) return;
-    this.forget();
+    this.reset();
     const frames = Array.from({ length: video.last_frame + 1 }, (_, number) => number);
     this.begin(video, null, frames);
     const first = await ask(`/api/tracklets?video=${video.video}&limit=1`);
@@ -92,7 +92,7 @@ export class Viewer {
     this.picking = person === null;
     $("pick").hidden = !this.picking;
     $("seek").max = frames.length - 1;
-    $("viewer-title").textContent = this.picking ? "Pick somebody from a video" : [video.camera, person && date(person)].filter(Boolean).join(" · ");
+    $("viewer-title").textContent = this.picking ? "Pick a person from a video" : [video.camera, person && date(person)].filter(Boolean).join(" · ");
     this.showPerson();
     if (!this.dialog.open) this.dialog.showModal();
     $("next").focus();
@@ -107,7 +107,7 @@ export class Viewer {
     return this.person?.boxes.find((box) => box.frame === this.number);
   }
 
-  /** Show a frame by its place among those that are walked through. */
+  /** Show a frame by its place in the list of frames. */
   async go(place) {
     this.place = Math.min(Math.max(place, 0), this.frames.length - 1);
     $("seek").value = this.place;
@@ -141,7 +141,7 @@ export class Viewer {
 
   load(number) {
     if (!this.video.reachable) {
-      return Promise.reject(new Error("The video cannot be reached any more, so its frames cannot be shown; the best images of people can."));
+      return Promise.reject(new Error("The video is not available, so its frames cannot be shown; crops can."));
     }
     const known = this.cache.get(number);
     if (known) return known;
@@ -181,11 +181,11 @@ export class Viewer {
       return button;
     }));
     $("people-help").textContent = seen.length
-      ? "Choose somebody by a box, or draw one around a person who has none."
-      : "Nobody was found in this frame: draw a box around whom you mean.";
+      ? "Choose a person by a box, or draw a box around anybody else."
+      : "No person was detected in this frame: draw a box around one.";
   }
 
-  /** Show the details of somebody in the frame. */
+  /** Show the details of a person in the frame. */
   async choose(tracklet) {
     this.person = await ask(`/api/tracklets/${tracklet}`);
     if (!this.picking) {
@@ -216,7 +216,7 @@ export class Viewer {
       ["Id", el("code", {}, person.tracklet)],
     ].filter(([, value]) => value !== null);
     const list = el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-    const crops = el("ul", { class: "crops", "aria-label": "Best images" }, ...person.crops.map((crop) =>
+    const crops = el("ul", { class: "crops", "aria-label": "Best crops" }, ...person.crops.map((crop) =>
       el("li", {}, el("button", { type: "button", "data-frame": crop.frame, "aria-label": `Image ${crop.rank + 1}: go to frame ${crop.frame}`, onclick: () => this.goTo(crop.frame) },
         image(`/api/tracklets/${person.tracklet}/crops/${crop.rank}`, "")))));
     $("viewer-side").replaceChildren(crops, list, this.tools(person));
@@ -231,7 +231,7 @@ export class Viewer {
       "aria-pressed": String(actions.verdict(person.tracklet) === verdict),
       onclick: () => { actions.mark(person, verdict); this.showPerson(); $("viewer-side").querySelector(`.mark-${verdict}`).focus(); },
     }, text);
-    const marks = actions.isHit(person.tracklet) ? [mark("right", "✓ Right"), mark("wrong", "✗ Wrong")] : [];
+    const marks = actions.isCandidate(person.tracklet) ? [mark("confirmed", "✓ Confirm"), mark("rejected", "✗ Reject")] : [];
     return el("div", { class: "side-tools" }, ...marks,
       el("button", { type: "button", class: "primary wide", id: "find-person", onclick: () => { this.dialog.close(); actions.find(person); } }, "Find this person"),
       el("button", { type: "button", class: "wide", onclick: async () => { if (await actions.remove(person)) this.dialog.close(); } }, "Delete…"));
@@ -270,6 +270,12 @@ export class Viewer {
   }
 
   key(event) {
+    if (event.key === "Escape" && this.boxing.active) {
+      event.preventDefault(); // one thing at a time: the drawing, then the viewer
+      this.draw(false);
+      $("draw").focus();
+      return;
+    }
     if (event.target.closest("input, select, .cut")) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!way) return;

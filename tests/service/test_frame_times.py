@@ -8,7 +8,7 @@ import pytest
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Video
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
-from reid_dhm.service.frames.frame_times import START, Moment, moment_of
+from reid_dhm.service.frames.frame_times import START, FrameTime, frame_time
 
 FPS = 10.0
 EVEN = [n / FPS for n in range(100)]
@@ -34,13 +34,13 @@ def gallery_of(folder, times: list[float], *seen: list[int]) -> tuple[GallerySto
 def test_a_frame_in_which_somebody_was_seen_is_known(tmp_path, times):
     gallery, video = gallery_of(tmp_path / "g", times, [20, 22, 30], [21, 40])
     for number in (20, 21, 22, 30, 40):
-        assert moment_of(gallery, video, number) == Moment(number, times[number])
+        assert frame_time(gallery, video, number) == FrameTime(number, times[number])
 
 
 def test_frames_between_are_evenly_spaced_where_those_around_are(tmp_path):
     gallery, video = gallery_of(tmp_path / "g", EVEN, [20, 30], [60, 61])
     for number in (3, 25, 45, 99):
-        frame, time, known = moment_of(gallery, video, number)
+        frame, time, known = frame_time(gallery, video, number)
         assert (frame, known) == (number, False)
         assert time == pytest.approx(EVEN[number])
 
@@ -49,10 +49,10 @@ def test_other_frames_are_counted_from_the_last_known_one(tmp_path):
     gallery, video = gallery_of(tmp_path / "g", UNEVEN, [20, 22, 30], [60, 61])
     expected = {3: 0, 21: 20, 29: 22, 45: 30, 99: 61}
     for number, frame in expected.items():
-        assert moment_of(gallery, video, number) == Moment(frame, UNEVEN[frame])
+        assert frame_time(gallery, video, number) == FrameTime(frame, UNEVEN[frame])
 
 
 def test_a_video_in_which_nobody_was_seen(tmp_path):
     gallery, video = gallery_of(tmp_path / "g", EVEN)
-    assert moment_of(gallery, video, 0) == START
-    assert moment_of(gallery, video, 50) == Moment(50, 5.0, known=False)
+    assert frame_time(gallery, video, 0) == START
+    assert frame_time(gallery, video, 50) == FrameTime(50, 5.0, exact=False)

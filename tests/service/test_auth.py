@@ -2,7 +2,7 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.service.auth import (
-    Names,
+    AllowedHosts,
     Sessions,
     Tokens,
     is_loopback,
@@ -54,8 +54,8 @@ def test_the_file_goes_before_the_environment(tmp_path):
     [
         ("", "holds no token"),
         ("# nobody\n", "holds no token"),
-        (f"anna of the {ANNA}\n", "line 1: write a token, or a name and a token"),
-        (f"anna {ANNA}\nanna {BERT}\n", "line 2: 'anna' has a token already"),
+        (f"anna of the {ANNA}\n", "line 1: expected a token, or a name and a token"),
+        (f"anna {ANNA}\nanna {BERT}\n", "line 2: 'anna' already has a token"),
         ("anna short\n", "'anna' has 5 characters"),
     ],
 )
@@ -109,7 +109,7 @@ def test_sessions_are_bounded_and_the_oldest_goes():
     "host", ["localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:1", "[::1]:8000", "localhost."]
 )
 def test_a_local_service_answers_to_local_names(host):
-    assert host in Names("127.0.0.1")
+    assert host in AllowedHosts("127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_a_local_service_answers_to_local_names(host):
     ],
 )
 def test_a_local_service_answers_to_no_other_name(host):
-    assert host not in Names("127.0.0.1")
+    assert host not in AllowedHosts("127.0.0.1")
 
 
 def test_a_service_for_others_answers_to_addresses_and_known_names():
-    names = Names("0.0.0.0", ["gallery.example"])
+    names = AllowedHosts("0.0.0.0", ["gallery.example"])
     assert "192.0.2.1:8000" in names
     assert "[2001:db8::1]" in names
     assert "Gallery.example" in names

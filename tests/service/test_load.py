@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from reid_dhm.service.middleware.concurrency import Limits
+from reid_dhm.service.middleware.limits import Limits
 
 CLIENTS = 50
 

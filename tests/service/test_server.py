@@ -28,13 +28,15 @@ def test_the_loopback_address_needs_no_token():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gallery.example", ""])
 def test_every_other_address_does(host):
-    with pytest.raises(InputError, match="so a token is needed: give --token-file FILE"):
+    with pytest.raises(InputError, match="so a token is required: give --token-file FILE"):
         check_address(host, Tokens({}))
     check_address(host, TOKENS)
 
 
 def test_a_name_for_others_needs_a_token():
-    with pytest.raises(InputError, match=r"others can reach gallery\.example, so a token"):
+    with pytest.raises(
+        InputError, match=r"gallery\.example is reachable from other machines, so a token"
+    ):
         check_address("127.0.0.1", Tokens({}), ["gallery.example"])
     check_address("127.0.0.1", TOKENS, ["gallery.example"])
     check_address("127.0.0.1", Tokens({}), ["localhost"])
@@ -44,7 +46,7 @@ def test_a_proxy_before_a_local_service_needs_a_token(capsys, tmp_path, monkeypa
     monkeypatch.delenv("REID_DHM_TOKEN", raising=False)
     code, err = run(capsys, "--gallery", tmp_path, "--allow-host", "gallery.example")
     assert code == 1
-    assert "others can reach gallery.example" in err
+    assert "gallery.example is reachable from other machines" in err
 
 
 def test_a_free_port_is_taken():
@@ -59,7 +61,7 @@ def test_a_free_port_is_taken():
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
         listen("192.0.2.1", 0)
-    with pytest.raises(InputError, match="is no address of this machine"):
+    with pytest.raises(InputError, match="is not an address of this machine"):
         listen("no.such.host.invalid", 0)
 
 
@@ -73,7 +75,7 @@ def test_serving_others_without_a_token_is_refused(capsys, tmp_path, monkeypatch
     monkeypatch.delenv("REID_DHM_TOKEN", raising=False)
     code, err = run(capsys, "--gallery", tmp_path, "--host", "0.0.0.0")
     assert code == 1
-    assert err.startswith("error: others can reach 0.0.0.0, so a token is needed")
+    assert err.startswith("error: 0.0.0.0 is reachable from other machines, so a token is required")
     assert err.count("\n") == 1
 
 
@@ -103,7 +105,7 @@ def test_what_is_no_certificate_is_refused(capsys, site, tmp_path):
     for name, reason in {"gone.pem": "No such file", "notes.pem": "PEM"}.items():
         code, err = run(capsys, "--gallery", site.folder, "--certificate", tmp_path / name)
         assert code == 1
-        assert f"{name} cannot serve as a certificate ({reason}" in err.replace("[SSL] ", "")
+        assert f"{name} is not a usable certificate ({reason}" in err.replace("[SSL] ", "")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")

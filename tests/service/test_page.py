@@ -1,4 +1,4 @@
-"""The page in a real browser, at a desk and on a phone: it searches, shows, refines and forgets."""
+"""The page in a real browser, at a desk and on a phone: it searches, shows, refines and deletes."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def expect(locator):
     return playwright.expect(locator)
 
 
-def hits(page) -> list[str]:
+def candidates(page) -> list[str]:
     """Tracklets of the cards that are shown."""
-    return [card.get_attribute("data-tracklet") for card in page.locator(".hit").all()]
+    return [card.get_attribute("data-tracklet") for card in page.locator(".candidate").all()]
 
 
-def wait_for_hits(page, heading: str) -> list[str]:
+def wait_for_candidates(page, heading: str) -> list[str]:
     expect(page.locator("#heading")).to_have_text(heading)
     expect(page.locator("#results")).to_have_attribute("aria-busy", "false")
-    return hits(page)
+    return candidates(page)
 
 
 def frame_is(page, number: int) -> None:
@@ -100,8 +100,8 @@ def drag(page, stage: str, box: tuple[int, int, int, int], size: tuple[int, int]
 
 def test_it_begins_with_who_is_there(visit, site):
     page = visit.open()
-    assert set(wait_for_hits(page, "In this gallery")) == set(site.ids.values())
-    expect(page.locator("#counts")).to_have_text("5 appearances · 2 cameras · 2 videos")
+    assert set(wait_for_candidates(page, "In this gallery")) == set(site.ids.values())
+    expect(page.locator("#counts")).to_have_text("5 tracklets · 2 cameras · 2 videos")
     expect(page.locator("#name")).to_have_text("site")
     page.wait_for_load_state("networkidle")
     # Lazily loaded images below the window may still be missing, but none may be broken.
@@ -112,11 +112,11 @@ def test_it_begins_with_who_is_there(visit, site):
 def test_a_search_by_upload(visit, site, image_of, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, image_of("anna"))
-    found = wait_for_hits(page, "5 hits")
+    found = wait_for_candidates(page, "5 candidates")
     assert set(found[:2]) == {site.ids["gate", "anna"], site.ids["yard", "anna"]}
-    best = page.locator(".hit").first
+    best = page.locator(".candidate").first
     expect(best.locator(".likeness")).to_contain_text("1.000 similarity")
-    expect(page.locator("#status")).to_contain_text("5 hits. Best: camera")
+    expect(page.locator("#status")).to_contain_text("5 candidates. Best: camera")
     rows = page.locator(".lane h4")
     expect(rows).to_have_count(2)  # the gate has a clock, the yard has none
     expect(rows.first).to_have_text("gate")
@@ -125,7 +125,7 @@ def test_a_search_by_upload(visit, site, image_of, tmp_path):
 
 def test_a_image_may_be_dropped(visit, site, image_of):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     data = page.evaluate_handle(
         """(bytes) => {
             const data = new DataTransfer();
@@ -135,7 +135,7 @@ def test_a_image_may_be_dropped(visit, site, image_of):
         list(image_of("bert")),
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": data})
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
 
 
 def test_a_box_on_an_uploaded_image(visit, site, person_beside, tmp_path):
@@ -145,34 +145,37 @@ def test_a_box_on_an_uploaded_image(visit, site, person_beside, tmp_path):
     drag(page, "#cutter-image", (34, 1, 63, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator("#cutter")).to_be_hidden()
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
     page.get_by_role("button", name="Change box").click()
     drag(page, "#cutter-image", (1, 1, 31, 79), (64, 80))
     page.locator("#cutter-use").click()
-    expect(page.locator(".hit").first).not_to_have_attribute(
+    expect(page.locator(".candidate").first).not_to_have_attribute(
         "data-tracklet", site.ids["gate", "bert"]
     )
-    assert wait_for_hits(page, "5 hits")[0] in (site.ids["gate", "anna"], site.ids["yard", "anna"])
+    assert wait_for_candidates(page, "5 candidates")[0] in (
+        site.ids["gate", "anna"],
+        site.ids["yard", "anna"],
+    )
 
 
 def test_the_person_is_found_in_an_uploaded_image(visit, site, detector, scene_of, tmp_path):
     page = visit.open(detector=detector)
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     visit.upload(tmp_path, scene_of("bert", (200, 100)))
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
     expect(page.locator("#cutter")).to_be_hidden()
     expect(page.get_by_role("button", name="Change box")).to_be_visible()
 
 
 def test_images_that_cannot_be_used_are_named(visit, image_of, tmp_path):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     visit.upload(tmp_path, b"no image")
     expect(page.locator("#problem")).to_have_text(
         "0.jpg is damaged or no image: choose a JPEG, a PNG or a WebP"
     )
     visit.upload(tmp_path, *[image_of("anna")] * 9)
-    expect(page.locator("#problem")).to_have_text("8 images are the most: leave some out")
+    expect(page.locator("#problem")).to_have_text("The limit is 8 images")
 
 
 def test_a_box_on_a_frame(visit, site):
@@ -185,13 +188,13 @@ def test_a_box_on_a_frame(visit, site):
     drag(page, "#frame", (80, 120, 112, 200), (320, 240))  # Bert
     page.locator("#use-box").click()
     expect(page.locator("#viewer")).to_be_hidden()
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
-    expect(page.locator("#asked p")).to_have_text("gate, frame 20")
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
+    expect(page.locator("#queries p")).to_have_text("gate, frame 20")
 
 
 def test_a_box_on_a_frame_by_keyboard(visit, site):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     page.locator("#from-video").focus()
     page.keyboard.press("Enter")
     frame_is(page, 5)
@@ -210,7 +213,7 @@ def test_a_box_on_a_frame_by_keyboard(visit, site):
         "aria-label", re.compile(r"25 wide and 76 tall, 84 from the left, 126 from the top")
     )
     page.keyboard.press("Enter")
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
 
 
 def test_somebody_known_in_a_frame(visit, site):
@@ -225,58 +228,58 @@ def test_somebody_known_in_a_frame(visit, site):
     page.get_by_role("button", name="Person 2").click()
     expect(page.locator("#viewer-side")).to_contain_text(site.ids["yard", "anna"])
     page.locator("#find-person").click()
-    assert wait_for_hits(page, "4 hits")[0] == site.ids["gate", "anna"]
+    assert wait_for_candidates(page, "4 candidates")[0] == site.ids["gate", "anna"]
 
 
-def test_cameras_and_times_narrow_the_hits(visit, site, image_of, tmp_path):
+def test_cameras_and_times_narrow_the_candidates(visit, site, image_of, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, image_of("anna"))
-    wait_for_hits(page, "5 hits")
+    wait_for_candidates(page, "5 candidates")
     page.get_by_role("checkbox", name="gate").check()
-    assert set(wait_for_hits(page, "2 hits")) == {
+    assert set(wait_for_candidates(page, "2 candidates")) == {
         site.ids["gate", "anna"],
         site.ids["gate", "bert"],
     }
     page.locator("#after-clock").fill("2026-03-01T08:30:03")
     page.locator("#after-clock").dispatch_event("change")
-    assert wait_for_hits(page, "1 hit") == [site.ids["gate", "bert"]]
+    assert wait_for_candidates(page, "1 candidate") == [site.ids["gate", "bert"]]
     page.get_by_role("checkbox", name="gate").uncheck()
     page.locator("#kind").select_option("seconds")
     page.locator("#before-seconds").fill("0.5")
     page.locator("#before-seconds").dispatch_event("change")
-    assert set(wait_for_hits(page, "2 hits")) == {
+    assert set(wait_for_candidates(page, "2 candidates")) == {
         site.ids["gate", "anna"],
         site.ids["yard", "cleo"],
     }
     page.locator("#clear").click()
-    assert len(wait_for_hits(page, "In this gallery")) == 5
+    assert len(wait_for_candidates(page, "In this gallery")) == 5
 
 
 def test_the_gallery_is_filtered_before_any_search(visit, site):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     page.get_by_role("checkbox", name="gate").check()
-    expect(page.locator(".hit")).to_have_count(2)
+    expect(page.locator(".candidate")).to_have_count(2)
     page.locator("#after-clock").fill("2026-03-02T00:00:00")
     page.locator("#after-clock").dispatch_event("change")
-    expect(page.locator(".empty")).to_contain_text("Nobody was seen there and then")
+    expect(page.locator(".empty")).to_contain_text("No matching tracklets")
 
 
-def test_right_and_wrong_hits_refine_the_search(visit, site):
+def test_confirmed_and_rejected_candidates_refine_the_search(visit, site):
     page = visit.open()
     cards = page.locator(f'[data-tracklet="{site.ids["gate", "bert"]}"]')
     cards.get_by_role("button", name="Find this person").click()
-    before = wait_for_hits(page, "4 hits")
-    card = {t: page.locator(f'.hit[data-tracklet="{t}"]') for t in before}
+    before = wait_for_candidates(page, "4 candidates")
+    card = {t: page.locator(f'.candidate[data-tracklet="{t}"]') for t in before}
     dora, cleo = card[site.ids["yard", "dora"]], card[site.ids["yard", "cleo"]]
     likeness = float(dora.locator(".likeness strong").inner_text())
-    dora.locator(".mark-right").click()
-    expect(dora.locator(".mark-right")).to_have_attribute("aria-pressed", "true")
-    expect(dora.locator(".mark-right")).to_be_focused()
-    cleo.locator(".mark-wrong").click()
-    expect(page.locator("#marks")).to_have_text("1 right, 1 wrong")
+    dora.locator(".mark-confirmed").click()
+    expect(dora.locator(".mark-confirmed")).to_have_attribute("aria-pressed", "true")
+    expect(dora.locator(".mark-confirmed")).to_be_focused()
+    cleo.locator(".mark-rejected").click()
+    expect(page.locator("#marks")).to_have_text("1 confirmed, 1 rejected")
     page.locator("#refine").click()
-    after = wait_for_hits(page, "3 hits")
+    after = wait_for_candidates(page, "3 candidates")
     assert after[0] == site.ids["yard", "dora"]
     assert site.ids["yard", "cleo"] not in after
     assert float(dora.locator(".likeness strong").inner_text()) > likeness
@@ -284,11 +287,11 @@ def test_right_and_wrong_hits_refine_the_search(visit, site):
     expect(page.locator("#feedback")).to_be_hidden()
 
 
-def test_a_hit_is_opened_and_stepped_through(visit, site, image_of, tmp_path):
+def test_a_candidate_is_opened_and_stepped_through(visit, site, image_of, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, image_of("bert"))
-    wait_for_hits(page, "5 hits")
-    page.locator(".hit .open").first.click()
+    wait_for_candidates(page, "5 candidates")
+    page.locator(".candidate .open").first.click()
     frame_is(page, 15)  # Bert's best image
     expect(page.locator("#viewer-title")).to_have_text("gate · 1 Mar 2026")
     expect(page.locator("#moment")).to_have_text("Frame 15 · 1 Mar 2026, 08:30:01")
@@ -322,109 +325,111 @@ def test_a_hit_is_opened_and_stepped_through(visit, site, image_of, tmp_path):
 def test_a_video_that_is_gone_leaves_its_images(visit, site):
     (site.folder.parent / "gate.avi").unlink()
     page = visit.open()
-    page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"] .open').click()
-    expect(page.locator("#viewer-problem")).to_contain_text("The video cannot be reached any more")
+    page.locator(f'.candidate[data-tracklet="{site.ids["gate", "anna"]}"] .open').click()
+    expect(page.locator("#viewer-problem")).to_contain_text("The video is not available")
     expect(page.locator("#stage")).to_be_hidden()
     expect(page.locator(".crops img")).to_have_count(2)
 
 
-def test_one_appearance_is_deleted_after_asking(visit, site):
+def test_one_tracklet_is_deleted_after_asking(visit, site):
     page = visit.open()
-    card = page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"]')
+    card = page.locator(f'.candidate[data-tracklet="{site.ids["gate", "anna"]}"]')
     card.locator(".quiet").click()
     expect(page.locator("#confirm-text")).to_contain_text("camera gate, 1 Mar 2026, 08:30:00")
     page.get_by_role("button", name="Keep").click()
-    expect(page.locator(".hit")).to_have_count(5)
+    expect(page.locator(".candidate")).to_have_count(5)
     card.locator(".quiet").click()
     page.locator("#confirm-yes").click()
-    expect(page.locator(".hit")).to_have_count(4)
-    expect(page.locator("#counts")).to_contain_text("4 appearances")
-    expect(page.locator("#status")).to_have_text("1 appearance deleted.")
+    expect(page.locator(".candidate")).to_have_count(4)
+    expect(page.locator("#counts")).to_contain_text("4 tracklets")
+    expect(page.locator("#status")).to_have_text("1 tracklet deleted.")
     with GalleryStore(site.folder) as gallery:
         assert gallery.count() == 4
         assert [entry.action for entry in audit.entries(gallery)] == ["delete", "delete"]
 
 
-def test_all_right_hits_are_deleted_together(visit, site, image_of, tmp_path):
+def test_all_confirmed_candidates_are_deleted_together(visit, site, image_of, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, image_of("anna"))
-    wait_for_hits(page, "5 hits")
-    page.locator(".mark-right").nth(0).click()
-    page.locator(".mark-right").nth(1).click()
-    page.locator("#forget-right").click()
-    expect(page.locator("#confirm-text")).to_contain_text("All 2 appearances")
+    wait_for_candidates(page, "5 candidates")
+    page.locator(".mark-confirmed").nth(0).click()
+    page.locator(".mark-confirmed").nth(1).click()
+    page.locator("#delete-confirmed").click()
+    expect(page.locator("#confirm-text")).to_contain_text("The 2 tracklets")
     page.locator("#confirm-yes").click()
-    left = wait_for_hits(page, "3 hits")
+    left = wait_for_candidates(page, "3 candidates")
     assert not {site.ids["gate", "anna"], site.ids["yard", "anna"]} & set(left)
 
 
 def test_cameras_videos_and_spans_are_deleted(visit, site):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     page.get_by_role("checkbox", name="yard").check()
     page.locator("#kind").select_option("seconds")
     page.locator("#after-seconds").fill("3")
     page.locator("#after-seconds").dispatch_event("change")
-    expect(page.locator(".hit")).to_have_count(2)
-    page.locator("#forget-open").click()
-    page.locator("#forget-what").select_option("span")
-    expect(page.locator("#forget-count")).to_have_text(
-        "2 appearances: yard, from second 3. The videos stay in the list."
+    expect(page.locator(".candidate")).to_have_count(2)
+    page.locator("#delete-open").click()
+    page.locator("#delete-what").select_option("span")
+    expect(page.locator("#delete-count")).to_have_text(
+        "2 tracklets: yard, from second 3. The videos stay in the list."
     )
-    page.locator("#forget-next").click()
+    page.locator("#delete-next").click()
     page.locator("#confirm-yes").click()
-    expect(page.locator("#counts")).to_contain_text("3 appearances")
+    expect(page.locator("#counts")).to_contain_text("3 tracklets")
 
-    page.locator("#forget-open").click()
-    page.locator("#forget-what").select_option("video")
-    page.locator("#forget-camera").select_option(label="yard")
-    expect(page.locator("#forget-count")).to_have_text(
-        "The video yard.avi of camera yard, with 1 appearance."
+    page.locator("#delete-open").click()
+    page.locator("#delete-what").select_option("video")
+    page.locator("#delete-camera").select_option(label="yard")
+    expect(page.locator("#delete-count")).to_have_text(
+        "The video yard.avi of camera yard, with 1 tracklet."
     )
-    page.locator("#forget-next").click()
+    page.locator("#delete-next").click()
     page.locator("#confirm-yes").click()
-    expect(page.locator("#counts")).to_have_text("2 appearances · 2 cameras · 1 video")
+    expect(page.locator("#counts")).to_have_text("2 tracklets · 2 cameras · 1 video")
 
-    page.locator("#forget-open").click()
-    page.locator("#forget-what").select_option("camera")
-    page.locator("#forget-camera").select_option(label="gate")
-    page.locator("#forget-next").click()
+    page.locator("#delete-open").click()
+    page.locator("#delete-what").select_option("camera")
+    page.locator("#delete-camera").select_option(label="gate")
+    page.locator("#delete-next").click()
     page.locator("#confirm-yes").click()
-    expect(page.locator("#counts")).to_have_text("0 appearances · 1 camera · 0 videos")
+    expect(page.locator("#counts")).to_have_text("0 tracklets · 1 camera · 0 videos")
     page.locator("#clear").evaluate("button => button.click()")
-    expect(page.locator(".empty")).to_contain_text("Nobody yet")
+    expect(page.locator(".empty")).to_contain_text("No tracklets yet")
 
 
-def test_all_hits_of_a_similarity_are_deleted_after_being_shown(visit, site, image_of, tmp_path):
+def test_all_candidates_of_a_similarity_are_deleted_after_being_shown(
+    visit, site, image_of, tmp_path
+):
     page = visit.open()
     visit.upload(tmp_path, image_of("anna"))
-    wait_for_hits(page, "5 hits")
+    wait_for_candidates(page, "5 candidates")
     page.locator("#min-similarity").fill("0.95")
     page.locator("#min-similarity").dispatch_event("change")
     both = {site.ids["gate", "anna"], site.ids["yard", "anna"]}
-    assert set(wait_for_hits(page, "2 hits")) == both
-    page.get_by_role("button", name="Mark all as right").click()
-    expect(page.locator("#marks")).to_have_text("2 right")
+    assert set(wait_for_candidates(page, "2 candidates")) == both
+    page.get_by_role("button", name="Confirm all").click()
+    expect(page.locator("#marks")).to_have_text("2 confirmed")
     expect(page.locator("#mark-all")).to_be_hidden()
-    page.locator("#forget-right").click()
+    page.locator("#delete-confirmed").click()
     page.locator("#confirm-yes").click()
-    assert wait_for_hits(page, "0 hits") == []
+    assert wait_for_candidates(page, "0 candidates") == []
     with GalleryStore(site.folder) as gallery:
         assert {str(tracklet.id) for tracklet in gallery.tracklets()} == {*site.ids.values()} - both
 
 
 def test_after_a_camera_was_deleted_the_page_goes_on(visit, site):
     page = visit.open()
-    anna = page.locator(f'.hit[data-tracklet="{site.ids["gate", "anna"]}"]')
+    anna = page.locator(f'.candidate[data-tracklet="{site.ids["gate", "anna"]}"]')
     anna.get_by_role("button", name="Find this person").click()
-    wait_for_hits(page, "4 hits")
-    page.locator(".mark-right").first.click()
-    page.locator("#forget-open").click()
-    page.locator("#forget-camera").select_option(label="gate")
-    page.locator("#forget-next").click()
+    wait_for_candidates(page, "4 candidates")
+    page.locator(".mark-confirmed").first.click()
+    page.locator("#delete-open").click()
+    page.locator("#delete-camera").select_option(label="gate")
+    page.locator("#delete-next").click()
     page.locator("#confirm-yes").click()
     left = {site.ids["yard", person] for person in ("anna", "cleo", "dora")}
-    assert set(wait_for_hits(page, "In this gallery")) == left
+    assert set(wait_for_candidates(page, "In this gallery")) == left
     expect(page.locator("#problem")).to_be_hidden()
     page.locator("#from-video").click()  # the camera that is left is offered
     frame_is(page, 5)
@@ -434,14 +439,14 @@ def test_after_a_camera_was_deleted_the_page_goes_on(visit, site):
 def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_path):
     page = visit.open()
     visit.upload(tmp_path, image_of("anna"))
-    wait_for_hits(page, "5 hits")
-    page.locator(".mark-right").first.click()
+    wait_for_candidates(page, "5 candidates")
+    page.locator(".mark-confirmed").first.click()
     with GalleryStore(site.folder) as gallery:
         editing.delete_camera(gallery, "gate")
         editing.delete_camera(gallery, "yard")
     page.locator("#refine").click()
     expect(page.locator("#problem")).to_contain_text("The gallery has no tracklet")
-    expect(page.locator(".hit")).to_have_count(0)
+    expect(page.locator(".candidate")).to_have_count(0)
     expect(page.locator("#timeline")).to_be_hidden()
     assert "422" in visit.faults.pop()  # the browser says so as well
 
@@ -457,7 +462,7 @@ def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):
 
 def test_every_wide_image_is_asked_about(visit, site, person_beside, tmp_path):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     visit.upload(tmp_path, person_beside("anna", "bert"), person_beside("bert", "cleo"))
     expect(page.locator("#cutter")).to_be_visible()
     drag(page, "#cutter-image", (34, 1, 63, 79), (64, 80))
@@ -467,7 +472,7 @@ def test_every_wide_image_is_asked_about(visit, site, person_beside, tmp_path):
     drag(page, "#cutter-image", (1, 1, 31, 79), (64, 80))
     page.locator("#cutter-use").click()
     expect(page.locator("#cutter")).to_be_hidden()
-    assert wait_for_hits(page, "5 hits")[0] == site.ids["gate", "bert"]
+    assert wait_for_candidates(page, "5 candidates")[0] == site.ids["gate", "bert"]
     expect(page.locator(".likeness").first).to_contain_text(re.compile(r"^(1\.000|0\.99)"))
 
 
@@ -480,13 +485,13 @@ def test_times_of_several_offsets_are_told_apart(visit, site):
             " WHERE start_time IS NULL"
         )
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     expect(page.locator("#zone-of option")).to_have_text(["UTC+01:00", "UTC+02:00"])
     page.locator("#after-clock").fill("2026-03-01T09:30:00")
     page.locator("#after-clock").dispatch_event("change")
-    expect(page.locator(".hit")).to_have_count(0)
+    expect(page.locator(".candidate")).to_have_count(0)
     page.locator("#zone-of").select_option("+02:00")
-    expect(page.locator(".hit")).to_have_count(5)
+    expect(page.locator(".candidate")).to_have_count(5)
 
 
 def test_what_goes_wrong_in_the_viewer_is_said_there(visit, site):
@@ -506,13 +511,13 @@ def test_a_token_is_asked_for_and_stays_out_of_addresses(visit, site):
     expect(page.locator("#sign-in")).to_be_visible()
     page.get_by_label("Token").fill("a-token-of-nobody-here")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator("#sign-in-problem")).to_have_text("This token is not known")
+    expect(page.locator("#sign-in-problem")).to_have_text("Unknown token")
     assert "401" in visit.faults.pop()  # the browser says so as well
     page.get_by_label("Token").fill(TOKEN)
     page.keyboard.press("Enter")
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     page.reload()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     assert not [address for address in visit.addresses if TOKEN in address]
     kept = "JSON.stringify([localStorage, sessionStorage, document.cookie])"
     assert TOKEN not in page.evaluate(kept)
@@ -543,19 +548,19 @@ UNNAMED = """() => {
 
 def test_everything_has_a_name_for_those_who_hear_the_page(visit, site, image_of, tmp_path):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     assert page.evaluate(UNNAMED) == []
     visit.upload(tmp_path, image_of("anna"))
-    wait_for_hits(page, "5 hits")
+    wait_for_candidates(page, "5 candidates")
     assert page.evaluate(UNNAMED) == []
-    page.locator(".hit .open").first.click()
+    page.locator(".candidate .open").first.click()
     expect(page.locator("#people button").first).to_be_visible()
     assert page.evaluate(UNNAMED) == []
 
 
 def test_what_the_page_uses_is_described(visit, site):
     page = visit.open()
-    wait_for_hits(page, "In this gallery")
+    wait_for_candidates(page, "In this gallery")
     described = json.loads(page.request.get(f"{page.url}openapi.json").text())
     patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$") for path in described["paths"]]
     asked = {re.sub(r"^https?://[^/]+|\?.*", "", address) for address in visit.addresses}

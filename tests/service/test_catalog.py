@@ -128,7 +128,7 @@ def test_a_video_that_is_gone_is_said_to_be(client, site):
     assert (gate["reachable"], yard["reachable"]) == (False, True)
     response = client.get(f"/api/videos/{gate['video']}/frames/3")
     assert response.status_code == 404
-    assert "gate.avi is no longer where it was indexed" in response.json()["detail"]
+    assert "gate.avi is missing: restore it" in response.json()["detail"]
     assert client.get(f"/api/tracklets/{site.ids['gate', 'anna']}/thumbnail").status_code == 200
 
 

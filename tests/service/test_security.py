@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from reid_dhm.service.middleware.concurrency import Limits
-from reid_dhm.service.middleware.security import COOKIE
+from reid_dhm.service.middleware.authentication import COOKIE
+from reid_dhm.service.middleware.limits import Limits
 
 TOKEN = "annas-very-own-token"
 AS_ANNA = {"Authorization": f"Bearer {TOKEN}"}
@@ -97,8 +97,8 @@ def test_who_comes_with_a_forged_token_is_written_into_the_log(guarded, caplog):
     guarded.get("/api/gallery", headers={"Authorization": "Bearer forged-token-of-nobody"})
     guarded.get("/api/gallery")  # who has none is asked for one, as every visitor of the page
     assert [record.message for record in caplog.records if "token" in record.message] == [
-        "testclient tried to sign in with a token that is not known",
-        "testclient came with a token that is not known",
+        "sign-in with an unknown token from testclient",
+        "unknown token from testclient",
     ]
     assert "forged" not in caplog.text
 
@@ -181,7 +181,7 @@ def test_failures_inside_are_one_sentence_with_the_headers(client, monkeypatch, 
     )
     response = client.get("/api/cameras")
     assert response.status_code == 500
-    assert response.json() == {"detail": "the service failed: its log says why"}
+    assert response.json() == {"detail": "the service failed: see its log"}
     assert response.headers["X-Frame-Options"] == "DENY"
     assert "ZeroDivisionError" in caplog.text
 

@@ -16,8 +16,8 @@ from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy, Problem
 from reid_dhm.service.frames import frame_readers as readers
 from reid_dhm.service.frames import frames as frames_module
-from reid_dhm.service.frames.frame_times import START, Moment
-from reid_dhm.service.frames.frames import Frames, can_be_reached, source_name
+from reid_dhm.service.frames.frame_times import START, FrameTime
+from reid_dhm.service.frames.frames import Frames, is_available, source_name
 
 SIZE = (96, 64)
 
@@ -76,7 +76,7 @@ ORDER = [0, 1, 2, 150, 149, 199, 3, 70, 71, 75, 60, 0, 199]
 
 def test_any_frame_in_any_order(steady):
     frames = Frames()
-    found = [number_of(frames.image(steady, n, Moment(n, n / 25, known=False))) for n in ORDER]
+    found = [number_of(frames.image(steady, n, FrameTime(n, n / 25, exact=False))) for n in ORDER]
     assert found == ORDER
 
 
@@ -94,25 +94,25 @@ def grabbed(monkeypatch) -> list[None]:
 def test_frames_of_uneven_length_are_found_by_their_time(uneven, grabbed):
     video, moments = uneven
     frames = Frames()
-    found = [number_of(frames.image(video, n, Moment(n, moments[n]))) for n in ORDER]
+    found = [number_of(frames.image(video, n, FrameTime(n, moments[n]))) for n in ORDER]
     assert found == ORDER
     before = len(grabbed)
     frames.forget()
-    frames.image(video, 190, Moment(190, moments[190]))
+    frames.image(video, 190, FrameTime(190, moments[190]))
     assert len(grabbed) - before < 40  # its keyframes are twelve frames apart
 
 
 def test_frames_behind_a_known_one_are_counted_from_it(uneven):
     video, moments = uneven
     for number in ORDER[1:]:  # each by itself: nothing depends on what was shown before
-        anchor = Moment(number - 1, moments[number - 1])
+        anchor = FrameTime(number - 1, moments[number - 1])
         assert number_of(Frames().image(video, number, anchor)) == number
 
 
 def test_a_time_that_is_not_the_files_does_not_mislead(uneven):
     video, moments = uneven
     frames = Frames()
-    found = [number_of(frames.image(video, n, Moment(n, moments[n] + 0.013))) for n in ORDER]
+    found = [number_of(frames.image(video, n, FrameTime(n, moments[n] + 0.013))) for n in ORDER]
     assert found == ORDER
 
 
@@ -139,7 +139,7 @@ def test_forgotten_frames_are_decoded_anew(steady):
     frames.jpeg(steady, 7)
     frames.forget()
     Path(steady.source).unlink()
-    with pytest.raises(Problem, match="no longer where it was indexed"):
+    with pytest.raises(Problem, match="is missing: restore it"):
         frames.jpeg(steady, 7)
 
 
@@ -154,13 +154,13 @@ def test_a_folder_of_images(tmp_path):
     assert [number_of(frames.image(video, number)) for number in (10, 2, 11)] == [10, 2, 11]
     pattern = open_source(str(folder / "*.png"), 5.0)
     video = record(pattern.info.name, pattern.info.hash, 5.0)
-    assert can_be_reached(video)
+    assert is_available(video)
     assert number_of(frames.image(video, 9)) == 9
 
 
 def test_other_images_than_were_indexed_are_not_shown(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), numbered(0))
-    with pytest.raises(Problem, match="is not what was indexed any more"):
+    with pytest.raises(Problem, match="has changed since it was indexed"):
         Frames().image(record(str(tmp_path), "0" * 16, 5.0), 0)
 
 
@@ -184,7 +184,7 @@ def test_another_video_in_its_place_is_not_shown(steady):
     replace(Path(steady.source))
     for _ in range(2):
         with pytest.raises(
-            Problem, match=r"steady\.mp4 is not what was indexed any more"
+            Problem, match=r"steady\.mp4 has changed since it was indexed"
         ) as caught:
             frames.image(steady, 8)
         assert caught.value.status == 404
@@ -196,7 +196,7 @@ def test_two_videos_of_one_path_are_told_apart(steady):
     replace(Path(steady.source))
     other = record(steady.source, content_hash([Path(steady.source)]), 25)
     assert number_of(frames.image(other, 7)) == 248
-    with pytest.raises(Problem, match="not what was indexed any more"):
+    with pytest.raises(Problem, match="has changed since it was indexed"):
         frames.image(steady, 8)
 
 
@@ -242,7 +242,7 @@ def test_images_that_were_exchanged_are_not_shown(tmp_path):
     video, frames = record(source.info.name, source.info.hash, 5.0), Frames()
     assert number_of(frames.image(video, 1)) == 1
     cv2.imwrite(str(tmp_path / "2.png"), numbered(77))
-    with pytest.raises(Problem, match="not what was indexed any more"):
+    with pytest.raises(Problem, match="has changed since it was indexed"):
         frames.image(video, 2)
 
 
@@ -256,7 +256,7 @@ def test_a_file_that_is_no_video(tmp_path):
 @pytest.mark.parametrize("source", ["rtsp://camera.example/1", "http://camera.example/video"])
 def test_streams_are_never_called(source):
     video = record(source, "0" * 16, 25)
-    assert not can_be_reached(video)
+    assert not is_available(video)
     assert source_name(video) == source
-    with pytest.raises(Problem, match="was a live stream: its frames were not kept"):
+    with pytest.raises(Problem, match="was a live stream: only its crops are kept"):
         Frames().image(video, 0)

@@ -81,12 +81,12 @@ def test_a_detector_finds_the_person_where_no_box_is(connect, site, detector, sc
 def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
     response = by_image(connect(detector=detector), scene_of(None, (0, 0)))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith("image 1 shows nobody whom colours finds")
+    assert response.json()["detail"].startswith("colours found nobody in image 1")
 
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):
     detector.stateful = True
-    with pytest.raises(InputError, match="query images stand still: give yolox"):
+    with pytest.raises(InputError, match="needs a video and the query is an image: give yolox"):
         connect(detector=detector)
 
 
@@ -179,12 +179,12 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"boxes": "1,2,3"}, "is no box: give x1,y1,x2,y2"),
-        ({"boxes": "30,0,2,80"}, "is no box: x1 is to be less than x2"),
-        ({"boxes": "nan,0,2,80"}, "is no box"),
-        ({"boxes": "500,0,600,80"}, "lies outside of image 1"),
-        ({"boxes": "0,0,4,8"}, "too few to know anybody by"),
-        ({"boxes": ["", ""]}, "there are 2 boxes for 1 images"),
+        ({"boxes": "1,2,3"}, "invalid box '1,2,3': need x1,y1,x2,y2"),
+        ({"boxes": "30,0,2,80"}, "need x1 < x2 and y1 < y2"),
+        ({"boxes": "nan,0,2,80"}, "invalid box"),
+        ({"boxes": "500,0,600,80"}, "is outside image 1"),
+        ({"boxes": "0,0,4,8"}, "need at least 8x16"),
+        ({"boxes": ["", ""]}, "2 boxes for 1 images"),
         ({"top_k": 0}, "top_k: Input should be greater than or equal to 1"),
         ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
         ({"after": "yesterday"}, "'yesterday' is no ISO 8601 time"),
@@ -202,7 +202,7 @@ def test_what_cannot_be_used_is_one_sentence(client, anna, fields, message):
 def test_images_that_are_too_small_are_refused(client, image_of):
     response = by_image(client, image_of("anna", height=10, width=5))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith("image 1 has 5x10 pixels, too few")
+    assert response.json()["detail"].startswith("image 1 has 5x10 pixels: need at least")
 
 
 def test_too_many_images_are_refused(client, anna):
@@ -258,12 +258,12 @@ def test_refused_searches_are_written_down(connect, site, detector, image_of, sc
     (site.folder.parent / "gate.avi").unlink()
     client.post("/api/search/frame", json={"video": video, "frame": 3, "box": [0, 0, 40, 80]})
     broken, nobody, gone = log(site)
-    assert broken.detail["failed"].startswith("image 1 is damaged or no image")
+    assert broken.detail["failed"].startswith("image 1 is damaged or not an image")
     assert broken.detail["pictures"] == [hashlib.sha256(b"no image").hexdigest()]
-    assert nobody.detail["failed"].startswith("image 2 shows nobody")
+    assert nobody.detail["failed"].startswith("colours found nobody in image 2")
     assert len(nobody.detail["pictures"]) == 2
     assert (gone.detail["video"], gone.detail["frame"]) == (video, 3)
-    assert "no longer where it was indexed" in gone.detail["failed"]
+    assert "is missing: restore it" in gone.detail["failed"]
 
 
 def test_a_image_waits_for_others_so_long_and_no_longer(client, anna, monkeypatch):
@@ -272,7 +272,7 @@ def test_a_image_waits_for_others_so_long_and_no_longer(client, anna, monkeypatc
     with searching._DECODING:
         response = by_image(client, anna)
     assert response.status_code == 503
-    assert response.json()["detail"] == "other images are being read: try again"
+    assert response.json()["detail"] == "other images are being decoded: try again"
     assert by_image(client, anna).status_code == 200
 
 

@@ -8,7 +8,7 @@ from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
 from reid_dhm.service.connections import Connections
-from reid_dhm.service.errors import explain
+from reid_dhm.service.errors import to_problem
 from reid_dhm.service.state import Service
 
 
@@ -17,7 +17,7 @@ from reid_dhm.service.state import Service
     [(LockedError, 503), (StorageFullError, 507), (StorageError, 500), (InputError, 422)],
 )
 def test_only_what_passes_is_to_be_tried_again(kind, status):
-    problem = explain(kind("the gallery: what happened, and the remedy"))
+    problem = to_problem(kind("the gallery: what happened, and the remedy"))
     assert problem.status == status
     assert ("Retry-After" in problem.headers) == (status == 503)
 

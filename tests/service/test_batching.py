@@ -66,7 +66,7 @@ def test_too_many_waiting_images_are_refused_at_once(network):
         network.begun.wait(10)
         waiting = pool.submit(batcher, [image(2), image(3)])
         wait_for(lambda: batcher.waiting == 2)
-        with pytest.raises(Busy, match="2 images wait already") as caught:
+        with pytest.raises(Busy, match="embedding queue is full") as caught:
             batcher([image(4)])
         assert caught.value.headers["Retry-After"] == "1"
         network.go.set()
