@@ -27,7 +27,7 @@ from reid_dhm.benchmarks.embedding_runners import (
     peer_alone,
     torchreid_extractor,
 )
-from reid_dhm.benchmarks.harness import in_a_process, seconds
+from reid_dhm.benchmarks.harness import in_fresh_process, seconds
 from reid_dhm.devices import parse_device
 from reid_dhm.errors import InputError
 from reid_dhm.inference.embedder import Embedder
@@ -124,7 +124,7 @@ def compare_embedding(
         turn_seconds: approximate length of a turn; torchreid embeds at least 256 images.
     """
     place = parse_device(device)
-    alone = in_a_process(peer_alone, backbone, list(paths[:_TRIAL]), size, str(place))
+    alone = in_fresh_process(peer_alone, backbone, list(paths[:_TRIAL]), size, str(place))
     model, card = make_network(backbone, size, paths)
     in_lists = torchreid_extractor(model, card, place)
 

@@ -1,7 +1,4 @@
-"""What the retrieval benchmarks share: sides in processes of their own, their memory, their input.
-
-Both sides read the same file of embeddings, real or made up.
-"""
+"""Shared by the benchmarks: fresh processes, times, peak memory, and synthetic embeddings."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ from reid_dhm.retrieval.npz import write_evaluation_npz
 
 _PEOPLE = 750
 _LABELLED = 13_115
-_NOISE = 2.0  # around a person's own direction; makes neither a perfect nor a hopeless ranking
+_NOISE = 2.0  # around a person's direction; gives neither a perfect nor a random ranking
 
 
-def made_up_sets(
+def synthetic_sets(
     num_query: int, num_gallery: int, dim: int, seed: int = 0
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
-    """People of Market-1501's number on six cameras; of the gallery beyond 13,115, distractors."""
+    """750 people on six cameras; gallery rows beyond 13,115 are distractors, as in Market-1501."""
     rng = np.random.default_rng(seed)
     directions = rng.standard_normal((_PEOPLE + 1, dim), dtype=np.float32)
 
@@ -47,16 +44,16 @@ def made_up_sets(
 
 
 @contextmanager
-def made_up_file(num_query: int, num_gallery: int, dim: int) -> Iterator[Path]:
-    """An ``.npz`` of :func:`made_up_sets`, there as long as the context is."""
+def synthetic_file(num_query: int, num_gallery: int, dim: int) -> Iterator[Path]:
+    """A temporary ``.npz`` of :func:`synthetic_sets`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.npz"
-        write_evaluation_npz(path, *made_up_sets(num_query, num_gallery, dim))
+        write_evaluation_npz(path, *synthetic_sets(num_query, num_gallery, dim))
         yield path
 
 
-def in_a_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What ``measure(*arguments)`` returns in a fresh process."""
+def in_fresh_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """The result of ``measure(*arguments)`` in a new process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(measure, *arguments).result()
@@ -79,7 +76,7 @@ def synchronize() -> None:
 
 @contextmanager
 def peak() -> Iterator[Callable[[], int]]:
-    """Watch this process; call what is yielded for the bytes it took above those at the start."""
+    """Watch this process; yields a function for its peak bytes of memory since the start."""
     process = psutil.Process()
     before = highest = process.memory_info().rss
     done = threading.Event()
@@ -99,5 +96,5 @@ def peak() -> Iterator[Callable[[], int]]:
 
 
 def times(larger: float | None, smaller: float) -> float | None:
-    """How many times longer one side takes; None where it was left out."""
+    """How many times longer one takes than the other; None where it was left out."""
     return None if larger is None else larger / smaller

@@ -1,9 +1,8 @@
-"""CMC, mAP and mINP beside torchreid's, and beside the bare matrix product that neither can avoid.
+"""Time of CMC, mAP and mINP against torchreid and against the matrix product that both need.
 
-Every side runs in a process of its own on the same embeddings; ours shares its process with the
-bare product, and they take turns. Ours is :func:`.rank_gallery` (its ``rank``
-seconds: arrays in memory to figures); torchreid's is ``compute_distance_matrix`` and
-``evaluate_rank`` as its PyPI package ships them.
+Ours is the ``rank`` seconds of :func:`.rank_gallery` (arrays in memory to figures), alternating
+with the bare product in one process. torchreid's is ``compute_distance_matrix`` and
+``evaluate_rank`` of its PyPI package, in another process on the same embeddings.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from reid_dhm.benchmarks.harness import in_a_process, made_up_sets, peak, seconds, times
+from reid_dhm.benchmarks.harness import in_fresh_process, peak, seconds, synthetic_sets, times
 from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.retrieval.npz import read_evaluation_npz
@@ -28,15 +27,16 @@ class RankingFigures:
     """Seconds are wall-clock, the best of the rounds; peaks are bytes above the embeddings.
 
     Attributes:
-        num_query, num_gallery, dim: what was ranked.
-        threads: of torch.
+        num_query, num_gallery, dim: size of the problem.
+        threads: of PyTorch.
         ours: arrays in memory to CMC, AP and mINP, the matrix product included.
         product: the bare float32 matrix product.
-        search: making the FAISS index and the lists.
+        search: FAISS index and ranked lists.
         ours_peak: of the whole evaluation, index and lists included.
-        mean_ap: so that both sides can be seen to agree.
-        torchreid, torchreid_distances: of its whole evaluation, and of its distance matrix alone.
-        torchreid_peak, torchreid_mean_ap: None, like the above, where the peer was left out.
+        mean_ap: shows that both compute the same.
+        torchreid, torchreid_distances: its whole evaluation, and its distance matrix alone; None,
+            like the two below, if torchreid was not measured.
+        torchreid_peak, torchreid_mean_ap: as for ours.
     """
 
     num_query: int
@@ -55,7 +55,7 @@ class RankingFigures:
 
     @property
     def ranking(self) -> float:
-        """Our seconds less those of the bare product."""
+        """Our seconds minus those of the bare product."""
         return self.ours - self.product
 
     @property
@@ -72,20 +72,20 @@ class RankingFigures:
 def compare_ranking(
     embeddings: Path, *, device: str = "auto", rounds: int = 3, with_torchreid: bool = True
 ) -> RankingFigures:
-    """Measure both sides on one file, cosine distance, each in a fresh process.
+    """Measure both on one file under cosine distance, each in a new process.
 
     Args:
         embeddings: what :func:`reid_dhm.retrieval.npz.read_evaluation_npz` reads.
-        device: of our side and the bare product: ``auto``, ``cpu`` or ``cuda``.
-        rounds: turns of ours and of the product.
-        with_torchreid: False where its (Q, G) matrix would not fit.
+        device: of ours and the bare product: ``auto``, ``cpu`` or ``cuda``.
+        rounds: repetitions of ours and of the product.
+        with_torchreid: False if its (Q, G) matrix does not fit in memory.
 
     Raises:
-        InputError: if the file cannot be used, or the device is not there.
+        InputError: if the file cannot be used, or the device does not exist.
     """
-    figures = in_a_process(_measure_ours, embeddings, device, rounds)
+    figures = in_fresh_process(_measure_ours, embeddings, device, rounds)
     if with_torchreid:
-        figures |= in_a_process(_measure_torchreid, embeddings)
+        figures |= in_fresh_process(_measure_torchreid, embeddings)
     return RankingFigures(**figures)
 
 
@@ -94,7 +94,7 @@ def _measure_ours(path: Path, device: str, rounds: int) -> dict[str, Any]:
     where = parse_device(device)
     left = torch.from_numpy(query.embeddings).to(where)
     right = torch.from_numpy(gallery.embeddings).to(where)
-    rank_gallery(*made_up_sets(64, 2000, query.dim), device=device)  # warm up
+    rank_gallery(*synthetic_sets(64, 2000, query.dim), device=device)  # warm up
     _product(left, right[:2000])
 
     ours, product, search, peaks = [], [], [], []

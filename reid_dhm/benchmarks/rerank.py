@@ -1,9 +1,9 @@
-"""Re-ranking beside torchreid's, and beside the products that it rests on; expansion beside FAISS.
+"""Time of re-ranking against torchreid and bare products, and of expansion against bare FAISS.
 
-Ours is :func:`.rerank` and all of its rows, a block at a time; it shares its process with the bare
-products and searches, and they take turns. torchreid's is ``re_ranking`` as its PyPI package ships
-it, in a process of its own; the distances that it is handed are not counted. It squares them, so
-it is handed Euclidean distances between normalised rows, and both start from 2 - 2 cos.
+Ours is :func:`.rerank` and all of its rows, block by block, alternating with the bare products and
+searches in one process. torchreid's is ``re_ranking`` of its PyPI package, in another process; the
+time of its input distances is not counted. It squares them, so it receives Euclidean distances
+between normalised rows, and both start from 2 - 2 cos.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid_dhm.benchmarks.harness import in_a_process, peak, seconds, times
+from reid_dhm.benchmarks.harness import in_fresh_process, peak, seconds, times
 from reid_dhm.devices import parse_device
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.retrieval.embeddings import EmbeddingSet
@@ -31,7 +31,7 @@ from reid_dhm.retrieval.refinement.expansion import augment_gallery, expand_quer
 from reid_dhm.retrieval.refinement.neighbours import TILE
 from reid_dhm.retrieval.refinement.reranking import RerankedDistances, rerank
 
-_ROWS = 512  # final distances asked for at a time
+_ROWS = 512  # final distances computed at a time
 _PRODUCT_ROWS = 2048
 _NEIGHBOURS = 10
 _SAME = 1e-5
@@ -43,23 +43,23 @@ class RerankingFigures:
     """Seconds are wall-clock, the best of the rounds; peaks are bytes above the embeddings.
 
     Attributes:
-        num_query, num_gallery, dim: what was re-ranked, k1 = 20, k2 = 6, λ = 0.3.
-        threads: of torch.
+        num_query, num_gallery, dim: size of the problem; k1 = 20, k2 = 6, λ = 0.3.
+        threads: of PyTorch.
         ours: arrays in memory to the final distances of all queries.
-        rows: of that, the final distances after the neighbours and memberships are known.
-        ours_peak: while they were made.
-        product: the bare float32 product X·Xᵀ of all images, as torch multiplies it.
-        half_product: of its tiles, in our size and on our threads, those on and above the
-            diagonal, which is what symmetry leaves to do.
+        rows: the part of it after neighbours and memberships are known.
+        ours_peak: of all of it.
+        product: the bare float32 product X·Xᵀ of all images.
+        half_product: its tiles on and above the diagonal, which suffice by symmetry, with our
+            tile size and threads.
         search, expand: bare FAISS search of every query's neighbours, and query expansion by them.
         gallery_search, augment: the same for every gallery image, and database augmentation.
         torchreid: its ``re_ranking``.
-        torchreid_peak: above the distances that it is handed.
-        largest_difference: between both sides' final distances. torchreid sorts float32: where two
+        torchreid_peak: above its input distances.
+        largest_difference: between the final distances of both. torchreid sorts float32: where two
             neighbours are equal to within that, its sets are not always the exact ones.
         distances_differ: final distances that differ by more than 1e-5.
-        lists_differ: queries whose ten nearest images are not the same, or in another order.
-            None, like the above, where torchreid was left out.
+        lists_differ: queries whose ten nearest images, or their order, differ. None, like the four
+            above, if torchreid was not measured.
     """
 
     num_query: int
@@ -110,22 +110,22 @@ class RerankingFigures:
 def compare_reranking(
     embeddings: Path, *, device: str = "auto", rounds: int = 3, with_torchreid: bool = True
 ) -> RerankingFigures:
-    """Measure both sides on one file, cosine distance, each in a fresh process.
+    """Measure both on one file under cosine distance, each in a new process.
 
     Args:
         embeddings: what :func:`reid_dhm.retrieval.npz.read_evaluation_npz` reads.
-        device: of our side and the bare products: ``auto``, ``cpu`` or ``cuda``.
-        rounds: turns of everything but torchreid.
-        with_torchreid: it takes minutes, and about 25 bytes for each pair of images.
+        device: of ours and the bare products: ``auto``, ``cpu`` or ``cuda``.
+        rounds: repetitions of everything but torchreid.
+        with_torchreid: takes minutes, and about 25 bytes of memory per pair of images.
 
     Raises:
-        InputError: if the file cannot be used, or the device is not there.
+        InputError: if the file cannot be used, or the device does not exist.
     """
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder) / "ours.npy", Path(folder) / "torchreid.npy"
-        figures = in_a_process(_measure_ours, embeddings, device, rounds, ours)
+        figures = in_fresh_process(_measure_ours, embeddings, device, rounds, ours)
         if with_torchreid:
-            figures |= in_a_process(_measure_torchreid, embeddings, theirs)
+            figures |= in_fresh_process(_measure_torchreid, embeddings, theirs)
             figures |= _differences(np.load(ours, "r"), np.load(theirs, "r"))
     return RerankingFigures(**figures)
 
@@ -170,7 +170,7 @@ def _measure_ours(path: Path, device: str, rounds: int, output: Path) -> dict[st
 
 
 class _Ours:
-    """Re-ranking, and what came of it last."""
+    """Re-ranking and its last result."""
 
     reranked: RerankedDistances
 
@@ -205,7 +205,7 @@ def _half_product(images: Tensor) -> None:
 
 
 def _search(query: NDArray[np.float32], gallery: NDArray[np.float32], k: int, device: str) -> None:
-    """FAISS alone, index and search, a share of the queries on each thread."""
+    """FAISS alone: index and search, the queries divided among threads."""
     index: Any = faiss.IndexFlatIP(gallery.shape[1])
     if device != "cpu" and faiss.get_num_gpus():
         index = faiss.index_cpu_to_all_gpus(index)

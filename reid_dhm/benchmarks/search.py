@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from reid_dhm.benchmarks.harness import in_a_process, peak
+from reid_dhm.benchmarks.harness import in_fresh_process, peak
 from reid_dhm.benchmarks.synthetic_embeddings import SyntheticEmbeddings
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
@@ -172,8 +172,8 @@ def _measure(
 ) -> SearchFigures:
     kinds = ["Flat", approximate]
     gallery.empty_cache()  # of a smaller gallery
-    built = {kind: in_a_process(_build, gallery.folder, kind) for kind in kinds}
-    opened = {kind: in_a_process(_reopen, gallery.folder, kind) for kind in kinds}
+    built = {kind: in_fresh_process(_build, gallery.folder, kind) for kind in kinds}
+    opened = {kind: in_fresh_process(_reopen, gallery.folder, kind) for kind in kinds}
     searchers = {kind: Searcher(gallery, LiveIndex(kind)) for kind in kinds}
     keys, matrix = _everything(gallery)
 

@@ -1,6 +1,6 @@
-"""The command ``reid-dhm``: one subcommand a file, and how every failure reaches the user.
+"""The command ``reid-dhm``: one subcommand per file, and the exit code and message of a failure.
 
-Subcommands import what they need when they run, so that ``--help`` answers at once.
+Subcommands import heavy libraries when they run, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 failed (one line says why), 2 wrong usage, 130 stopped.
+    """Run a command and exit: 0 done, 1 failed (one line says why), 2 wrong usage, 130 interrupted.
 
     Args:
-        arguments: what follows ``reid-dhm``; ``None`` takes the process's own.
+        arguments: what follows ``reid-dhm``; ``None`` takes those of the process.
     """
-    for chatter in ("Cython evaluation", "Detected pickle protocol"):  # torchreid, torch
-        warnings.filterwarnings("ignore", message=chatter)
+    for noise in ("Cython evaluation", "Detected pickle protocol"):  # torchreid, torch
+        warnings.filterwarnings("ignore", message=noise)
     logger, handler = logging.getLogger("reid_dhm"), logging.StreamHandler()
     handler.setFormatter(_Message())
     logger.addHandler(handler)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ReidError as error:
         sys.exit(_failure(str(error)))
     except OSError as error:
-        # A full disk or a folder without permission is the user's to mend as well.
+        # A full disk or a folder without permission is not a bug either.
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_failure(f"{where}{error.strerror or error}"))
     finally:
@@ -96,7 +96,7 @@ def _failure(message: str) -> int:
 
 
 class _Message(logging.Formatter):
-    """``warning: …``, in the manner of ``error: …``."""
+    """``warning: …``, in the style of ``error: …``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format with the level's name in lower case."""

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their words mean."""
+"""Options that several commands share, and their parsers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse_size(text: str) -> Size:
     """``256x128`` → (256, 128), height first."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not found:
-        raise typer.BadParameter(f"{text!r} is no HEIGHTxWIDTH in pixels, such as 256x128")
+        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 256x128")
     return int(found[1]), int(found[2])
 
 
@@ -43,7 +43,7 @@ NeckOption = Annotated[
     typer.Option(
         "--neck",
         rich_help_panel=OTHERS,
-        help="none: the backbone's own test-time feature; bnneck: fast-reid's, behind its neck.",
+        help="none: the backbone's own test-time feature; bnneck: that after fast-reid's neck.",
     ),
 ]
 DeviceOption = Annotated[
@@ -58,8 +58,8 @@ PrecisionOption = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],
     typer.Option(
         "--precision",
-        help="auto (16 bits where the device computes in them and the first images agree with "
-        "float32), or one of them; float32 is without TF32.",
+        help="auto: 16 bits if the device supports them and the first images agree with float32; "
+        "float32: without TF32.",
     ),
 ]
 FlipOption = Annotated[
@@ -68,7 +68,7 @@ FlipOption = Annotated[
 
 
 def _check_json(path: Path | None) -> Path | None:
-    """Refuse the place of a model's card, which figures would destroy."""
+    """Refuse to overwrite the card of a model."""
     if path is not None and path.with_suffix(".safetensors").exists():
         raise typer.BadParameter(
             f"{path} is the card of {path.with_suffix('.safetensors')}: give another name"
@@ -83,19 +83,19 @@ JsonOption = Annotated[
         metavar="FILE",
         dir_okay=False,
         callback=_check_json,
-        help="Write the figures here as well.",
+        help="Also write the results to this file.",
     ),
 ]
 
 
 def refuse(where: str, options: dict[str, Any]) -> None:
-    """Refuse the first of ``options`` that was given; ``where`` it has no meaning."""
+    """Refuse the first of ``options`` that is not None; ``where`` says why it has no effect."""
     if given := [option for option, value in options.items() if value is not None]:
-        raise typer.BadParameter(f"{given[0]} has no meaning {where}")
+        raise typer.BadParameter(f"{given[0]} has no effect {where}")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write figures for machines; the file appears whole or not at all."""
+    """Write JSON; the file appears whole or not at all."""
     from reid_dhm.files import write_text
 
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, where somebody is looking."""
+"""Progress bars on stderr, if it is a terminal."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
-        """Draw the rate, once there is one."""
+        """The rate, or nothing before the first step."""
         return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
 
 Update = Callable[[int, int], None]
-"""Called with what is done and the total."""
+"""Called with the steps done and the total."""
 
 
 @contextmanager
 def progress_bar(title: str, shown: bool = True) -> Iterator[Update]:
-    """A bar that is told (done, total) as work goes on; nothing where stderr is no terminal."""
+    """A bar that is updated with (done, total); invisible if stderr is not a terminal."""
     with progress_bars(title, shown=shown) as (update,):
         yield update
 
 
 @contextmanager
 def progress_bars(*titles: str, shown: bool = True) -> Iterator[list[Update]]:
-    """Bars that share one display, each on its own line from its first update to its last."""
+    """Bars in one display, each visible from its first update to its last."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

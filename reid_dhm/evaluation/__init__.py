@@ -1,1 +1,1 @@
-"""From a dataset or arrays to figures, intervals, thresholds and the metadata of a report."""
+"""From a dataset or arrays to figures, intervals, thresholds and report metadata."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold: pairs that score at least so much are taken for one person.
+    """A threshold: pairs that score at least this much are taken for one person.
 
     Attributes:
-        asked: the false-positive rate that was not to be exceeded.
-        threshold: the lowest score on the grid that does not.
-        false_positive_rate: share of the pairs of two people at or above the threshold.
-        true_positive_rate: share of the pairs of one person at or above it.
+        asked: the false-positive rate that must not be exceeded.
+        threshold: the lowest score on the grid that does not exceed it.
+        false_positive_rate: share of different-person pairs at or above the threshold.
+        true_positive_rate: share of same-person pairs at or above it.
     """
 
     asked: float
@@ -32,7 +32,7 @@ class Calibration:
 
     Attributes:
         slope, intercept: fitted by logistic regression on the pairs.
-        prior: probability of one person that a pair was given before its score was known.
+        prior: probability that a pair shows one person before its score is known.
     """
 
     slope: float
@@ -40,16 +40,16 @@ class Calibration:
     prior: float
 
     def probability(self, scores: NDArray[np.floating] | float) -> NDArray[np.float64]:
-        """Probability that a pair of each score shows one person, of the shape of ``scores``."""
+        """Probability that a pair with each score shows one person; the shape of ``scores``."""
         odds = self.slope * np.asarray(scores, dtype=np.float64) + self.intercept
         return np.exp(-np.logaddexp(0, -odds))
 
     def with_prior(self, prior: float) -> Calibration:
-        """The same evidence, where one person is likelier or less likely beforehand (Bayes' rule).
+        """The same evidence with another prior probability (Bayes' rule).
 
         Args:
-            prior: probability of one person before the score is known, between 0 and 1, both
-                excluded.
+            prior: probability that a pair shows one person before its score is known, between 0
+                and 1, both excluded.
         """
         return Calibration(
             self.slope, self.intercept + log_odds(prior) - log_odds(self.prior), prior
@@ -57,10 +57,10 @@ class Calibration:
 
 
 def threshold_text(threshold: float, metric: str) -> str:
-    """A threshold to four places, rounded so that no pair passes which did not pass before.
+    """A threshold to four decimals, rounded so that no further pair passes.
 
     Args:
-        threshold: a score; under ``euclidean`` the distance that it stands for is written.
+        threshold: a score; under ``euclidean`` its distance is written.
         metric: ``cosine`` or ``euclidean``.
     """
     rounded = math.ceil(threshold * 10_000) / 10_000

@@ -1,4 +1,4 @@
-"""Which camera finds whom in which other camera."""
+"""Rank-1 and mAP for every pair of query camera and gallery camera."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from reid_dhm.retrieval.ranking.counting import rank_positives, same_person_pair
 
 @dataclass(frozen=True, eq=False)
 class CameraPairs:
-    """Figures of every pair of cameras: queries of the one against the gallery of the other.
+    """Figures for queries of one camera against the gallery of another.
 
     Attributes:
         query_cameras: (A,) int64 camids, ascending.
         gallery_cameras: (B,) int64 camids, ascending.
         rank1: (A, B) float64, NaN where no query of the row has a correct image in the column.
         mean_ap: (A, B) float64, NaN likewise.
-        num_queries: (A, B) int64 queries counted.
+        num_queries: (A, B) int64, queries with a correct image.
     """
 
     query_cameras: NDArray[np.int64]
@@ -46,29 +46,29 @@ def camera_pairs(
     ap: str = "standard",
     device: str = "auto",
 ) -> CameraPairs:
-    """Rank the images of each gallery camera alone, for the queries of every camera.
+    """Rank the gallery images of each camera separately, for the queries of every camera.
 
-    Under the camera rule a camera is not asked about its own queries: those pairs are NaN. All
-    pairs together cost about one evaluation.
+    Under the camera rule a camera is not paired with itself: those entries are NaN. The total
+    cost is about that of one evaluation.
 
     Args:
         query, gallery, metric, camera_rule, ap, device: as for :func:`.rank_gallery`.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
+        InputError: sets that cannot be ranked, or no query with a correct gallery image.
     """
     protocol = Protocol(metric, camera_rule, ap)
     check_sets(query, gallery)
     where = parse_device(device)
     space = Space.of(metric, torch.from_numpy(gallery.embeddings).to(where))
     queries = torch.from_numpy(query.embeddings).to(where)
-    space.query_norms(queries)  # names a zero row by its number among all queries
+    space.query_norms(queries)  # reports a zero row by its number among all queries
     rows, columns = np.unique(query.camids), np.unique(gallery.camids)
     figures = np.zeros((3, len(rows), len(columns)))  # queries counted, right at rank 1, sum of AP
     for column, camera in enumerate(columns):
         asked = np.flatnonzero((query.camids != camera) | (not camera_rule))
         shown = np.flatnonzero(gallery.camids == camera)
-        first, precision = _answers(space, queries, query, gallery, asked, shown, protocol)
+        first, precision = _rank_camera(space, queries, query, gallery, asked, shown, protocol)
         found = first > 0
         row = np.searchsorted(rows, query.camids[asked[found]])
         for figure, each in enumerate((None, first[found] == 1, precision[found])):
@@ -83,7 +83,7 @@ def camera_pairs(
     return CameraPairs(rows, columns, rank1, mean_ap, count.astype(np.int64))
 
 
-def _answers(
+def _rank_camera(
     space: Space,
     queries: torch.Tensor,
     query: EmbeddingSet,

@@ -1,6 +1,6 @@
-"""How far a figure may lie from its value over other people: bootstrap intervals.
+"""Bootstrap confidence intervals of figures and of differences between models.
 
-Queries of one person are answered alike, so people are resampled, not queries.
+Queries of one person are correlated, so people are resampled, not queries.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Estimate:
     """A figure and its interval.
 
     Attributes:
-        value: over the queries as they are.
+        value: over all valid queries.
         low, high: ends of the interval; the value lies between them.
-        level: probability that the interval is made for, e.g. 0.95.
+        level: confidence level, e.g. 0.95.
     """
 
     value: float
@@ -40,26 +40,26 @@ def intervals(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Intervals of ``mAP``, ``mINP`` and ``rank1`` over people like those of the queries.
+    """Intervals of ``mAP``, ``mINP`` and ``rank1`` over the people of the queries.
 
-    As many people as there are are drawn with replacement, each with all valid queries, and the
-    figure is the mean over the queries drawn (cluster bootstrap; Davison and Hinkley 1997, section
-    3.8). The interval is the percentile one: over simulated people the bias-corrected one (BCa)
-    covered the true value about as often, it is undefined where every query is right, and its cost
-    grows with the square of the number of people. Both are somewhat narrow for few people: with 20,
-    intervals for 95 % covered about 92 %.
+    People are drawn with replacement, as many as there are, each with all valid queries; a figure
+    is the mean over the queries drawn (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+    The interval is the percentile interval. In simulations the bias-corrected one (BCa) had about
+    the same coverage; it is undefined where every query is right, and its cost grows with the
+    square of the number of people. Both are too narrow for few people: with 20, intervals for
+    95 % covered about 92 %.
 
-    One person alone says nothing of others: the interval is then the whole range from 0 to 1.
+    With one person the interval is the whole range from 0 to 1.
 
     Args:
         result: of Q queries.
         pids: (Q,) person ids of the queries.
         level: between 0 and 1.
-        resamples: number of drawings, 1 or more.
-        seed: of the drawings; the same seed gives the same interval.
+        resamples: number of resamples, 1 or more.
+        seed: of the resampling, 0 or more; the same seed gives the same interval.
 
     Raises:
-        InputError: if ``pids`` has another length, or ``level`` or ``resamples`` is out of range.
+        InputError: ``pids`` of another length, or another argument out of range.
     """
     return _intervals(_figures(result), result.valid, pids, level, resamples, seed, (0.0, 1.0))
 
@@ -75,40 +75,42 @@ def paired_differences(
 ) -> dict[str, Estimate]:
     """Intervals of ``mAP``, ``mINP`` and ``rank1`` of ``first`` minus those of ``second``.
 
-    Both answered the same queries, so the same people are drawn on both sides: what is hard for
-    both cancels out, and the interval is narrower than those of the two figures. Where it does not
-    hold 0, the runs differ by more than the choice of people explains. Otherwise as
-    :func:`intervals`; with one person it is the whole range from -1 to 1.
+    The same people are drawn for both results, so what is hard for both cancels, and the interval
+    is narrower than those of the two figures. If it does not contain 0, the results differ by more
+    than the choice of people explains. Otherwise as :func:`intervals`; with one person the
+    interval is the whole range from -1 to 1.
 
     Raises:
-        InputError: as :func:`intervals`, or if the results differ in the number of queries, in
-            which of them are valid, or in what is counted (camera rule, AP, gallery).
+        InputError: as :func:`intervals`, or results with different queries, valid queries or
+            protocols (camera rule, AP, gallery).
     """
     if len(first.valid) != len(second.valid):
         raise InputError(
             f"the first result has {len(first.valid)} queries and the second "
-            f"{len(second.valid)}; compare runs on the same queries"
+            f"{len(second.valid)}: compare runs on the same queries"
         )
     if (first.valid != second.valid).any():
         row = int(np.argmax(first.valid != second.valid))
         raise InputError(
-            f"query {row} has a correct gallery image in one result and none in the other; "
+            f"query {row} has a correct gallery image in one result and none in the other: "
             "compare runs on the same gallery"
         )
     for name in ("camera_rule", "ap", "gallery"):
         left, right = (getattr(result.protocol, name) for result in (first, second))
         if left != right:
             raise InputError(
-                f"the first result has {name} {left!r} and the second {right!r}; evaluate both "
-                "alike before comparing them"
+                f"the first result has {name} {left!r} and the second {right!r}: evaluate both "
+                "with the same settings"
             )
     differences = _figures(first) - _figures(second)
     return _intervals(differences, first.valid, pids, level, resamples, seed, (-1.0, 1.0))
 
 
 def _figures(result: RetrievalResult) -> NDArray[np.float64]:
-    """(3, Q) what each query adds to mAP, mINP and rank-1."""
-    return np.stack([result.average_precision, result.inverse_negative_penalty, result.hits(1)])
+    """(3, Q) contribution of each query to mAP, mINP and rank-1."""
+    return np.stack(
+        [result.average_precision, result.inverse_negative_penalty, result.matched_within(1)]
+    )
 
 
 def _intervals(
@@ -121,13 +123,13 @@ def _intervals(
     whole: tuple[float, float],
 ) -> dict[str, Estimate]:
     if len(pids) != len(valid):
-        raise InputError(f"{len(pids)} pids were given for {len(valid)} queries; give one for each")
+        raise InputError(f"{len(pids)} pids were given for {len(valid)} queries: give one for each")
     if not 0 < level < 1:
-        raise InputError(f"level is {level}; give a probability between 0 and 1, such as 0.95")
+        raise InputError(f"level is {level}: give a probability between 0 and 1, such as 0.95")
     if seed < 0:
-        raise InputError(f"seed is {seed}; give 0 or more")
+        raise InputError(f"seed is {seed}: give 0 or more")
     if resamples < 1:
-        raise InputError(f"resamples is {resamples}; draw once or more")
+        raise InputError(f"resamples is {resamples}: give 1 or more")
     _, person = np.unique(pids[valid], return_inverse=True)
     count = np.bincount(person)
     sums = np.array([np.bincount(person, weights=row) for row in figures[:, valid]], np.float64)
@@ -148,7 +150,7 @@ def _intervals(
 def _bootstrap(
     sums: NDArray[np.float64], count: NDArray[np.int64], level: float, resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ends of the interval of ``sums.sum(1) / count.sum()`` over the people drawn, (3,) each."""
+    """(3,) low and high ends of the interval of ``sums.sum(1) / count.sum()``."""
     random, people = np.random.default_rng(seed), len(count)
     batch, means = max(1, _BATCH // people), []
     for start in range(0, resamples, batch):

@@ -1,7 +1,7 @@
-"""How many pairs of images score how much, on a grid fine enough to choose thresholds from.
+"""Count the scores of all pairs on a grid that is fine enough for thresholds.
 
-Every pair that the protocol ranks is counted where :meth:`.distances.Space.exact` puts it; what is
-read off the counts is left to :mod:`.verification`.
+Each pair that the protocol ranks is counted in the bin of its exact score (:meth:`.Space.exact`).
+:mod:`.pair_scores` derives rates, thresholds and calibration from the counts.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.parallel import parallel_map
 from reid_dhm.retrieval.ranking.counting import same_person_pairs
 
-_STEPS = 2**16  # of the grid, from the lowest score that is possible to the highest
-# (queries, gallery rows) of a tile: its few copies in float64 fit a core's share of the cache.
+_STEPS = 2**16  # bins from the lowest possible score to the highest
+# (queries, gallery rows) of a tile: its float64 copies fit in the cache of a core.
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}
 _ROUNDING = 2.0**-40  # of a float64 product of unit vectors: 2⁻⁵³ √dim, with a wide margin
-_ROUNDING_OF_STEPS = 2.0**-30  # of a place on the grid: 2⁻⁵³ · 2¹⁶, with a wide margin
+_ROUNDING_OF_STEPS = 2.0**-30  # of a position on the grid: 2⁻⁵³ · 2¹⁶, with a wide margin
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Scores in steps of one width, around 0, the highest score and the multiples between.
+    """Score bins of equal width.
 
     Attributes:
-        width: of a step.
-        top: the highest score that is possible, in the middle of the last step.
+        width: of a bin.
+        top: the highest possible score, the centre of the last bin.
         edges: (N + 1,) float64 ascending.
     """
 
@@ -42,22 +42,22 @@ class Grid:
 
     @classmethod
     def of(cls, lowest: float, top: float) -> Grid:
-        """A grid whose first step has ``lowest`` in its middle and whose last one has ``top``."""
+        """A grid whose first bin is centred at ``lowest`` and whose last at ``top``."""
         width = (top - lowest) / _STEPS
         place = np.arange(_STEPS + 2, dtype=np.float64)
         return cls(width, top, top + width * (place - _STEPS - 0.5))
 
     @property
     def size(self) -> int:
-        """N, the number of steps."""
+        """N, the number of bins."""
         return len(self.edges) - 1
 
     def count(self, scores: Tensor) -> Tensor:
-        """(N,) int64 how many ``scores``, float64, lie in each step."""
+        """(N,) int64, how many of the float64 ``scores`` lie in each bin."""
         return torch.bincount(self.step(scores), minlength=self.size)
 
     def step(self, scores: Tensor) -> Tensor:
-        """The int64 step in which each of ``scores``, float64, lies: edges[i] <= score."""
+        """The int64 bin of each of the float64 ``scores``: edges[i] <= score < edges[i + 1]."""
         edges = torch.from_numpy(self.edges).to(scores.device)
         return torch.searchsorted(edges, scores, right=True) - 1
 
@@ -65,20 +65,22 @@ class Grid:
 def count_pairs(
     query: EmbeddingSet, gallery: EmbeddingSet, metric: str, camera_rule: bool, device: torch.device
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Count all pairs, block by block: neither all scores nor all pairs are ever held.
+    """Count all pairs block by block, without keeping all scores or pairs in memory.
 
     Returns:
-        edges: (N + 1,) float64 of the grid: for ``cosine`` around -1 … 1, for ``euclidean``
-            around minus the largest distance that is possible … 0.
-        same, different: (N,) int64 pairs of one person and of two.
+        edges: (N + 1,) float64 bin edges, for ``cosine`` around -1 … 1, for ``euclidean`` around
+            minus the largest possible distance … 0.
+        same, different: (N,) int64 counts of same-person and different-person pairs.
 
     Raises:
-        InputError: for an unknown metric, or a zero row under ``cosine``.
+        InputError: an unknown metric, or a zero row under ``cosine``.
     """
     space = Space.of(metric, torch.from_numpy(gallery.embeddings).to(device))
     queries = torch.from_numpy(query.embeddings).to(device)
     norms = space.query_norms(queries)
-    grid = Grid.of(-1.0, 1.0) if metric == "cosine" else Grid.of(-_reach(space, queries), 0.0)
+    grid = (
+        Grid.of(-1.0, 1.0) if metric == "cosine" else Grid.of(-_max_distance(space, queries), 0.0)
+    )
     everything = _count_all(space, queries, norms, grid)
     same, ignored = torch.zeros_like(everything), torch.zeros_like(everything)
     for pairs in same_person_pairs(
@@ -93,13 +95,15 @@ def count_pairs(
     return grid.edges, same.cpu().numpy(), different.cpu().numpy()
 
 
-def _reach(space: Space, queries: Tensor) -> float:
-    """A distance that none between a query and a gallery image exceeds but by rounding."""
-    sides = (queries, space.gallery)
+def _max_distance(space: Space, queries: Tensor) -> float:
+    """An upper bound, up to rounding, of the distance of a query and a gallery image."""
+    both = (queries, space.gallery)
     ones = torch.ones(1, dtype=torch.float64, device=queries.device)
     radii = [
-        max(float(space.coarse(rows, ones).square().sum(1).max()) for rows in side.split(4096))
-        for side in sides
+        max(
+            float(space.coarse(rows, ones).square().sum(1).max()) for rows in embeddings.split(4096)
+        )
+        for embeddings in both
     ]
     return space.scale * sum(radius**0.5 for radius in radii) or 1.0
 
@@ -119,7 +123,7 @@ def _count_all(space: Space, queries: Tensor, norms: Tensor, grid: Grid) -> Tens
             block = slice(first, first + height)
             left = _rows(space, queries[block], norms[block])
             low, high = _steps(space.metric, left, right, grid, space.scale)
-            # What rounding could put in either of two steps, few pairs of a million.
+            # Pairs that rounding could move to another bin, a few in a million.
             row, column = (low != high).nonzero(as_tuple=True)
             exact = space.exact(queries, norms, row + first, column + start)
             low[row, column] = grid.step(_scores(space, exact))
@@ -137,14 +141,14 @@ def _rows(space: Space, rows: Tensor, norms: Tensor) -> Tensor:
 
 
 def _scores(space: Space, exact: Tensor) -> Tensor:
-    """What :meth:`Space.exact` returns as scores: distances are not squared."""
+    """Results of :meth:`Space.exact` as scores, with distances not squared."""
     return exact if space.metric == "cosine" else -(-exact).sqrt()
 
 
 def _steps(
     metric: str, left: Tensor, right: Tensor, grid: Grid, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """(B, C) int64 steps, the lowest and the highest that a pair's score may lie in."""
+    """(B, C) int64, the lowest and the highest bin that the score of each pair may lie in."""
     product = torch.mm(left, right.T)
     if metric == "cosine":
         per_step, error = 1 / grid.width, _ROUNDING / grid.width

@@ -1,6 +1,6 @@
 """Score distributions, ROC, thresholds and calibration of same-person and different-person pairs.
 
-A pair is a query and a gallery image that the protocol ranks (the camera rule leaves pairs out).
+A pair is a query and a gallery image that the protocol ranks; the camera rule excludes pairs.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from reid_dhm.evaluation.pair_counts import count_pairs
 from reid_dhm.retrieval.checks import check_sets, no_match
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 
-# Weight of the penalty on the slope against the mean log loss. Between normal distributions that
-# overlap to an equal error rate of 0.1 % it moves the slope by a two-thousandth; where a threshold
-# separates the two kinds it keeps the slope finite.
+# Weight of the penalty on the slope relative to the mean log loss. For normal distributions with
+# an equal error rate of 0.1 % it changes the slope by 0.05 %; where a threshold separates the two
+# kinds of pairs it keeps the slope finite.
 _PENALTY = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """How many pairs of one person and of two score how much, on a fine grid.
+    """Histogram of the scores of same-person and different-person pairs, on a fine grid.
 
     Attributes:
         metric: ``cosine`` (scores are similarities) or ``euclidean`` (minus the distances).
-        edges: (N + 1,) float64 ascending grid; pair counts are exact at its values.
-        same: (N,) int64 pairs of one person with a score in [edges[i], edges[i + 1]).
-        different: (N,) int64 pairs of two people.
+        edges: (N + 1,) float64 ascending; counts are exact at these values.
+        same: (N,) int64, same-person pairs with a score in [edges[i], edges[i + 1]).
+        different: (N,) int64, different-person pairs.
     """
 
     metric: str
@@ -42,24 +42,23 @@ class PairScores:
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """(N,) middle of each step of the grid."""
+        """(N,) centre of each bin."""
         return (self.edges[:-1] + self.edges[1:]) / 2
 
     @property
     def false_positive_rate(self) -> NDArray[np.float64]:
-        """(N + 1,) share of the pairs of two people at or above ``edges[i]``, from 1 to 0."""
+        """(N + 1,) share of different-person pairs at or above ``edges[i]``, from 1 to 0."""
         return _share_above(self.different)
 
     @property
     def true_positive_rate(self) -> NDArray[np.float64]:
-        """(N + 1,) share of the pairs of one person at or above ``edges[i]``, from 1 to 0."""
+        """(N + 1,) share of same-person pairs at or above ``edges[i]``, from 1 to 0."""
         return _share_above(self.same)
 
     def operating_points(self, rates: Sequence[float] = (1e-2, 1e-3, 1e-4)) -> list[OperatingPoint]:
         """The lowest threshold on the grid that exceeds none of the false-positive rates.
 
-        A rate finer than one pair of two people among all that there are is left out: nothing
-        was counted that could tell of it.
+        A rate below one pair among all different-person pairs is left out: it cannot be measured.
 
         Raises:
             InputError: for a rate that is not between 0 and 1.
@@ -68,7 +67,7 @@ class PairScores:
         points = []
         for rate in rates:
             if not 0 < rate < 1:
-                raise InputError(f"false-positive rate is {rate}; give one between 0 and 1")
+                raise InputError(f"false-positive rate is {rate}: give a number between 0 and 1")
             if self.different.sum() < 1 / rate:
                 continue
             at = int(np.argmax(false <= rate))
@@ -80,19 +79,19 @@ class PairScores:
     def roc(self, num: int = 200) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False- and true-positive rates, ascending, at most ``num`` points even on a log axis.
 
-        They begin at the lowest false-positive rate above 0 that occurs.
+        They begin at the lowest false-positive rate above 0.
         """
         false, true = self.false_positive_rate, self.true_positive_rate
         wanted = np.geomspace(1 / self.different.sum(), 1, num)
-        # Per rate asked for, the lowest threshold that does not exceed it.
+        # For each rate, the lowest threshold that does not exceed it.
         at = np.unique(len(false) - np.searchsorted(false[::-1], wanted, side="right"))[::-1]
         at = at[false[at] > 0]
         return false[at], true[at]
 
     def equal_error_rate(self) -> float:
-        """The rate at which as many pairs of two people are taken for one as the other way round.
+        """The error rate at which false positives and false negatives are equally frequent.
 
-        Between thresholds of the grid it is interpolated.
+        It is interpolated between thresholds of the grid.
         """
         false, missed = self.false_positive_rate, 1 - self.true_positive_rate
         above = int(np.argmax(false <= missed))
@@ -103,18 +102,17 @@ class PairScores:
     def histogram(
         self, bins: int = 100
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Densities of the two kinds of pairs over the scores that occur, for drawing.
+        """Densities of same-person and different-person pairs, for drawing.
 
         Returns:
-            edges: (n + 1,) ascending, n at most ``bins`` and fewer where few steps of the grid
-                hold pairs.
+            edges: (n + 1,) ascending over the scores that occur, n at most ``bins``.
             same, different: (n,) each with an area of 1.
 
         Raises:
             InputError: if ``bins`` is below 1.
         """
         if bins < 1:
-            raise InputError(f"bins is {bins}; ask for 1 or more")
+            raise InputError(f"bins is {bins}: give 1 or more")
         held = np.flatnonzero(self.same + self.different)
         at = np.unique(np.linspace(held[0], held[-1] + 1, bins + 1).round().astype(np.int64))
         edges = self.edges[at]
@@ -127,12 +125,13 @@ class PairScores:
     def calibrate(self, prior: float = 0.5) -> Calibration:
         """Fit the probability that a pair shows one person, by logistic regression on its score.
 
-        Every pair counts, both kinds reweighted so that they make up ``prior`` and the rest (Platt
-        1999, with the weighting of King and Zeng 2001). A weak penalty on the slope, in
-        units of the spread of the scores, keeps it finite where a threshold separates the two.
+        Same-person pairs are weighted to a total of ``prior`` and the others to the rest (Platt
+        1999, with the weights of King and Zeng 2001). A weak penalty on the slope, in units of
+        the spread of the scores, keeps it finite where a threshold separates the two.
 
         Args:
-            prior: probability of one person before the score is known, between 0 and 1.
+            prior: probability that a pair shows one person before its score is known, between 0
+                and 1.
 
         Raises:
             InputError: if ``prior`` is out of range.
@@ -141,9 +140,9 @@ class PairScores:
         from scipy.special import expit
 
         if not 0 < prior < 1:
-            raise InputError(f"prior is {prior}; give a probability between 0 and 1, such as 0.5")
+            raise InputError(f"prior is {prior}: give a probability between 0 and 1, such as 0.5")
         held, weight = self._weighted(prior)
-        sign = np.array([[1.0], [-1.0]])  # of one person, of two
+        sign = np.array([[1.0], [-1.0]])  # same person, different people
         middle = float(weight.sum(0) @ held)
         spread = float(np.sqrt(weight.sum(0) @ (held - middle) ** 2)) or 1.0
         score = (held - middle) / spread
@@ -162,17 +161,17 @@ class PairScores:
     def calibration_error(self, calibration: Calibration, bins: int = 15) -> float:
         """Expected calibration error on these pairs (Guo et al. 2017), from 0 to 1.
 
-        The mean difference between the probability said and the share of pairs of one person,
-        over ``bins`` equal steps of probability, pairs weighted by the calibration's prior.
+        The mean difference between predicted probability and share of same-person pairs, over
+        ``bins`` equal bins of probability, with pairs weighted by the calibration's prior.
         """
         held, weight = self._weighted(calibration.prior)
-        said = calibration.probability(held)
-        step = np.minimum((said * bins).astype(np.int64), bins - 1)
-        excess = weight.sum(0) * said - weight[0]
+        predicted = calibration.probability(held)
+        step = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+        excess = weight.sum(0) * predicted - weight[0]
         return float(np.abs(np.bincount(step, weights=excess)).sum())
 
     def _weighted(self, prior: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores (n,) at which pairs are, and the weights (2, n) of one person and of two there."""
+        """Scores (n,) of non-empty bins, and the weights (2, n) of both kinds of pairs there."""
         held = (self.same + self.different) > 0
         same = prior * self.same[held] / self.same.sum()
         different = (1 - prior) * self.different[held] / self.different.sum()
@@ -187,16 +186,16 @@ def pair_scores(
     camera_rule: bool = True,
     device: str = "auto",
 ) -> PairScores:
-    """Count every pair of a query and a gallery image by its exact score.
+    """Count all pairs of a query and a gallery image by their exact scores.
 
-    Two images show one person where their pids are equal, so distractors (pid 0, which no query
-    has) are other people than every query's. Blocks, threads and device do not change the counts.
+    A pair shows one person if the pids are equal, so a distractor (pid 0) matches no query. The
+    counts do not depend on block size, threads or device.
 
     Args:
         query, gallery, metric, camera_rule, device: as for :func:`.rank_gallery`.
 
     Raises:
-        InputError: if the sets cannot be compared, no pair shows one person, or none shows two.
+        InputError: sets that cannot be compared, no same-person pair, or no different-person pair.
     """
     check_sets(query, gallery)
     counts = count_pairs(query, gallery, metric, camera_rule, parse_device(device))
@@ -205,13 +204,12 @@ def pair_scores(
         raise InputError(no_match(query, gallery, camera_rule))
     if not scores.different.any():
         raise InputError(
-            "every query shows the person of every gallery image, so nobody can be mistaken for "
-            "another; thresholds need images of several people"
+            "all query and gallery images show one person: thresholds need images of several people"
         )
     return scores
 
 
 def _share_above(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N + 1,) share of the pairs in step i or above."""
+    """(N + 1,) share of the pairs in bin i or above."""
     above = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])
     return above / above[0]

@@ -1,6 +1,6 @@
-"""The file ``thresholds.json``: which score takes two images for one person, for video search.
+"""The file ``thresholds.json``: the scores at which two images are taken for one person.
 
-The figures come from :mod:`.verification`; here they are written whole and read with suspicion.
+Evaluations write it; video search reads it, and every field is validated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.files import write_text
 from reid_dhm.retrieval.protocol import METRICS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-_MEND = "evaluate the model again to write it anew"
+_REMEDY = "evaluate the model again to write a new one"
 _NUMBER = (int, float)
 _FIELDS: dict[str, Any] = {
     "format": int,
@@ -42,15 +42,14 @@ _CALIBRATION: dict[str, Any] = dict.fromkeys(("slope", "intercept", "prior"), _N
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What one evaluation says about the scores of one model.
+    """Thresholds and calibration of one model, from one evaluation.
 
     Attributes:
-        metric: ``cosine`` or ``euclidean``, see :class:`~.verification.PairScores`.
-        dataset: where the pairs came from.
-        model: fingerprint of the model, or None where embeddings came without one.
-        num_same, num_different: pairs of one person and of two that were counted, 1 or more.
-        operating_points: in the order in which they were asked for; none where there were too few
-            pairs.
+        metric: ``cosine`` or ``euclidean``, see :class:`.PairScores`.
+        dataset: of the pairs.
+        model: fingerprint of the model, or None for embeddings from a file.
+        num_same, num_different: numbers of same-person and different-person pairs, 1 or more.
+        operating_points: in the order of the requested rates; empty with too few pairs.
         calibration: match probability of a score.
     """
 
@@ -118,31 +117,32 @@ def keep_reason(path: Path, run: EvaluationRun) -> str | None:
 
 
 def read_thresholds(path: Path | str) -> Thresholds:
-    """Read what :func:`write_thresholds` wrote.
+    """Read a file of :func:`write_thresholds`.
 
     Raises:
-        InputError: if the file is missing, of another format, or has a field that is missing,
-            unknown, of another type or out of range; the message names the file and the field.
+        NotFoundError: no such file.
+        InputError: another format, or a field that is missing, unknown, of another type or out
+            of range; the message names the file and the field.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; evaluate the model to write it")
+        raise NotFoundError(f"{path}: no such file: evaluate the model to write it")
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no readable JSON ({error}); {_MEND}") from error
+        raise InputError(f"{path}: not readable as JSON ({error}): {_REMEDY}") from error
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         raise InputError(
-            f"{path}: has format {content['format']!r} and this version reads {FORMAT}; {_MEND}"
+            f"{path}: format {content['format']!r:.40} is not supported, only {FORMAT}: {_REMEDY}"
         )
     try:
         return _thresholds(content)
     except _FaultError as fault:
-        raise InputError(f"{path}: {fault}; {_MEND}") from None
+        raise InputError(f"{path}: {fault}: {_REMEDY}") from None
 
 
 class _FaultError(Exception):
-    """What is wrong with the content, as the middle of a sentence."""
+    """The fault, as the middle of a sentence."""
 
 
 def _thresholds(content: object) -> Thresholds:
@@ -177,7 +177,8 @@ def _point(place: str, content: object) -> OperatingPoint:
             raise _FaultError(f"{place}: {name} is {point[name]}, not from 0 to 1")
     if point["false_positive_rate"] > point["asked"]:
         raise _FaultError(
-            f"{place}: false_positive_rate is {point['false_positive_rate']}, more than was asked"
+            f"{place}: false_positive_rate is {point['false_positive_rate']}, more than the "
+            "requested rate"
         )
     return OperatingPoint(**point)
 
@@ -186,14 +187,14 @@ def _numbers(place: str, content: object, kinds: Mapping[str, Any]) -> dict[str,
     fields = _fields(place, content, kinds)
     for name, value in fields.items():
         if abs(value) > sys.float_info.max:
-            raise _FaultError(f"{place}: {name} is beyond the numbers that a float holds")
+            raise _FaultError(f"{place}: {name} is beyond the range of a float")
     return {name: float(value) for name, value in fields.items()}
 
 
 def _fields(place: str, content: object, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """``content``, with exactly the fields and types of ``kinds``."""
+    """``content``, checked to have exactly the fields and types of ``kinds``."""
     if not isinstance(content, dict):
-        raise _FaultError(f"{place} holds {content!r:.40} and no named fields")
+        raise _FaultError(f"{place} is {content!r:.40} instead of named fields")
     if missing := [name for name in kinds if name not in content]:
         raise _FaultError(f"{place} has no {missing[0]}")
     if unknown := sorted(content.keys() - kinds.keys()):
@@ -201,9 +202,9 @@ def _fields(place: str, content: object, kinds: Mapping[str, Any]) -> dict[str, 
     for name, kind in kinds.items():
         value = content[name]
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise _FaultError(f"{place}: {name} is {value!r:.40}, which is of another type")
+            raise _FaultError(f"{place}: {name} is {value!r:.40}, which has the wrong type")
     return content
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

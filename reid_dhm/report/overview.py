@@ -51,7 +51,7 @@ def blocks(evaluation: EvaluationRun) -> dict[str, Any]:
         },
         "stages": _stages(evaluation),
         # Under draws of the gallery, the mean over them.
-        "wrong": float(np.nansum(1 - final.hits(1))),
+        "wrong": float(np.nansum(1 - final.matched_within(1))),
         "facts_of": evaluation.facts,
         **_thresholds(evaluation),
         **_matrices(evaluation.cameras),

@@ -140,5 +140,5 @@ def _search_data(
         "pids": query.pids.tolist(),
         "camids": query.camids.tolist(),
         "names": None if query.paths is None else [Path(path).name for path in query.paths],
-        "right": None if judged is None else (judged.hits(1) > 0.5).astype(int).tolist(),
+        "right": None if judged is None else (judged.matched_within(1) > 0.5).astype(int).tolist(),
     }

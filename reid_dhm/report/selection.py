@@ -138,7 +138,7 @@ def disagreement(evaluations: Sequence[EvaluationRun], model: int, reference: in
     """Where two of the models part at rank 1, among the queries that both count."""
     ours, theirs = evaluations[model], evaluations[reference]
     # Under draws of the gallery a query is right where more than half of them say so.
-    right, their_right = (each.final.hits(1) > 0.5 for each in (ours, theirs))
+    right, their_right = (each.final.matched_within(1) > 0.5 for each in (ours, theirs))
     counted = ours.final.valid & theirs.final.valid
     gap = ours.final.average_precision - theirs.final.average_precision
 

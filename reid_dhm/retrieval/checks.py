@@ -1,4 +1,4 @@
-"""What an evaluation refuses before it starts, and the device that it runs on."""
+"""Checks before a ranking, and the error when no query can be answered."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 
 def check_sets(query: EmbeddingSet, gallery: EmbeddingSet) -> None:
-    """Refuse sets of different dimension, and junk.
+    """Refuse sets of different dimension, and junk images (negative pids).
 
     Raises:
-        InputError: naming the side and the first row of it.
+        InputError: names the side and its first bad row.
     """
     if query.dim != gallery.dim:
         raise InputError(
-            f"query embeddings have {query.dim} dimensions and gallery embeddings {gallery.dim}; "
+            f"query embeddings have {query.dim} dimensions and gallery embeddings {gallery.dim}: "
             "make both with the same model"
         )
     for side, embeddings in (("query", query), ("gallery", gallery)):
         if (embeddings.pids < 0).any():
             row = int(np.argmax(embeddings.pids < 0))
             raise InputError(
-                f"{side} pid in row {row} is {embeddings.pids[row]}; drop junk images (negative "
+                f"{side} pid in row {row} is {embeddings.pids[row]}: remove junk images (negative "
                 "pids) before evaluating"
             )
 
 
 def check_lengths(ranks: Sequence[int], top_k: int) -> None:
-    """Refuse a CMC rank, or a length of lists, below 1.
+    """Refuse a CMC rank k or a list length below 1.
 
     Raises:
-        InputError: naming them.
+        InputError: names them.
     """
     if not ranks or min(ranks) < 1:
-        raise InputError(f"ranks is {tuple(ranks)}; give one or more k, each 1 or above")
+        raise InputError(f"ranks is {tuple(ranks)}: give one or more k, each 1 or more")
     if top_k < 1:
-        raise InputError(f"top_k is {top_k}; ask for 1 image or more")
+        raise InputError(f"top_k is {top_k}: give 1 or more")
 
 
 def no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> str:
-    """Why no query has a correct gallery image, and the mend: the message of an error."""
+    """Error message: why no query has a correct gallery image, and what to do."""
     shared = bool(np.isin(query.pids, gallery.pids).any())
     if camera_rule and shared:
         return (
             "no query has a correct gallery image from another camera, usually because every "
-            "identity was seen by one camera only; turn the camera rule off (--no-camera-rule, or "
-            "test.camera_rule=false in training) or give images from more cameras"
+            "identity was seen by one camera only: turn the camera rule off (--no-camera-rule, or "
+            "test.camera_rule=false in training) or add images from other cameras"
         )
     return (
-        "no query has a correct gallery image because query and gallery share no person id; "
-        "check that both number their people alike"
+        "no query has a correct gallery image because query and gallery share no person id: "
+        "use the same ids in both"
     )

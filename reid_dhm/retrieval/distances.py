@@ -1,10 +1,9 @@
-"""How close a query is to a gallery image: exactly for a pair, quickly for a whole block.
+"""Similarity of a query and a gallery image: exact for one pair, fast for a block.
 
-A float32 matrix product is fast, but the last bits of its sums depend on the block size, the thread
-count, the library and the device, so it cannot decide between images that are almost equally
-far. Here it only says what is obvious; what lies within its rounding error is decided by
-:meth:`Space.exact`. Counting (:mod:`.ranking`) and searching (:mod:`.index`) share this one
-definition, hence they agree.
+A float32 matrix product is fast, but the last bits of its sums depend on block size, threads,
+library and device. It decides only pairs that differ by more than its rounding error; the others
+are scored by :meth:`Space.exact`. Counting (:mod:`.ranking.counting`) and search (:mod:`.index`)
+share this definition, so they agree.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval.parallel import parallel_map
 from reid_dhm.retrieval.protocol import METRICS
 
-_PAIRS = 256  # rows made float64 at a time: two (256, 512) blocks stay in the cache
-_TASK = 1024  # pairs or rows that one thread takes at a time
+_PAIRS = 256  # rows converted to float64 at a time: two (256, 512) blocks fit in the cache
+_TASK = 1024  # pairs or rows per task of a thread
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The space in which one gallery is ranked; made by :meth:`of`.
+    """The metric space of one gallery; create it with :meth:`of`.
 
     Cosine similarity ranks as Euclidean distance between normalised rows does, so both metrics
     share the quick product. Rows enter it relative to ``centre`` and ``scale``: distances do not
@@ -35,8 +34,8 @@ class Space:
         metric: ``cosine`` or ``euclidean``.
         gallery: (G, D) float32, as given.
         norms: (G,) float64 lengths of the gallery rows; ones for ``euclidean``.
-        centre: (D,) float64, about the mean of the gallery.
-        scale: a positive length that keeps float32 far from overflow.
+        centre: (D,) float64, roughly the mean of the gallery.
+        scale: a positive length by which rows are divided, so that float32 does not overflow.
     """
 
     metric: str
@@ -64,7 +63,7 @@ class Space:
         return cls(metric, gallery, norms, centre, spread or 1.0)
 
     def query_norms(self, queries: Tensor) -> Tensor:
-        """(Q,) float64, what :meth:`exact` takes for ``queries`` (Q, D) float32.
+        """(Q,) float64 lengths of ``queries`` (Q, D) float32, for :meth:`exact`.
 
         Raises:
             InputError: if a row is zero under ``cosine``.
@@ -74,10 +73,9 @@ class Space:
     def exact(self, queries: Tensor, norms: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
         """Score of n pairs: cosine similarity, or minus the squared Euclidean distance.
 
-        A score depends on nothing but the two rows: products, differences and sums are float64
-        and elementwise, and the sum runs in one written-out order. The same two rows give the
-        same bits wherever they stand, whatever the block, the thread count or the device, so
-        equal rows tie exactly.
+        A score depends only on the two rows: products, differences and sums are elementwise
+        float64 in a fixed order. The same two rows give the same bits at any position, with any
+        block size, thread count or device, so equal rows tie exactly.
 
         Args:
             queries: (Q, D) float32.
@@ -93,7 +91,7 @@ class Space:
         return torch.cat([norms.new_empty(0), *scores])
 
     def exact_many(self, queries: Tensor, norms: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
-        """What :meth:`exact` returns, on all threads."""
+        """The same as :meth:`exact`, on all threads."""
 
         def task(pair: tuple[Tensor, Tensor]) -> Tensor:
             return self.exact(queries, norms, *pair)
@@ -113,7 +111,7 @@ class Space:
         return normalised(rows, norms).sub_(self.centre).div_(self.scale)
 
     def level(self, query_square: Tensor, scores: Tensor) -> Tensor:
-        """The value that q·g - |g|²/2 of the coarse rows takes where the score is ``scores``.
+        """The value of q·g - |g|²/2 of coarse rows at which the exact score is ``scores``.
 
         Args:
             query_square: |q|² of the coarse query rows, float64, broadcast against ``scores``.
@@ -159,7 +157,7 @@ def _norms(metric: str, rows: Tensor, name: str) -> Tensor:
     if not bool(norms.all()):
         row = int((norms == 0).nonzero()[0])
         raise InputError(
-            f"{name} embeddings row {row} is zero and has no direction; embed that image again, "
+            f"{name} embeddings row {row} is zero and has no direction: embed that image again, "
             "leave it out, or use the metric euclidean"
         )
     return norms

@@ -12,17 +12,17 @@ from reid_dhm.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSet:
-    """N embeddings and who and where each one shows.
+    """N embeddings with the person and camera of each.
 
     Attributes:
         embeddings: (N, D) float32, finite; float16 and float64 are converted.
         pids: (N,) int64 person ids; any integer type is converted.
         camids: (N,) int64 camera ids; any integer type is converted.
-        paths: N image paths, or None where the images are not known.
+        paths: N image paths, or None if unknown.
 
     Raises:
-        InputError: if a shape, a length or a type is wrong, N or D is 0, or a value is not finite
-            (the first such row is named, counted from 0).
+        InputError: a wrong shape, length or type, N or D of 0, or a value that is not finite (its
+            row, from 0, is named).
     """
 
     embeddings: NDArray[np.float32]
@@ -63,20 +63,20 @@ def is_distractor(query: EmbeddingSet, gallery: EmbeddingSet) -> NDArray[np.bool
 
 
 def as_embeddings(array: NDArray) -> NDArray[np.float32]:
-    """(N, D) float32, contiguous and finite, without a copy where it is so already."""
+    """(N, D) float32, contiguous and finite; copied only if necessary."""
     array = np.asarray(array)
     if array.dtype not in (np.float16, np.float32, np.float64):
         raise InputError(
-            f"embeddings has type {array.dtype}; store them as float16, float32 or float64"
+            f"embeddings have type {array.dtype}: store them as float16, float32 or float64"
         )
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"embeddings is {describe(array)}; (N, D) with N and D above 0 is needed")
+        raise InputError(f"embeddings are {describe(array)}: give (N, D) with N and D above 0")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         row = int(np.argmax(~np.isfinite(array).all(axis=1)))
         raise InputError(
-            f"embeddings row {row} holds a value that is not finite in float32; "
+            f"embeddings row {row} holds a value that is not finite in float32: "
             "embed that image again or leave it out"
         )
     return array
@@ -85,10 +85,10 @@ def as_embeddings(array: NDArray) -> NDArray[np.float32]:
 def _as_ids(array: NDArray, name: str) -> NDArray[np.int64]:
     array = np.asarray(array)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError(f"{name} is {describe(array)}; one integer per embedding is needed")
+        raise InputError(f"{name} are {describe(array)}: give one integer per embedding")
     ids = array.astype(np.int64)
     if (ids != array).any():
-        raise InputError(f"{name} holds a value above the range of int64; number from 0 upwards")
+        raise InputError(f"{name} hold {array.max()}, beyond the range of int64: renumber from 0")
     return ids
 
 
@@ -96,7 +96,7 @@ def check_length(name: str, length: int, expected: int) -> None:
     """Refuse an array that has not one entry per embedding."""
     if length != expected:
         raise InputError(
-            f"{name} has {length} entries for {expected} embeddings; give one per embedding"
+            f"{name} have {length} entries for {expected} embeddings: give one per embedding"
         )
 
 

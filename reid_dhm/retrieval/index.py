@@ -1,6 +1,6 @@
-"""Nearest gallery images through FAISS: on all GPUs where there are any, on the CPU otherwise.
+"""Nearest gallery images by FAISS, on all GPUs if there are any, else on the CPU.
 
-Filtering by identity, camera or time is left to the caller.
+Callers filter by identity, camera or time.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from reid_dhm.errors import InputError
 from reid_dhm.retrieval.distances import Space, normalised, relative_rounding
 from reid_dhm.retrieval.parallel import parallel_map
 
-_ROWS = 2048  # gallery rows of the sweep's product at a time
-_ADDED = 2**15  # gallery rows handed to FAISS at a time
-_TASK = 1024  # of them, those that one thread makes ready at a time
-_QUERIES = 4096  # queries searched at a time; fewer and FAISS meets the gallery more often
+_ROWS = 2048  # gallery rows multiplied at a time by the exhaustive search
+_ADDED = 2**15  # gallery rows added to FAISS at a time
+_TASK = 1024  # rows converted per task of a thread
+_QUERIES = 4096  # queries searched at a time; with fewer FAISS reads the gallery more often
 _SLACK = 16  # candidates beyond those asked for, so that rounding rarely decides at the end
 _GPU_MAX_K = 2048  # FAISS's own limit
-_GPU_KINDS = ("Flat", "IVF")  # what FAISS implements on the GPU begins so
-_SWEEP = 2**24  # scores held at a time by the sweep
+_GPU_KINDS = ("Flat", "IVF")  # prefixes of the kinds that FAISS implements on GPUs
+_SWEEP = 2**24  # scores held at a time by the exhaustive search
 _TRAINING_ROWS = 2**18
 
 
 class GalleryIndex:
-    """A gallery that answers which of its images are the closest to a query.
+    """Nearest-neighbour search in a gallery.
 
-    FAISS proposes candidates from float32 sums; they are scored anew by :meth:`Space.exact`, and
-    equal ones stand in gallery order. With kind ``Flat`` the answer is exact: a query for which
-    rounding could have kept a neighbour out of the candidates is swept over the whole gallery.
-    Other kinds return what their candidates hold.
+    FAISS proposes candidates from float32 sums; :meth:`Space.exact` scores them again, and equal
+    ones are ordered by gallery row. Kind ``Flat`` is exact: if rounding could have hidden a
+    neighbour of a query, that query is compared with the whole gallery. Other kinds are
+    approximate.
 
     Attributes:
         kind: FAISS ``index_factory`` string.
         metric: ``cosine`` or ``euclidean``.
-        name: the FAISS index that serves, such as ``IndexFlat (inner product)``.
+        name: the FAISS index used, such as ``IndexFlat (inner product)``.
         device: ``cpu``, ``cuda``, or ``cuda x N`` for N GPUs.
     """
 
@@ -52,7 +52,7 @@ class GalleryIndex:
         kind: str = "Flat",
         device: str = "auto",
     ) -> None:
-        """Index ``gallery``, (G, D) float32; it is kept, not copied, for exact scores.
+        """Index ``gallery``, (G, D) float32; it is referenced, not copied.
 
         Args:
             device: ``auto`` (every GPU that FAISS sees), ``cuda`` or ``cpu``.
@@ -69,7 +69,7 @@ class GalleryIndex:
         except RuntimeError as error:
             raise InputError(
                 f"index {kind!r} is not a FAISS index_factory string for {gallery.shape[1]} "
-                "dimensions; use Flat for exact search"
+                "dimensions: use Flat for exact search"
             ) from error
         self.index: Any = faiss.index_cpu_to_all_gpus(index, ngpu=gpus) if gpus else index
         if not self.index.is_trained:
@@ -104,11 +104,11 @@ class GalleryIndex:
                 ``cosine``.
         """
         if k < 1:
-            raise InputError(f"k is {k}; ask for 1 neighbour or more")
+            raise InputError(f"k is {k}: give 1 or more")
         if queries.shape[1] != self.space.gallery.shape[1]:
             raise InputError(
                 f"queries have {queries.shape[1]} dimensions and the gallery "
-                f"{self.space.gallery.shape[1]}; embed both with the same model"
+                f"{self.space.gallery.shape[1]}: embed both with the same model"
             )
         scores = np.full((len(queries), k), -np.inf)
         indices = np.full((len(queries), k), -1, dtype=np.int64)
@@ -153,7 +153,7 @@ class GalleryIndex:
     def _propose(
         self, rows: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """FAISS's own answer; on the CPU every thread asks for a share, as its BLAS may use one."""
+        """FAISS's candidates; on the CPU all threads search, as FAISS's BLAS may use only one."""
         if self.device != "cpu":
             return self.index.search(rows, k)
         shares = np.array_split(rows, min(torch.get_num_threads(), len(rows)))
@@ -163,7 +163,7 @@ class GalleryIndex:
     def _sweep(
         self, queries: Tensor, norms: Tensor, k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Exact (B, k) scores and indices from the product with the whole gallery."""
+        """Exhaustive search: exact (B, k) scores and indices from the whole gallery."""
         parts = []
         height = max(1, _SWEEP // len(self))
         for rows, lengths in zip(queries.split(height), norms.split(height), strict=True):
@@ -194,7 +194,7 @@ class GalleryIndex:
         return products, largest
 
     def _rows(self, rows: Tensor, norms: Tensor) -> NDArray[np.float32]:
-        """What FAISS sees: unit rows for inner products, centred rows for L2."""
+        """The rows given to FAISS: unit rows for inner products, centred rows for L2."""
         convert = normalised if self.metric == "cosine" else self.space.coarse
         parts = zip(rows.split(_TASK), norms.split(_TASK), strict=True)
         units = parallel_map(lambda part: convert(*part).float(), parts, torch.device("cpu"))
@@ -221,7 +221,7 @@ class GalleryIndex:
 def _best(
     scores: NDArray[np.float64], indices: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The k best of each row, by score, equal ones by index; what was not found goes last."""
+    """The k best of each row, by score, equal ones by index; missing candidates are last."""
     order = np.lexsort((indices, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
@@ -231,13 +231,13 @@ def _faiss_metric(metric: str) -> int:
 
 
 def _gpus(device: str, kind: str) -> int:
-    """How many GPUs serve an index of this kind."""
+    """Number of GPUs for an index of this kind; 0 means the CPU."""
     if device not in ("auto", "cuda", "cpu"):
-        raise InputError(f"index device is {device!r}; choose auto, cuda or cpu")
+        raise InputError(f"index device is {device!r}: choose auto, cuda or cpu")
     count = faiss.get_num_gpus() if device != "cpu" else 0
     if device == "cuda" and count == 0:
         raise InputError(
-            "index device is 'cuda' but FAISS sees no GPU; use auto, or install faiss-gpu with a "
+            "index device is 'cuda', but FAISS sees no GPU: use auto, or install faiss-gpu with a "
             "CUDA driver"
         )
     return count if kind.startswith(_GPU_KINDS) else 0

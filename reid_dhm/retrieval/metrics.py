@@ -1,4 +1,4 @@
-"""CMC, average precision and mINP of each query, from the ranks of its correct images alone."""
+"""CMC, average precision and mINP from the ranks of the correct images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def average_precision(
     Returns:
         (Q,) float64 in (0, 1], NaN for a query without a correct image.
     """
-    hits = _place(query)
-    precision = hits / rank
+    found = _position(query)
+    precision = found / rank
     if kind == "trapezoid":
-        before = np.where(rank == 1, 1.0, (hits - 1) / np.maximum(rank - 1, 1))
+        before = np.where(rank == 1, 1.0, (found - 1) / np.maximum(rank - 1, 1))
         precision = (precision + before) / 2
     count = np.bincount(query, minlength=total)
     summed = np.bincount(query, weights=precision, minlength=total)
@@ -40,9 +40,9 @@ def average_precision(
 def inverse_negative_penalty(
     query: NDArray[np.int64], rank: NDArray[np.int64], total: int
 ) -> NDArray[np.float64]:
-    """Correct images over the rank of the last one (Ye et al. 2021, section 3.3), NaN without.
+    """INP: number of correct images over the rank of the last one (Ye et al. 2021, section 3.3).
 
-    Arguments and result are those of :func:`average_precision`.
+    Arguments and result as for :func:`average_precision`.
     """
     count = np.bincount(query, minlength=total)
     last = np.zeros(total, dtype=np.int64)
@@ -53,8 +53,8 @@ def inverse_negative_penalty(
 def first_rank(query: NDArray[np.int64], rank: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """(Q,) rank of the first correct image, 0 for a query without one."""
     first = np.zeros(total, dtype=np.int64)
-    begins = _place(query) == 1
-    first[query[begins]] = rank[begins]
+    is_first = _position(query) == 1
+    first[query[is_first]] = rank[is_first]
     return first
 
 
@@ -62,14 +62,14 @@ def cumulative_match(first: NDArray[np.int64], ranks: Sequence[int]) -> dict[int
     """CMC: the share of queries whose first correct image ranks k or better, for each k.
 
     Args:
-        first: (Q,) from :func:`first_rank`, or (R, Q) for R draws of the gallery, whose mean it is;
-            queries without a correct image are not counted.
-        ranks: the k asked for; they may exceed the gallery.
+        first: (Q,) from :func:`first_rank`, or (R, Q) for R draws of the gallery, which are
+            averaged; queries without a correct image (0) are left out.
+        ranks: the values of k; they may exceed the gallery size.
     """
     counted = first[first > 0]
     return {k: float((counted <= k).mean()) for k in ranks}
 
 
-def _place(query: NDArray[np.int64]) -> NDArray[np.int64]:
-    """1-based place of each correct image among those of its query."""
+def _position(query: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1-based position of each correct image among those of its query."""
     return np.arange(1, len(query) + 1) - np.searchsorted(query, query)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.files import atomic_path
 from reid_dhm.retrieval.embeddings import EmbeddingSet, as_embeddings, check_length, describe
 
@@ -22,14 +22,14 @@ _ARRAYS = ("embeddings", "pids", "camids")
 def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, int]:
     """Read ``query_*`` and ``gallery_*`` arrays (``embeddings``, ``pids``, ``camids``).
 
-    ``query_paths`` and ``gallery_paths``, one text per embedding, are read where they are there.
+    ``query_paths`` and ``gallery_paths``, one string per embedding, are optional.
 
     Returns:
-        query, gallery, and the number of gallery rows dropped because their pid is negative
-        (junk images).
+        query, gallery, and the number of junk gallery rows (negative pid) that were removed.
 
     Raises:
-        InputError: if the file or one of its arrays cannot be used; the message names the file.
+        InputError: a missing or damaged file, or an array that cannot be used; the message names
+            the file.
     """
     path = Path(path)
     names = [f"{side}_{name}" for side in _SIDES for name in _ARRAYS]
@@ -38,25 +38,25 @@ def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, i
     if query.dim != gallery.dim:
         raise InputError(
             f"{path}: query embeddings have {query.dim} dimensions and gallery embeddings "
-            f"{gallery.dim}; make both with the same model"
+            f"{gallery.dim}: make both with the same model"
         )
     if (query.pids < 0).any():
         row = int(np.argmax(query.pids < 0))
         raise InputError(
-            f"{path}: query_pids row {row} is {query.pids[row]}; a query needs a pid of 0 or more"
+            f"{path}: query_pids row {row} is {query.pids[row]}: give each query a pid of 0 or more"
         )
     kept = gallery.pids >= 0
     num_dropped = int(len(gallery) - kept.sum())
     if num_dropped == len(gallery):
         raise InputError(
-            f"{path}: every gallery pid is negative (junk), so no gallery is left to rank; "
+            f"{path}: every gallery pid is negative (junk), so no gallery is left to rank: "
             "give the gallery its person ids"
         )
     return query, gallery.select(kept) if num_dropped else gallery, num_dropped
 
 
 def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: EmbeddingSet) -> None:
-    """Write what :func:`read_evaluation_npz` reads; the file appears whole or not at all."""
+    """Write a file for :func:`read_evaluation_npz`; it appears whole or not at all."""
     arrays: dict[str, Any] = {}
     for side, rows in (("query", query), ("gallery", gallery)):
         arrays |= {f"{side}_{name}": getattr(rows, name) for name in _ARRAYS}
@@ -66,10 +66,11 @@ def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: Embeddi
 
 
 def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Read the (N, D) float32 embeddings and N image paths that ``tools/embed.py`` wrote.
+    """Read the (N, D) float32 embeddings and N image paths that ``reid-dhm embed`` wrote.
 
     Raises:
-        InputError: if the file or one of its arrays cannot be used; the message names the file.
+        InputError: a missing or damaged file, or an array that cannot be used; the message names
+            the file.
     """
     path = Path(path)
     arrays = _read_arrays(path, ["embeddings", "paths"])
@@ -105,11 +106,10 @@ def _read_arrays(
 ) -> dict[str, NDArray]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}; give the path of an existing .npz")
+        raise InputError(f"{path}: {what}: give the path of an existing .npz")
     if not zipfile.is_zipfile(path):
         raise InputError(
-            f"{path}: not an .npz archive, or one that was cut short; write it again with "
-            "numpy.savez"
+            f"{path}: not an .npz archive, or truncated: write it again with numpy.savez"
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -117,7 +117,7 @@ def _read_arrays(
             if missing:
                 raise InputError(
                     f"{path}: has no array {', '.join(missing)} (it holds "
-                    f"{', '.join(archive.files) or 'nothing'}); write {', '.join(names)}"
+                    f"{', '.join(archive.files) or 'nothing'}): write {', '.join(names)}"
                 )
             there = [name for name in optional if name in archive.files]
             return {name: archive[name] for name in (*names, *there)}
@@ -125,8 +125,8 @@ def _read_arrays(
         raise
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"{path}: its arrays cannot be read ({error}); write plain numeric arrays again with "
-            "numpy.savez"
+            f"{path}: its arrays cannot be read ({first_line(error)}): write plain numeric arrays "
+            "again with numpy.savez"
         ) from error
 
 
@@ -137,7 +137,5 @@ def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _as_paths(array: NDArray) -> tuple[str, ...]:
     if array.ndim != 1 or array.dtype.kind != "U":
-        raise InputError(
-            f"paths is {describe(array)}, not one text per embedding; write it as an array of str"
-        )
+        raise InputError(f"paths are {describe(array)}: give one str per embedding")
     return tuple(array.tolist())

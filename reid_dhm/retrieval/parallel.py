@@ -1,7 +1,7 @@
-"""Work split over threads that each keep to themselves, instead of threads inside every operation.
+"""Independent tasks on threads, instead of threads inside each tensor operation.
 
-Many small parallel operations spend their time at barriers, and on a busy machine a barrier lasts
-as long as the slowest thread is kept waiting. Independent pieces have no barriers.
+Small parallel operations spend their time at barriers, and on a busy machine each barrier waits
+for the slowest thread. Independent tasks have no barriers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Result = TypeVar("Result")
 def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], device: torch.device
 ) -> list[Result]:
-    """``[function(item) for item in items]``, one piece per thread with torch on one thread inside.
+    """``[function(item) for item in items]`` on threads, each with single-threaded PyTorch.
 
-    On a GPU the pieces run one after the other. The number of threads is torch's own, which is
-    as it was afterwards; ``function`` must not call this again.
+    On a GPU the items run one after the other. There are as many threads as PyTorch uses; that
+    setting is restored afterwards. ``function`` must not call this function.
     """
     pieces = list(items)
     threads = torch.get_num_threads()

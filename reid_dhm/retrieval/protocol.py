@@ -13,19 +13,19 @@ GALLERIES = ("all", "single-shot")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What counts as a correct answer, and how closeness and AP are defined.
+    """The definition of a correct match, of similarity and of average precision.
 
     Attributes:
-        metric: ``cosine`` (both sides normalised) or ``euclidean`` (embeddings as they are).
-        camera_rule: leave out gallery images of the query's own person from its own camera
-            (Market-1501 and its successors); False ranks them as correct answers.
+        metric: ``cosine`` (embeddings normalised) or ``euclidean`` (embeddings as they are).
+        camera_rule: ignore gallery images of the query's person from the query's camera
+            (Market-1501 and its successors); False ranks them as correct.
         ap: ``standard`` or ``trapezoid``, see :func:`.metrics.average_precision`.
-        gallery: ``all`` ranks every image; ``single-shot`` one drawn image of each person, see
+        gallery: ``all`` ranks every image; ``single-shot`` one random image per person, see
             :func:`.rank_single_shot`.
         repeats, seed: of the draws under ``single-shot``; None under ``all``.
 
     Raises:
-        InputError: for an unknown name, or draws that are too few or of no use.
+        InputError: an unknown name, too few draws, or draws without ``single-shot``.
     """
 
     metric: str = "cosine"
@@ -44,20 +44,20 @@ class Protocol:
         for name, least in (("repeats", 1), ("seed", 0)):
             value = getattr(self, name)
             if self.gallery == "all" and value is not None:
-                raise InputError(f"{name} is {value!r} but nothing is drawn; leave it out")
+                raise InputError(f"{name} is {value!r} but the gallery is all: leave it out")
             if self.gallery == "single-shot" and (value is None or value < least):
-                raise InputError(f"{name} is {value!r}; give {least} or more")
+                raise InputError(f"{name} is {value!r}: give {least} or more")
 
 
 @dataclass(frozen=True)
 class Reranking:
-    """Settings, named as in the paper; the defaults are its own.
+    """Settings of re-ranking, with the names and defaults of the paper.
 
     Attributes:
-        k1: neighbours of an image among which the reciprocal ones are sought.
-        k2: neighbours, itself among them, over which its membership is averaged (local query
-            expansion); 1 leaves it out.
-        weight: λ, the share of the original distance in the final one, between 0 and 1.
+        k1: neighbours of an image that can be reciprocal.
+        k2: neighbours, including the image itself, over which its membership is averaged (local
+            query expansion); 1 turns it off.
+        weight: λ, the weight of the original distance in the final one, 0 to 1.
 
     Raises:
         InputError: for a value out of range.
@@ -70,11 +70,11 @@ class Reranking:
     def __post_init__(self) -> None:
         for name in ("k1", "k2"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} of re-ranking is {getattr(self, name)}; give 1 or more")
+                raise InputError(f"{name} of re-ranking is {getattr(self, name)}: give 1 or more")
         if not 0 <= self.weight <= 1:
             raise InputError(
-                f"the weight of re-ranking is {self.weight}; give the share of the original "
-                "distance, between 0 and 1"
+                f"lambda of re-ranking is {self.weight}: give the weight of the original distance, "
+                "0 to 1"
             )
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation was asked for and what came of it, for reports and the command line."""
+"""The result of a ranking: figures, per-query values and ranked lists."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from reid_dhm.retrieval.protocol import Protocol
 
 @dataclass(frozen=True, eq=False)
 class RetrievalResult:
-    """How well each query was answered.
+    """Per-query results and ranked lists, without a distance matrix.
 
     Attributes:
-        protocol: the definitions behind the figures.
-        num_gallery: G.
-        average_precision: (Q,) float64 in (0, 1], the mean over draws where the gallery is drawn;
-            NaN where not ``valid``.
+        protocol: the definitions used.
+        num_gallery: G, the number of gallery images.
+        average_precision: (Q,) float64 in (0, 1], averaged over draws of the gallery; NaN where not
+            ``valid``.
         inverse_negative_penalty: (Q,) float64 likewise.
         first_rank: (Q,) int64, or (R, Q) for R draws of the gallery: 1-based rank of the first
             correct image; 0 where not ``valid``.
-        topk_indices: (Q, k) int64 rows of the whole gallery, best first, without the images that
-            the camera rule leaves out; -1 where fewer than k remain.
+        topk_indices: (Q, k) int64 gallery rows, best first, without the images that the camera
+            rule ignores; -1 where fewer than k remain.
         topk_scores: (Q, k) float64, cosine similarity, or minus the Euclidean or any given distance
             (higher is closer); -inf where fewer than k remain.
         ranks: the k for which :attr:`cmc` is given.
-        index: what made the lists: a FAISS index, or what gave the distances.
-        device: where it served.
+        index: what made the lists: a FAISS index, or the source of the distances.
+        device: of the index.
         seconds: ``rank`` (arrays to CMC, AP and mINP, matrix product included) and ``search``
-            (index and lists), or ``rerank`` where the distances were given.
+            (index and lists), or ``rerank`` for given distances.
 
     Raises:
         ValueError: if lengths disagree.
@@ -60,11 +60,11 @@ class RetrievalResult:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """(Q,) queries that have a correct gallery image; the others are not counted."""
+        """(Q,) bool, queries that have a correct gallery image; only they count."""
         return np.atleast_2d(self.first_rank)[0] > 0
 
-    def hits(self, k: int) -> NDArray[np.float64]:
-        """(Q,) share of the draws in which a query is answered within rank k: 0 or 1 without draws.
+    def matched_within(self, k: int) -> NDArray[np.float64]:
+        """(Q,) share of draws with a correct image within rank k; 0 or 1 without draws.
 
         NaN where not ``valid``.
         """
@@ -87,7 +87,7 @@ class RetrievalResult:
         return float(self.inverse_negative_penalty[self.valid].mean())
 
     def summary(self) -> dict[str, object]:
-        """The figures as plain numbers, under the names that ``tools/eval.py --json`` writes."""
+        """The figures as plain numbers, under the names that ``reid-dhm eval --json`` writes."""
         return {
             "mAP": self.mAP,
             "mINP": self.mINP,

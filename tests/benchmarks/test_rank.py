@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.harness import made_up_file, made_up_sets
+from reid_dhm.benchmarks.harness import synthetic_file, synthetic_sets
 from reid_dhm.benchmarks.rank import compare_ranking
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.npz import write_evaluation_npz
 
 
 def test_both_sides_rank_the_same_sets_and_agree():
-    with made_up_file(20, 2000, 32) as path:
+    with synthetic_file(20, 2000, 32) as path:
         figures = compare_ranking(path, device="cpu", rounds=1)
     assert (figures.num_query, figures.num_gallery, figures.dim) == (20, 2000, 32)
     assert figures.torchreid_mean_ap == pytest.approx(figures.mean_ap, abs=1e-6)
@@ -24,7 +24,7 @@ def test_both_sides_rank_the_same_sets_and_agree():
 
 
 def test_a_gallery_that_begins_with_distractors_is_measured_without_torchreid(tmp_path):
-    query, gallery = made_up_sets(20, 6000, 8)
+    query, gallery = synthetic_sets(20, 6000, 8)
     pids = np.where(np.arange(6000) < 3000, 0, gallery.pids)  # as Market-1501: distractors first
     path = tmp_path / "sorted.npz"
     write_evaluation_npz(path, query, EmbeddingSet(gallery.embeddings, pids, gallery.camids))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid_dhm.benchmarks.harness import made_up_file
+from reid_dhm.benchmarks.harness import synthetic_file
 from reid_dhm.benchmarks.rerank import _differences, compare_reranking
 
 
 def test_both_sides_re_rank_the_same_sets_and_agree():
-    with made_up_file(30, 600, 32) as path:
+    with synthetic_file(30, 600, 32) as path:
         figures = compare_reranking(path, device="cpu", rounds=1)
     assert (figures.num_query, figures.num_gallery, figures.dim) == (30, 600, 32)
     assert figures.largest_difference < 1e-5
@@ -25,7 +25,7 @@ def test_both_sides_re_rank_the_same_sets_and_agree():
 
 
 def test_without_torchreid_nothing_is_compared():
-    with made_up_file(5, 100, 8) as path:
+    with synthetic_file(5, 100, 8) as path:
         figures = compare_reranking(path, device="cpu", rounds=1, with_torchreid=False)
     assert figures.torchreid is None
     assert figures.largest_difference is None

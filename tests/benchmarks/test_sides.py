@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 
-from reid_dhm.benchmarks.harness import made_up_sets
+from reid_dhm.benchmarks.harness import synthetic_sets
 
 
-def test_made_up_sets_have_the_asked_size_and_distractors_beyond_market_1501():
-    query, gallery = made_up_sets(7, 13_200, 4)
+def test_synthetic_sets_have_the_asked_size_and_distractors_beyond_market_1501():
+    query, gallery = synthetic_sets(7, 13_200, 4)
     assert query.embeddings.shape == (7, 4)
     assert gallery.embeddings.shape == (13_200, 4)
     assert np.count_nonzero(gallery.pids == 0) == 13_200 - 13_115

@@ -75,7 +75,7 @@ def test_sizes_are_market_1501_s_unless_others_are_given(run, measured):
 def test_what_makes_no_sense_is_refused(run, tmp_path, command):
     code, _, err = run("benchmark", command, "--embeddings", tmp_path, "--dim", 4)
     assert code == 2
-    assert "--dim has no meaning beside --embeddings" in " ".join(err.replace("│", "").split())
+    assert "--dim has no effect with --embeddings" in " ".join(err.replace("│", "").split())
     assert run("benchmark", command, "--queries", 0).code == 2
 
 

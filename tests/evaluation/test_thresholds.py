@@ -93,7 +93,7 @@ def refused(tmp_path, text: str | bytes, match: str) -> None:
     with pytest.raises(InputError, match=match) as caught:
         read_thresholds(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert "evaluate the model again to write it anew" in str(caught.value)
+    assert "evaluate the model again to write a new one" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -109,40 +109,44 @@ def refused(tmp_path, text: str | bytes, match: str) -> None:
     ],
 )
 def test_what_is_no_json_is_refused(tmp_path, text):
-    refused(tmp_path, text, "no readable JSON")
+    refused(tmp_path, text, "not readable as JSON")
 
 
 @pytest.mark.parametrize("text", ["[]", '"thresholds"', "1"])
 def test_json_without_fields_is_refused(tmp_path, text):
-    refused(tmp_path, text, "the file holds .* and no named fields")
+    refused(tmp_path, text, "the file is .* instead of named fields")
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"none\.json: no such file; evaluate"):
+    with pytest.raises(InputError, match=r"none\.json: no such file: evaluate"):
         read_thresholds(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
     ("place", "value", "match"),
     [
-        (["format"], 2, "has format 2 and this version reads 1"),
-        (["format"], "1", "has format '1' and this version reads 1"),
-        (["format"], True, "format is True, which is of another type"),
+        (["format"], 2, "format 2 is not supported, only 1"),
+        (["format"], "1", "format '1' is not supported, only 1"),
+        (["format"], True, "format is True, which has the wrong type"),
         (["metric"], "l2", "metric is 'l2', not one of cosine, euclidean"),
-        (["metric"], None, "metric is None, which is of another type"),
-        (["model"], 5, "model is 5, which is of another type"),
+        (["metric"], None, "metric is None, which has the wrong type"),
+        (["model"], 5, "model is 5, which has the wrong type"),
         (["dataset"], None, "dataset is None"),
         (["colour"], "red", "unknown field 'colour'"),
         (["pairs", "same"], 0, "pairs: same is 0, not 1 or more"),
-        (["pairs", "different"], 1.5, "pairs: different is 1.5, which is of another type"),
-        (["pairs"], [1, 2], r"pairs is \[1, 2\], which is of another type"),
+        (["pairs", "different"], 1.5, "pairs: different is 1.5, which has the wrong type"),
+        (["pairs"], [1, 2], r"pairs is \[1, 2\], which has the wrong type"),
         (["operating_points"], {}, "operating_points is {}"),
-        (["operating_points", 1], 0.5, "operating point 2 holds 0.5 and no named fields"),
+        (["operating_points", 1], 0.5, "operating point 2 is 0.5 instead of named fields"),
         (["operating_points", 0, "asked"], -0.1, "operating point 1: asked is -0.1, not from 0"),
         (["operating_points", 1, "threshold"], "0.5", "operating point 2: threshold is '0.5'"),
         (["operating_points", 1, "threshold"], 10**400, "threshold is beyond the numbers"),
         (["operating_points", 0, "true_positive_rate"], 1.5, "true_positive_rate is 1.5"),
-        (["operating_points", 0, "false_positive_rate"], 0.5, "is 0.5, more than was asked"),
+        (
+            ["operating_points", 0, "false_positive_rate"],
+            0.5,
+            "is 0.5, more than the requested rate",
+        ),
         (["calibration", "prior"], 1, "calibration: prior is 1.0, not between 0 and 1"),
         (["calibration", "slope"], False, "calibration: slope is False"),
         (["calibration", "intercept"], [0], "calibration: intercept is"),
@@ -178,7 +182,7 @@ def test_a_missing_field_is_named(tmp_path, place, name, match):
 
 def test_numbers_beyond_a_float_are_refused(tmp_path):
     text = json.dumps(written(tmp_path)).replace("31.5", "1e999")
-    refused(tmp_path, text, "slope is beyond the numbers that a float holds")
+    refused(tmp_path, text, "slope is beyond the range of a float")
 
 
 def written(tmp_path) -> dict:

@@ -122,7 +122,7 @@ def test_a_truncated_file_is_refused(tmp_path, arrays, share):
     np.savez(path, **arrays)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         read_evaluation_npz(path)
 
 
@@ -150,19 +150,23 @@ def test_pickled_objects_are_not_opened(tmp_path, arrays):
 @pytest.mark.parametrize(
     ("name", "value", "match"),
     [
-        ("query_pids", np.array([1, 2]), "query: pids has 2 entries for 3 embeddings"),
-        ("gallery_camids", np.arange(6), "gallery: camids has 6 entries for 5 embeddings"),
-        ("query_embeddings", np.ones((3, 4), dtype=int), "query: embeddings has type int64"),
+        ("query_pids", np.array([1, 2]), "query: pids have 2 entries for 3 embeddings"),
+        ("gallery_camids", np.arange(6), "gallery: camids have 6 entries for 5 embeddings"),
+        ("query_embeddings", np.ones((3, 4), dtype=int), "query: embeddings have type int64"),
         ("query_embeddings", np.ones((3, 4), dtype=complex), "type complex128"),
-        ("gallery_pids", np.ones(5), "gallery: pids is .* float64; one integer"),
-        ("gallery_pids", np.ones(5, dtype=bool), "bool; one integer"),
+        ("gallery_pids", np.ones(5), "gallery: pids are .* float64: give one integer"),
+        ("gallery_pids", np.ones(5, dtype=bool), "bool: give one integer"),
         ("gallery_pids", np.ones((5, 1), dtype=int), r"shape \(5, 1\)"),
-        ("gallery_pids", np.full(5, 2**63, dtype=np.uint64), "above the range of int64"),
+        (
+            "gallery_pids",
+            np.full(5, 2**63, dtype=np.uint64),
+            "hold 9223372036854775808, beyond the range of int64",
+        ),
         ("gallery_pids", np.full(5, -1), "every gallery pid is negative"),
         ("query_pids", np.array([1, -1, 2]), "query_pids row 1 is -1"),
         ("query_embeddings", np.ones((3, 5)), "5 dimensions and gallery embeddings 4"),
         ("query_embeddings", np.ones(3), r"shape \(3,\)"),
-        ("query_embeddings", np.ones((0, 4)), r"query: .*shape \(0, 4\).*above 0 is needed"),
+        ("query_embeddings", np.ones((0, 4)), r"query: .*shape \(0, 4\).*N and D above 0"),
         ("gallery_embeddings", np.ones((0, 4)), r"gallery: .*shape \(0, 4\)"),
     ],
 )
@@ -183,11 +187,14 @@ def test_a_row_that_is_not_finite_is_named(tmp_path, arrays, value):
 
 def test_paths_must_be_text_one_per_embedding(tmp_path):
     path = tmp_path / "a.npz"
-    for paths, match in [(np.arange(2), "not one text"), (np.array(["a"]), "paths has 1 entries")]:
+    for paths, match in [
+        (np.arange(2), "give one str per"),
+        (np.array(["a"]), "paths have 1 entries"),
+    ]:
         np.savez(path, embeddings=np.ones((2, 3)), paths=paths)
         with pytest.raises(InputError, match=match):
             read_embeddings(path)
-    with pytest.raises(InputError, match="paths has 1 entries"):
+    with pytest.raises(InputError, match="paths have 1 entries"):
         write_embeddings(path, np.ones((2, 3), dtype=np.float32), ["a"])
 
 
@@ -207,5 +214,5 @@ def test_image_paths_are_carried_along_and_checked(tmp_path, arrays):
     assert gallery.paths == ("gallery/ö 0.jpg", "gallery/ö 2.jpg", "gallery/ö 3.jpg")  # no junk
     write_evaluation_npz(tmp_path / "b.npz", query, gallery)
     assert read_evaluation_npz(tmp_path / "b.npz")[1].paths == gallery.paths
-    refused(tmp_path, {**arrays, "gallery_paths": paths[:4]}, "gallery: paths has 4 entries")
-    refused(tmp_path, {**arrays, "query_paths": np.arange(3)}, "query: paths is an array of shape")
+    refused(tmp_path, {**arrays, "gallery_paths": paths[:4]}, "gallery: paths have 4 entries")
+    refused(tmp_path, {**arrays, "query_paths": np.arange(3)}, "query: paths are an array of shape")

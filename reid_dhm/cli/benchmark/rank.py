@@ -1,46 +1,31 @@
-"""``reid-dhm benchmark rank``: CMC, mAP and mINP beside torchreid's and the bare product."""
+"""``reid-dhm benchmark rank``: time of CMC, mAP and mINP against torchreid."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reid_dhm.cli.benchmark.sets import (
-    DimOption,
-    EmbeddingsOption,
-    GalleryOption,
-    QueriesOption,
-    RoundsOption,
-    TorchreidOption,
-    embeddings_file,
-    gibibytes,
-)
-from reid_dhm.cli.options import DeviceOption, JsonOption, write_json
+from reid_dhm.cli.benchmark.sets import RetrievalBenchmark, gibibytes
+from reid_dhm.cli.option_groups import grouped
+from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
     from reid_dhm.benchmarks.rank import RankingFigures
 
 
-def rank(
-    queries: QueriesOption = None,
-    gallery: GalleryOption = None,
-    dim: DimOption = None,
-    embeddings: EmbeddingsOption = None,
-    torchreid: TorchreidOption = True,
-    device: DeviceOption = "auto",
-    rounds: RoundsOption = 3,
-    json: JsonOption = None,
-) -> None:
-    """CMC, mAP and mINP beside torchreid's, and beside the bare matrix product.
+@grouped
+def rank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
+    """Time CMC, mAP and mINP against torchreid and against the bare matrix product.
 
     Example: reid-dhm benchmark rank
 
     Example: reid-dhm benchmark rank --gallery 515913 --no-torchreid
     """
+    benchmark.check()
     from reid_dhm.benchmarks.rank import compare_ranking
 
-    with embeddings_file(embeddings, queries, gallery, dim) as path:
-        figures = compare_ranking(path, device=device, rounds=rounds, with_torchreid=torchreid)
+    with benchmark.file() as path:
+        figures = compare_ranking(path, **benchmark.options())
     _print(figures)
     if json is not None:
         ratios = ("ranking", "over_product", "times_faster")

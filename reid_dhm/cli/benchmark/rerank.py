@@ -1,21 +1,13 @@
-"""``reid-dhm benchmark rerank``: re-ranking beside torchreid's, expansion beside FAISS."""
+"""``reid-dhm benchmark rerank``: time of re-ranking and expansion against others."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reid_dhm.cli.benchmark.sets import (
-    DimOption,
-    EmbeddingsOption,
-    GalleryOption,
-    QueriesOption,
-    RoundsOption,
-    TorchreidOption,
-    embeddings_file,
-    gibibytes,
-)
-from reid_dhm.cli.options import DeviceOption, JsonOption, write_json
+from reid_dhm.cli.benchmark.sets import RetrievalBenchmark, gibibytes
+from reid_dhm.cli.option_groups import grouped
+from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
     from reid_dhm.benchmarks.rerank import RerankingFigures
@@ -29,27 +21,20 @@ _RATIOS = (
 )
 
 
-def rerank(
-    queries: QueriesOption = None,
-    gallery: GalleryOption = None,
-    dim: DimOption = None,
-    embeddings: EmbeddingsOption = None,
-    torchreid: TorchreidOption = True,
-    device: DeviceOption = "auto",
-    rounds: RoundsOption = 3,
-    json: JsonOption = None,
-) -> None:
-    """k-reciprocal re-ranking beside torchreid's and the bare symmetric product.
+@grouped
+def rerank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
+    """Time k-reciprocal re-ranking against torchreid and against the bare symmetric product.
 
-    Query expansion and database augmentation beside the bare FAISS search as well. torchreid takes
-    minutes and, for Market-1501's size, 9 GB.
+    Query expansion and database augmentation are timed against the bare FAISS search. torchreid
+    takes minutes and, for Market-1501's size, 9 GB of memory.
 
     Example: reid-dhm benchmark rerank --no-torchreid
     """
+    benchmark.check()
     from reid_dhm.benchmarks.rerank import compare_reranking
 
-    with embeddings_file(embeddings, queries, gallery, dim) as path:
-        figures = compare_reranking(path, device=device, rounds=rounds, with_torchreid=torchreid)
+    with benchmark.file() as path:
+        figures = compare_reranking(path, **benchmark.options())
     _print(figures)
     if json is not None:
         ratios = {name: getattr(figures, name) for name in _RATIOS}

@@ -1,8 +1,8 @@
 """Exact ranks of the correct gallery images by counting, without sorting the gallery.
 
-The rank of a correct image is its place among the correct ones plus the number of wrong images
-that are closer. The gallery is met in tiles of (queries x gallery rows), so memory is bounded by a
-tile; what ranks mean is left to :mod:`.metrics`.
+The rank of a correct image is its position among the correct ones plus the number of wrong images
+that are closer. Scores are computed in tiles of (queries x gallery rows), so memory is bounded by a
+tile. :mod:`reid_dhm.retrieval.metrics` turns ranks into figures.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ from reid_dhm.devices import full_float32
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.parallel import parallel_map
 
-# A segment is a run of gallery rows within which almost-equal scores are looked for.
+# Consecutive gallery rows among which almost-equal scores are searched.
 SEGMENT = 128
-# (queries, gallery rows) of a tile: two of them in float32 fit a core's share of the cache; a GPU
-# needs large ones.
+# (queries, gallery rows) of a tile: two in float32 fit in the cache of a core; a GPU needs more.
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}
-# Correct images held by a tile's block of queries, and pairs listed at a time.
+# Correct images of a block of queries, and pairs listed at a time.
 _BLOCK_POSITIVES = 2**15
 _BATCH_PAIRS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Every (query, gallery) pair of one person, by query and then by gallery order.
+    """All (query, gallery) pairs of the same person, ordered by query, then by gallery row.
 
     Attributes:
         query, gallery: (n,) int64 row numbers.
-        ignored: (n,) bool, left out of the ranking (same camera, under the camera rule).
+        ignored: (n,) bool, left out of the ranking (same camera under the camera rule).
     """
 
     query: NDArray[np.int64]
@@ -51,7 +50,7 @@ class PositiveRanks:
 
     Attributes:
         query: (n,) int64 query row of each correct image.
-        rank: (n,) int64, 1-based; ignored images take no place.
+        rank: (n,) int64, 1-based; ignored images do not count.
     """
 
     query: NDArray[np.int64]
@@ -60,11 +59,11 @@ class PositiveRanks:
 
 @dataclass(eq=False)
 class _Block:
-    """Some queries that have about equally many correct images, and what is counted for them.
+    """Queries with about equally many correct images, and the counts of closer images.
 
-    ``score``, ``gallery`` and ``closer`` are (P, B), best correct image first, where queries
-    with fewer than P are padded with an infinite score. ``same_query`` (a row of the block) and
-    ``same_gallery`` list the pairs of one person, which are not counted, by gallery row.
+    ``score``, ``gallery`` and ``closer`` are (P, B), best correct image first; queries with
+    fewer than P are padded with an infinite score. ``same_query`` (row of the block) and
+    ``same_gallery`` list the pairs of the same person, ordered by gallery row; they do not count.
     """
 
     query: Tensor
@@ -84,7 +83,7 @@ def same_person_pairs(
     gallery_camids: NDArray[np.int64],
     camera_rule: bool,
 ) -> Iterator[Pairs]:
-    """List the pairs of one person, some million at a time; no query is split over two lists."""
+    """List the pairs of the same person in batches of some millions; no query is split."""
     by_pid = np.argsort(gallery_pids, kind="stable")
     sorted_pids = gallery_pids[by_pid]
     first = np.searchsorted(sorted_pids, query_pids, side="left")
@@ -106,13 +105,16 @@ def same_person_pairs(
 def rank_positives(space: Space, queries: Tensor, pairs: Pairs) -> PositiveRanks:
     """Exact rank of every correct gallery image.
 
-    Images rank by :meth:`Space.exact`, equal ones by gallery order. The result is the same for
-    every block size, thread count and device.
+    Images are ranked by :meth:`Space.exact`, equal ones by gallery row. The result does not
+    depend on block size, threads or device.
 
     Args:
         space: the gallery, (G, D) float32.
-        queries: (Q, D) float32 on the device of the gallery; it is also where the work is done.
-        pairs: one list of :func:`same_person_pairs`.
+        queries: (Q, D) float32 on the device of the gallery, where the computation runs.
+        pairs: one batch of :func:`same_person_pairs`.
+
+    Raises:
+        InputError: a zero query under ``cosine``.
     """
     norms = space.query_norms(queries)
     query, gallery = pairs.query[~pairs.ignored], pairs.gallery[~pairs.ignored]
@@ -144,7 +146,7 @@ def rank_positives(space: Space, queries: Tensor, pairs: Pairs) -> PositiveRanks
 def _block_numbers(query: NDArray[np.int64], total: int, height: int) -> NDArray[np.int64]:
     """(total,) number of the block of each query, from 0; -1 without a correct image.
 
-    Queries with about equally many correct images share a block, so that little is padding.
+    Queries with about equally many correct images share a block, so that padding is small.
     """
     count = np.bincount(query, minlength=total)
     order = np.argsort(-count, kind="stable")[: np.count_nonzero(count)]
@@ -174,7 +176,7 @@ def _block(
     members: NDArray[np.int64],
     shared: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> _Block:
-    """Put the correct images (place, row, gallery row) of the queries ``rows`` in one block."""
+    """Make a block of the queries ``rows`` and their correct images (place, row, gallery row)."""
     device = queries.device
     place, row, gallery, member, chosen = _to(device, *indices, members, rows)
     shape = (int(indices[0].max()) + 1, len(rows))
@@ -199,7 +201,7 @@ def _block(
 def _count(space: Space, queries: Tensor, norms: Tensor, blocks: list[_Block]) -> None:
     """Add to ``closer`` of every block the wrong images of the whole gallery.
 
-    Each piece of work is one chunk of the gallery against all blocks: the chunk is made ready once.
+    Each task compares one chunk of the gallery with all blocks, so it is prepared once.
     """
     device = queries.device
     width = _TILE[device.type][1]
@@ -245,10 +247,10 @@ def _count_chunk(
 
 
 def count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Count what is above ``high``, and list what lies between ``low`` and ``high``.
+    """Count values above ``high``, and list those between ``low`` and ``high``.
 
     Args:
-        tile: (B, C) float32, C a multiple of the segment.
+        tile: (B, C) float32, C a multiple of SEGMENT.
         low, high: (P, B) float32 thresholds.
 
     Returns:
@@ -265,7 +267,7 @@ def count_tile(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor,
         rows: slice | Tensor = slice(None)
         values = segments
         met = (highest >= low[place]).nonzero()[:, 0]
-        if 2 * len(met) < len(tile):  # a good model has few rows with anything above
+        if 2 * len(met) < len(tile):  # with a good model few rows have closer images
             rows, values = met, segments.index_select(0, met)
         out = above[: len(values)]
         torch.gt(values, high[place, rows, None, None], out=out)

@@ -1,7 +1,6 @@
-"""Evaluate distances that come in blocks of rows, whoever made them: re-ranking, a fused model.
+"""Rank given distances that come in blocks of rows, such as those of re-ranking.
 
-Distances are taken as they are: ranks are counted among them, equal ones by gallery order. What
-ranks mean is left to :mod:`.metrics`; embeddings themselves are better off with :mod:`.evaluate`.
+Equal distances rank by gallery row. For embeddings use :mod:`.whole_gallery`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Rows = Callable[[int, int], NDArray[np.float32]]
 
 _CPU = torch.device("cpu")
 _BLOCK = 2**23  # distances held at a time
-_SHARE = 2**20  # of them, those that one thread looks at
+_SHARE = 2**20  # distances per task of a thread
 
 
 def rank_rows(
@@ -42,24 +41,25 @@ def rank_rows(
     top_k: int = 10,
     index: str = "k-reciprocal re-ranking",
 ) -> RetrievalResult:
-    """Rank the gallery for every query by given distances, exactly.
+    """Exact ranking of the gallery for every query by given distances.
 
     Args:
         rows: ``rows(start, stop)`` gives the (stop - start, G) float32 distances of these queries
-            to the gallery, finite, lower is closer; it is asked once for each query, in order.
-        query, gallery: who and where, gallery without junk; the embeddings are not looked at.
-        protocol: the camera rule and the AP; the metric is what the distances were made from.
-        ranks: the k of CMC@k, each 1 or more; they may exceed the gallery.
+            to the gallery, finite, lower is closer; called once for each query, in order.
+        query, gallery: ids of both, gallery without junk; the embeddings are not used.
+        protocol: camera rule and AP; its metric is that of the original embeddings.
+        ranks: values of k for CMC@k, each 1 or more; they may exceed the gallery size.
         top_k: length of the lists.
-        index: what made the distances, as the result should call it.
+        index: name of the source of the distances in the result.
 
     Returns:
-        Scores of the lists are minus the distance. ``seconds`` has ``rerank``: this function,
-        ``rows`` included.
+        A result whose scores are minus the distance; ``seconds["rerank"]`` is the time of this
+        function, ``rows`` included.
 
     Raises:
-        InputError: if the sets cannot be ranked, a distance is not finite, or no query has a
+        InputError: sets that cannot be ranked, a distance that is not finite, or no query with a
             correct gallery image.
+        ValueError: ``rows`` returned another shape.
     """
     check_sets(query, gallery)
     check_lengths(ranks, top_k)
@@ -70,7 +70,7 @@ def rank_rows(
         stop = min(start + height, len(query))
         distances = np.asarray(rows(start, stop), dtype=np.float32)
         if distances.shape != (stop - start, len(gallery)):
-            raise ValueError(f"rows {start} to {stop} came in the shape {distances.shape}")
+            raise ValueError(f"rows {start} to {stop} have shape {distances.shape}")
         blocks += _rank(distances, start, query, gallery, protocol.camera_rule, top_k)
     positive = np.concatenate([block.query for block in blocks])
     rank = np.concatenate([block.rank for block in blocks])
@@ -94,10 +94,10 @@ def rank_rows(
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """Some queries, ranked.
+    """Ranked queries.
 
     Attributes:
-        query, rank: (n,) of each correct image, ascending.
+        query, rank: (n,) query row and rank of each correct image, ascending.
         indices: (B, k) gallery rows of the lists, -1 where fewer remain.
         scores: (B, k) float64, -inf where fewer remain.
     """
@@ -116,7 +116,7 @@ def _rank(
     camera_rule: bool,
     k: int,
 ) -> list[_Ranked]:
-    """Rank the queries from ``start`` on by their (B, G) distances, some on each thread."""
+    """Rank the queries from ``start`` on by their (B, G) distances, on all threads."""
 
     def task(first: int) -> _Ranked:
         share = slice(first, first + height)
@@ -136,13 +136,13 @@ def _rank_share(
     ignored: NDArray[np.bool_],
     k: int,
 ) -> _Ranked:
-    """Rank a few queries; ``same`` and ``ignored`` (B, G) say who shows the query's person."""
+    """Rank some queries; ``same`` and ``ignored`` are (B, G) masks of the query's person."""
     width = distances.shape[1]
     padded = pad(-torch.from_numpy(distances), (0, -width % SEGMENT), value=-torch.inf)
     values = padded[:, :width]
     if not torch.isfinite(torch.stack(values.aminmax())).all():
         unfit = start + int(np.argmax(~np.isfinite(distances).all(axis=1)))
-        raise InputError(f"query {unfit} is at a distance that is not finite")
+        raise InputError(f"query {unfit} has a distance that is not finite: check the embeddings")
     values.masked_fill_(torch.from_numpy(ignored), -torch.inf)
     scores, indices = _best(values, k)
 
@@ -162,9 +162,9 @@ def _rank_share(
 
 
 def _best(values: Tensor, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(B, k) the highest of each row and where they stand, equal ones in their order.
+    """(B, k) highest values of each row and their columns, equal ones in column order.
 
-    -inf is no value: where it would be next, the rest is -inf and -1.
+    -inf means no value: the rest of that row is -inf and -1.
     """
     lowest = torch.finfo(values.dtype).min
     bar = values.topk(min(k, values.shape[1]), dim=1).values[:, -1:].clamp(min=lowest)

@@ -1,7 +1,6 @@
-"""CUHK03's classic protocol: one drawn gallery image of each person, several times over.
+"""CUHK03's classic protocol: one random gallery image per person, averaged over draws.
 
-Where a query's own image stands among the few that are drawn is counted here; the lists are those
-of the whole gallery.
+Ranks are counted among the drawn images; the ranked lists are those of the whole gallery.
 """
 
 from __future__ import annotations
@@ -41,26 +40,26 @@ def rank_single_shot(
     top_k: int = 10,
     device: str = "auto",
 ) -> RetrievalResult:
-    """Rank one drawn gallery image of each person, exactly, and average over the draws.
+    """Exact ranking of one random gallery image per person, averaged over draws.
 
-    A draw shuffles the gallery; of each person it keeps the first image, and of a query's own
-    person the first that the camera rule leaves (Li et al. 2014). Queries share a
-    draw, as they share a gallery in the protocol; torchreid's ``eval_cuhk03`` draws anew for each
-    query, which has the same expectation. A distractor (pid 0, where no query has it) is nobody
-    else's image, so all of them are kept; torchreid would keep one.
+    A draw shuffles the gallery and keeps the first image of each person, and of the query's
+    person the first that the camera rule allows (Li et al. 2014). All queries share a draw, as
+    they share a gallery in the protocol; torchreid's ``eval_cuhk03`` draws for each query, which
+    has the same expectation. All distractors (pid 0, unless a query has it) are kept, since each
+    is a different person; torchreid keeps one.
 
     With one correct image at rank r, both its average precision and its inverse negative penalty
-    are 1 / r: mAP and mINP are the mean reciprocal rank. (torchreid's mAP of this protocol is the
-    one of the whole gallery, :func:`.rank_gallery`'s.)
+    are 1 / r: mAP and mINP are the mean reciprocal rank. (torchreid reports the mAP of the whole
+    gallery here, which is that of :func:`.rank_gallery`.)
 
     Args:
         query, gallery, metric, camera_rule, ranks, top_k, device: as for
             :func:`.rank_gallery`; distances, ties and devices are as exact as there.
         repeats: number of draws, 1 or more.
-        seed: of the draws, 0 or more; besides it they depend on the ids alone.
+        seed: of the draws, 0 or more; the draws depend on it and on the ids only.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
+        InputError: sets that cannot be ranked, or no query with a correct gallery image.
     """
     protocol = Protocol(metric, camera_rule, gallery="single-shot", repeats=repeats, seed=seed)
     check_sets(query, gallery)
@@ -101,11 +100,11 @@ def rank_single_shot(
 def draw_gallery(
     rng: np.random.Generator, query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw one image of each person.
+    """Draw one gallery image per person.
 
     Returns:
-        own: (Q,) gallery row of the query's own person, -1 where the camera rule leaves none.
-        shown: (n,) ascending gallery rows, one of each person, and all distractors.
+        own: (Q,) gallery row of the query's person, -1 if the camera rule allows none.
+        shown: (n,) ascending gallery rows, one per person, and all distractors.
     """
     order = rng.permutation(len(gallery))
     place = np.argsort(order)
@@ -134,7 +133,7 @@ def _ranks(
 ) -> NDArray[np.int64]:
     """(n,) ranks of the gallery rows ``own`` of the queries ``asked`` among the rows ``shown``.
 
-    As in :mod:`.ranking`, a float32 product decides what is obvious and the exact score the rest.
+    As in :mod:`.counting`, a float32 product decides clear cases and the exact score the rest.
     """
     device = queries.device
     height, width = _TILE[device.type]

@@ -1,6 +1,6 @@
-"""Evaluate a query set against a gallery: CMC, mAP, mINP and the top of every ranking list.
+"""Rank the whole gallery for each query: CMC, mAP, mINP and the top of every ranked list.
 
-Counting gives the figures and FAISS the lists; both rank by the same exact score and are checked
+Counting gives the figures and FAISS the lists; both use the same exact score and are checked
 against each other.
 """
 
@@ -38,22 +38,22 @@ def rank_gallery(
     top_k: int = 10,
     device: str = "auto",
 ) -> RetrievalResult:
-    """Rank the gallery for every query, exactly.
+    """Exact ranking of the gallery for every query.
 
-    Scores are those of :meth:`.distances.Space.exact`; equal scores rank by gallery order. The
-    figures do not depend on block sizes, threads or device.
+    Scores are those of :meth:`.Space.exact`; equal scores rank by gallery row. The figures do
+    not depend on block size, threads or device.
 
     Args:
-        query, gallery: of equal dimension, gallery without junk (no negative pid).
+        query, gallery: of equal dimension, gallery without junk (negative pids).
         metric, camera_rule, ap: see :class:`Protocol`.
-        ranks: the k of CMC@k, each 1 or more; they may exceed the gallery.
+        ranks: values of k for CMC@k, each 1 or more; they may exceed the gallery size.
         top_k: length of the lists.
-        device: where to count: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. FAISS searches on the CPU
-            beside ``cpu``, else on every GPU that it sees, if it sees any.
+        device: of the counting: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. FAISS uses the CPU for
+            ``cpu``, else all GPUs that it sees, if any.
 
     Raises:
-        InputError: if the sets cannot be ranked, or no query has a correct gallery image.
-        RuntimeError: if counting and FAISS disagree, which would be a defect of this package.
+        InputError: sets that cannot be ranked, or no query with a correct gallery image.
+        RuntimeError: counting and FAISS disagree, which would be a bug of this package.
     """
     protocol = Protocol(metric, camera_rule, ap)
     check_sets(query, gallery)
@@ -106,7 +106,7 @@ def ranked_lists(
 
     Args:
         query, gallery, device: as for :func:`evaluate`.
-        protocol: of which the metric and the camera rule count.
+        protocol: metric and camera rule are used.
         k: length of the lists.
 
     Returns:
@@ -148,7 +148,7 @@ def _check_agreement(
     query: EmbeddingSet,
     gallery: EmbeddingSet,
 ) -> None:
-    """The first correct image stands in the FAISS list where counting put it."""
+    """Check that the first correct image of each FAISS list has the counted rank."""
     correct = (gallery.pids[indices] == query.pids[:, None]) & (indices >= 0)
     listed = np.where(correct.any(axis=1), correct.argmax(axis=1) + 1, 0)
     counted = np.where(first <= indices.shape[1], first, 0)

@@ -1,6 +1,6 @@
-"""Query expansion and database-side augmentation: embeddings averaged with their neighbours.
+"""Query expansion and database-side augmentation: average embeddings with their neighbours.
 
-Both weigh a neighbour by its similarity to the power α (Radenović et al., "Fine-tuning CNN Image
+Both weight a neighbour by its similarity to the power α (Radenović et al., "Fine-tuning CNN Image
 Retrieval with No Human Annotation", TPAMI 2019, section 3.4: αQE); α = 0 is the plain average.
 Neighbours come from :class:`.index.GalleryIndex`.
 """
@@ -29,23 +29,23 @@ def expand_queries(
     metric: str = "cosine",
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Each query with its k nearest gallery images, averaged and normalised.
+    """Average each query with its k nearest gallery images, and normalise.
 
-    The sum is of unit vectors: the query with weight 1, a neighbour of cosine s with weight s^α,
-    and one that is no closer than a right angle not at all.
+    Unit vectors are summed: the query with weight 1, a neighbour with cosine s > 0 with weight
+    s^α; neighbours with s ≤ 0 are ignored.
 
     Args:
-        query, gallery: of equal dimension; who is shown is not looked at.
-        k: neighbours, 1 or more; more than the gallery has means all of it.
+        query, gallery: of equal dimension; ids are not used.
+        k: number of neighbours, 1 or more; larger than the gallery means all of it.
         alpha: exponent, 0 or more.
-        metric: only ``cosine`` has a meaning here.
-        device: of FAISS: the CPU beside ``cpu``, else every GPU that it sees, if it sees any.
+        metric: must be ``cosine``.
+        device: ``cpu`` for FAISS on the CPU, else all GPUs that it sees, if any.
 
     Returns:
         The queries in the same order with (Q, D) float32 unit rows.
 
     Raises:
-        InputError: for another metric, k or alpha out of range, or a zero row (named by number).
+        InputError: another metric, k or alpha out of range, or a zero row (its number is named).
     """
     _check(k, alpha, metric)
     index = _index(gallery, device)
@@ -64,14 +64,14 @@ def augment_gallery(
     metric: str = "cosine",
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Each gallery image with its k nearest other ones, averaged as :func:`expand_queries` does.
+    """Average each gallery image with its k nearest others, as :func:`expand_queries` does.
 
-    Arguments, result and errors are those of :func:`expand_queries`.
+    Arguments, result and errors as for :func:`expand_queries`.
     """
     _check(k, alpha, metric)
     index = _index(gallery, device)
     scores, neighbours = index.search(gallery.embeddings, min(k + 1, len(gallery)))
-    # The first is the image itself, or one of the same direction: it makes no difference.
+    # The first is the image itself, or an image with the same direction: the sum is the same.
     scores, neighbours = scores[:, 1:], neighbours[:, 1:]
     units = _units(gallery.embeddings, index.space.norms)
     return _replaced(gallery, units + _weighted(scores, neighbours, alpha, units))
@@ -80,13 +80,13 @@ def augment_gallery(
 def _check(k: int, alpha: float, metric: str) -> None:
     if metric != "cosine":
         raise InputError(
-            f"expansion under the metric {metric!r} is not defined: its weights are cosines and "
-            "its sums are of unit vectors; use the metric cosine or leave expansion out"
+            f"expansion under the metric {metric!r} is not defined, since its weights are cosines "
+            "of unit vectors: use the metric cosine or leave expansion out"
         )
     if k < 1:
-        raise InputError(f"k of expansion is {k}; give 1 neighbour or more")
+        raise InputError(f"k of expansion is {k}: give 1 or more")
     if not 0 <= alpha < math.inf:
-        raise InputError(f"alpha of expansion is {alpha}; give a number of 0 or more")
+        raise InputError(f"alpha of expansion is {alpha}: give a number of 0 or more")
 
 
 def _index(gallery: EmbeddingSet, device: str) -> GalleryIndex:
@@ -94,7 +94,7 @@ def _index(gallery: EmbeddingSet, device: str) -> GalleryIndex:
 
 
 def _units(rows: NDArray[np.float32], norms: Tensor) -> NDArray[np.float32]:
-    """(N, D) rows of length 1: divided in float64, where no length is extreme."""
+    """(N, D) rows of length 1, divided in float64 to avoid overflow."""
     units = np.empty_like(rows)
     return np.divide(rows, norms.numpy()[:, None], out=units, casting="same_kind")
 
@@ -105,7 +105,7 @@ def _weighted(
     alpha: float,
     units: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """(N, D) sum of each row's ``neighbours`` (N, k) by their ``scores``."""
+    """(N, D) sum of each row's ``neighbours`` (N, k), weighted by their ``scores``."""
     count, k = neighbours.shape
     weights = np.where(scores > 0, np.maximum(scores, 0) ** alpha, 0).astype(np.float32)
     rows = weights.ravel(), neighbours.ravel(), np.arange(count + 1) * k
@@ -113,6 +113,6 @@ def _weighted(
 
 
 def _replaced(embeddings: EmbeddingSet, sums: NDArray[np.float32]) -> EmbeddingSet:
-    """The set with normalised ``sums``: each lies on its own image's side, so none is zero."""
+    """The set with normalised ``sums``; each has a positive cosine to its image, so not zero."""
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return EmbeddingSet(sums / lengths, embeddings.pids, embeddings.camids, embeddings.paths)

@@ -1,8 +1,8 @@
 """The nearest neighbours and the farthest image of each of N images, from half a product.
 
 Distances are symmetric, so each tile off the diagonal is multiplied once and read in both
-directions. Nothing of size N×N is kept. As everywhere in this package the float32 product decides
-only what is obvious, and :meth:`.distances.Space.exact` the rest.
+directions. Nothing of size N×N is kept. The float32 product decides clear cases and
+:meth:`.Space.exact` the rest.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from reid_dhm.retrieval.index import GalleryIndex
 from reid_dhm.retrieval.parallel import parallel_map
 
 TILE = {"cpu": 1024, "cuda": 8192}  # images on a side
-_SEGMENT = 16  # entries of a tile whose highest is looked at before they are
+_SEGMENT = 16  # entries of a tile that are skipped if their highest is too low
 _SLACK = 8  # candidates beyond those asked for, so that rounding rarely decides at the end
-_TASK = 1024  # rows or pairs that one thread takes at a time
-_PAIRS = 256  # pairs subtracted at a time: they stay in the cache
+_TASK = 1024  # rows or pairs per task of a thread
+_PAIRS = 256  # pairs subtracted at a time: they fit in the cache
 _LOWEST = torch.finfo(torch.float32).min
 
 Entries = tuple[Tensor, Tensor, Tensor]
@@ -33,10 +33,10 @@ Entries = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """N images as the quick product sees them; made by :meth:`of`.
+    """N images prepared for the float32 product; create them with :meth:`of`.
 
     Attributes:
-        space: its gallery is the images.
+        space: a space whose gallery is these images.
         rows: (N, D) float32, :meth:`Space.coarse`. Squared distances below are between these rows:
             in units of the space's scale, under ``cosine`` between normalised embeddings.
         half: (N,) float32, half of |row|².
@@ -51,7 +51,7 @@ class Images:
 
     @classmethod
     def of(cls, metric: str, embeddings: Tensor) -> Images:
-        """Prepare (N, D) float32 embeddings on the device where the work is to be done."""
+        """Prepare (N, D) float32 embeddings on the device of the computation."""
         space = Space.of(metric, embeddings)
 
         def task(rows: slice) -> tuple[Tensor, Tensor]:
@@ -84,11 +84,11 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """Around each of N images.
+    """Neighbours of each of N images.
 
     Attributes:
-        nearest: (N, k) int64 images: itself, then the others, closest first, equally close ones
-            in their order. k is at most N.
+        nearest: (N, k) int64: the image itself, then the others, closest first, equal ones by
+            row; k is at most N.
         farthest: (N,) float32, squared distance to the farthest image; infinite where all
             images coincide.
     """
@@ -100,11 +100,11 @@ class Neighbourhoods:
 def neighbourhoods(images: Images, k: int) -> Neighbourhoods:
     """Find the k nearest images of each image, and how far its farthest is.
 
-    The neighbours rank by :meth:`Space.exact`; they do not depend on tiles, threads or device.
-    Memory holds some more than k candidates for each image, and a tile for each thread.
+    Neighbours are ranked by :meth:`Space.exact`; they do not depend on tiles, threads or device.
+    Memory: a few more than k candidates per image, and a tile per thread.
 
     Args:
-        images: where their rows lie is where the work is done.
+        images: computed on the device of their rows.
         k: 1 or more.
     """
     total = len(images)
@@ -128,7 +128,7 @@ def neighbourhoods(images: Images, k: int) -> Neighbourhoods:
             blocks[j].meet(_by_column(values), blocks[i].start)
             blocks[j].reach(within.amin(0))
 
-    # The diagonal first, then what lies beside it, so that every block soon knows what is close.
+    # The diagonal first, then the tiles beside it, so that every block soon has close candidates.
     count = len(blocks)
     tiles = [(i, i + beside) for beside in range(count) for i in range(count - beside)]
     with full_float32(device):
@@ -175,7 +175,7 @@ def _by_column(tile: Tensor) -> _View:
 
 @dataclass(eq=False)
 class _Block:
-    """Consecutive images and the best candidates that they have met so far, best first."""
+    """Consecutive images and their best candidates so far, best first."""
 
     start: int
     values: Tensor
@@ -192,7 +192,7 @@ class _Block:
     def meet(self, view: _View, start: int) -> None:
         """Take candidates from a tile whose positions count from image ``start``."""
         kept = self.values.shape[1]
-        bar = self.values[:, -1]  # may be outdated, never too high
+        bar = self.values[:, -1]  # may be out of date, but never too high
         if start == self.start and view.highest.shape[1] >= kept:
             # The first tile: as many segments as candidates lie at or above this.
             bar = view.highest.topk(kept, dim=1).values[:, -1]
@@ -218,8 +218,8 @@ class _Block:
 def _settle(images: Images, values: Tensor, found: Tensor, k: int) -> NDArray[np.int64]:
     """(N, k) neighbours, out of (N, kept) candidates ``found`` with float32 ``values``, best first.
 
-    Where rounding could have changed the order, candidates are scored anew; where it could have
-    kept one out, the whole set is searched.
+    Where rounding could have changed the order, candidates are scored again; where it could have
+    hidden a neighbour, the whole set is searched.
     """
     slack = 2 * images.tolerance
     values = values.double()

@@ -1,4 +1,4 @@
-"""Several query images of one person in one camera, asked as one (multi-query)."""
+"""Multi-query: pool all query images of one person in one camera."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _KINDS = {"mean": np.add, "max": np.maximum}
 
 
 def pool_queries(query: EmbeddingSet, how: str, metric: str = "cosine") -> EmbeddingSet:
-    """One row for each person and camera, made of all its images.
+    """Pool the queries of each person and camera into one row.
 
-    Market-1501's multi-query evaluation (Zheng et al. 2015) asks so, with the hand-drawn boxes of
-    ``gt_bbox/``.
+    This is the multi-query protocol of Market-1501 (Zheng et al. 2015), which uses the hand-drawn
+    boxes of ``gt_bbox/``.
 
     Args:
         query: N images.
-        how: ``mean`` of the rows, or ``max`` of each of their entries.
-        metric: under ``cosine`` rows are normalised first, so that each image weighs the same.
+        how: elementwise ``mean`` or ``max``.
+        metric: under ``cosine`` rows are normalised first, so that images have equal weight.
 
     Returns:
-        one row per pair of pid and camid, ascending; its path is that of its first image.
+        One row per pid and camid, ascending; its path is that of its first image.
 
     Raises:
-        InputError: for an unknown ``how`` or metric, or a zero row under ``cosine``.
+        InputError: an unknown ``how`` or metric, or a zero row under ``cosine``.
     """
     if how not in _KINDS:
-        raise InputError(f"queries are pooled by {how!r}; choose one of {', '.join(_KINDS)}")
+        raise InputError(f"multi-query is {how!r}: choose one of {', '.join(_KINDS)}")
     rows = _rows(query, Protocol(metric).metric)
     order = np.lexsort((query.camids, query.pids))
     pids, camids = query.pids[order], query.camids[order]
@@ -44,13 +44,13 @@ def pool_queries(query: EmbeddingSet, how: str, metric: str = "cosine") -> Embed
 
 
 def _rows(query: EmbeddingSet, metric: str) -> NDArray[np.float64]:
-    """(N, D) as they are, or of length 1 under ``cosine``."""
+    """(N, D) float64 rows, normalised under ``cosine``."""
     rows = query.embeddings.astype(np.float64)
     if metric == "cosine":
         lengths = np.linalg.norm(rows, axis=1)
         if not lengths.all():
             raise InputError(
-                f"query embeddings row {int(np.argmin(lengths))} is zero and has no direction; "
+                f"query embeddings row {int(np.argmin(lengths))} is zero and has no direction: "
                 "embed that image again, leave it out, or use the metric euclidean"
             )
         rows /= lengths[:, None]

@@ -1,8 +1,7 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017), blocked and sparse.
 
-Who is near whom comes from :mod:`.neighbours`. What two images share is a sparse matter: a
-image belongs to some thirty others, so nothing here is as large as query × gallery unless that
-many rows are asked for at once.
+Neighbours come from :mod:`.neighbours`. Memberships are sparse, about a hundred non-zeros per
+image, so memory is far below query × gallery unless that many rows are requested at once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from reid_dhm.retrieval.parallel import parallel_map
 from reid_dhm.retrieval.protocol import PUBLISHED, Reranking
 from reid_dhm.retrieval.refinement.neighbours import Images, Neighbourhoods, neighbourhoods
 
-_ROWS = {"cpu": 128, "cuda": 1024}  # queries that one thread, or the GPU, answers at a time
+_ROWS = {"cpu": 128, "cuda": 1024}  # queries per task of a thread, or of the GPU
 
 
 def rerank(
@@ -32,23 +31,23 @@ def rerank(
     settings: Reranking = PUBLISHED,
     device: str = "auto",
 ) -> RerankedDistances:
-    """Re-rank by how far the k-reciprocal neighbours of query and gallery image are the same.
+    """Re-rank by the overlap of the k-reciprocal neighbours of query and gallery image.
 
-    The distance that enters is the squared Euclidean one, between normalised rows (2 - 2 cos)
-    under ``cosine``, over the farthest from the same image. Neighbours are those among query and
-    gallery together: the image itself first, equally far ones in that order.
+    The original distance is the squared Euclidean one (2 - 2 cos of normalised rows under
+    ``cosine``), divided by the farthest distance from the same image. Neighbours are taken from
+    query and gallery together, the image itself first, equal ones in that order.
 
     Args:
         query: (Q, D) float32.
         gallery: (G, D) float32.
         metric: ``cosine`` or ``euclidean`` (embeddings as they are).
         settings: a k above Q + G means all images.
-        device: of the matrix products: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; what is sparse is
-            done on the CPU.
+        device: of the matrix products: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; sparse
+            operations run on the CPU.
 
     Raises:
-        InputError: for arrays that cannot be compared: of other shapes, with a row (named by
-            number) that is not finite, or zero under ``cosine``; for an unknown metric or device.
+        InputError: arrays of different shapes, a row that is not finite or is zero under
+            ``cosine`` (its number is named), or an unknown metric or device.
     """
     _check(query, gallery, metric)
     both = torch.from_numpy(np.concatenate([query, gallery])).to(parse_device(device))
@@ -67,12 +66,12 @@ def rerank(
 
 @dataclass(frozen=True, eq=False)
 class RerankedDistances:
-    """Final distances of every query to every gallery image, computed when they are asked for.
+    """Final distances of every query to every gallery image, computed on request.
 
     Attributes:
         shape: (Q, G).
         images: query and gallery together.
-        farthest: (Q + G,) float32 squared distances that the others are measured by.
+        farthest: (Q + G,) float32, the largest squared distance from each image.
         query: (Q, Q + G) membership of each query; a row sums to 1.
         gallery: (G, Q + G) membership of each gallery image.
         weight: λ.
@@ -89,7 +88,7 @@ class RerankedDistances:
         """(stop - start, G) float32 distances of queries ``start`` to ``stop``; lower is closer.
 
         Raises:
-            IndexError: if these are not all queries.
+            IndexError: for rows outside 0 … Q.
         """
         if not 0 <= start <= stop <= self.shape[0]:
             raise IndexError(f"rows {start} to {stop} of {self.shape[0]}")
@@ -100,7 +99,7 @@ class RerankedDistances:
             last = min(first + height, stop)
             out = distances[first - start : last - start]
             torch.add(self._original(first, last), self._jaccard(first, last), out=out)
-            out.clamp_(min=0)  # rounding leaves equal images at about nothing
+            out.clamp_(min=0)  # rounding leaves equal images slightly off 0
 
         height = _ROWS[device.type]
         with full_float32(device):
@@ -125,24 +124,24 @@ def _check(query: NDArray[np.float32], gallery: NDArray[np.float32], metric: str
     for side, rows in (("query", query), ("gallery", gallery)):
         if rows.ndim != 2 or 0 in rows.shape or rows.dtype != np.float32:
             raise InputError(
-                f"{side} embeddings are of shape {rows.shape} and type {rows.dtype}; re-ranking "
+                f"{side} embeddings are of shape {rows.shape} and type {rows.dtype}: re-ranking "
                 "needs (N, D) float32 with N and D above 0"
             )
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
             raise InputError(
-                f"{side} embeddings row {np.argmax(bad)} holds a value that is not finite; embed "
+                f"{side} embeddings row {np.argmax(bad)} holds a value that is not finite: embed "
                 "that image again or leave it out"
             )
         if metric == "cosine" and not rows.any(axis=1).all():
             raise InputError(
                 f"{side} embeddings row {np.argmin(rows.any(axis=1))} is zero and has no "
-                "direction; embed that image again, leave it out, or use the metric euclidean"
+                "direction: embed that image again, leave it out, or use the metric euclidean"
             )
     if query.shape[1] != gallery.shape[1]:
         raise InputError(
             f"query embeddings have {query.shape[1]} dimensions and gallery embeddings "
-            f"{gallery.shape[1]}; make both with the same model"
+            f"{gallery.shape[1]}: make both with the same model"
         )
 
 
@@ -153,11 +152,11 @@ def _memberships(images: Images, found: Neighbourhoods, settings: Reranking) -> 
     # Python and NumPy both round a half to the even neighbour, as the published code does.
     inner = _reciprocal(nearest[:, : round(settings.k1 / 2) + 1])
     sizes = inner.sum(axis=1)
-    # A neighbour whose own inner set lies by more than two thirds in the reciprocal set brings it.
-    brings = (reciprocal @ inner).multiply(reciprocal).tocsr()
-    brings.data = (3 * brings.data > 2 * sizes[brings.indices]).astype(np.float32)
-    brings.eliminate_zeros()
-    members = (reciprocal + brings @ inner).tocsr()
+    # A neighbour adds its inner set if more than two thirds of it lie in the reciprocal set.
+    adds = (reciprocal @ inner).multiply(reciprocal).tocsr()
+    adds.data = (3 * adds.data > 2 * sizes[adds.indices]).astype(np.float32)
+    adds.eliminate_zeros()
+    members = (reciprocal + adds @ inner).tocsr()
 
     of, member = (torch.from_numpy(ids).to(images.rows.device) for ids in members.nonzero())
     distances = images.squared_distances(of, member) / found.farthest[of]
@@ -176,16 +175,16 @@ def _relation(lists: NDArray[np.int64]) -> csr_array:
 
 
 def _reciprocal(lists: NDArray[np.int64]) -> csr_array:
-    """(N, N) float32, 1 between images that are in each other's list."""
+    """(N, N) float32, 1 between images that are in each other's lists."""
     relation = _relation(lists)
     return relation.multiply(relation.T).tocsr()
 
 
 def _common(left: csr_array, right: csc_array) -> Tensor:
-    """(B, G) float32: for each row of ``left`` and of ``right``, the sum over columns of the least.
+    """(B, G) float32: sum over columns of the minimum of each row of ``left`` and of ``right``.
 
-    Only columns that both rows have count, so the entries of each column of ``right`` are met once
-    for each entry of ``left`` in that column.
+    Only columns in which both rows are non-zero count, so each entry of ``left`` is paired with
+    the entries of ``right`` in its column.
     """
     count_left, count_right = left.shape[0], right.shape[0]
     start, stop = (torch.from_numpy(right.indptr[left.indices + end]).long() for end in (0, 1))

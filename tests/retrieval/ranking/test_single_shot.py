@@ -157,7 +157,7 @@ def test_figures_approach_their_expectation(both):
     result = rank_single_shot(query, gallery, repeats=400)
     np.testing.assert_array_equal(result.valid, ~np.isnan(expected))
     # Per query, five standard errors of a share in 400 draws are at most 12.5 %.
-    np.testing.assert_allclose(result.hits(1), expected, atol=0.125)
+    np.testing.assert_allclose(result.matched_within(1), expected, atol=0.125)
     assert result.cmc[1] == pytest.approx(np.nanmean(expected), abs=0.015)
 
 
@@ -197,7 +197,7 @@ def test_the_result_says_how_it_was_drawn_and_repeats(both):
     result = rank_single_shot(*both, repeats=4, seed=3)
     assert result.protocol == Protocol(gallery="single-shot", repeats=4, seed=3)
     assert result.first_rank.shape == (4, 60)
-    assert result.average_precision.shape == result.hits(1).shape == (60,)
+    assert result.average_precision.shape == result.matched_within(1).shape == (60,)
     assert result.summary()["num_queries"] == 60
     assert result.summary()["num_valid_queries"] == result.valid.sum() < 60
     again = rank_single_shot(*both, repeats=4, seed=3)
@@ -209,11 +209,15 @@ def test_the_result_says_how_it_was_drawn_and_repeats(both):
 def test_hits_are_shares_of_the_draws(both):
     result = rank_single_shot(*both, repeats=8)
     ranks = result.first_rank[:, result.valid]
-    np.testing.assert_array_equal(result.hits(3)[result.valid], (ranks <= 3).sum(axis=0) / 8)
-    assert np.isnan(result.hits(3)[~result.valid]).all()
-    assert np.nanmean(result.hits(5)) == pytest.approx(result.cmc[5])
+    np.testing.assert_array_equal(
+        result.matched_within(3)[result.valid], (ranks <= 3).sum(axis=0) / 8
+    )
+    assert np.isnan(result.matched_within(3)[~result.valid]).all()
+    assert np.nanmean(result.matched_within(5)) == pytest.approx(result.cmc[5])
     plain = rank_gallery(*both)
-    np.testing.assert_array_equal(plain.hits(1)[plain.valid], plain.first_rank[plain.valid] == 1)
+    np.testing.assert_array_equal(
+        plain.matched_within(1)[plain.valid], plain.first_rank[plain.valid] == 1
+    )
 
 
 def test_blocks_do_not_change_the_ranks(random_sets, monkeypatch):
@@ -227,9 +231,9 @@ def test_blocks_do_not_change_the_ranks(random_sets, monkeypatch):
 
 def test_bad_arguments_are_refused_by_name(both):
     query, gallery = both
-    with pytest.raises(InputError, match="repeats is 0; give 1 or more"):
+    with pytest.raises(InputError, match="repeats is 0: give 1 or more"):
         rank_single_shot(query, gallery, repeats=0)
-    with pytest.raises(InputError, match="seed is -1; give 0 or more"):
+    with pytest.raises(InputError, match="seed is -1: give 0 or more"):
         rank_single_shot(query, gallery, seed=-1)
     with pytest.raises(InputError, match=r"ranks is \(0,\)"):
         rank_single_shot(query, gallery, ranks=(0,))

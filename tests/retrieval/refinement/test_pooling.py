@@ -61,7 +61,7 @@ def test_queries_that_are_alone_are_ranked_as_before():
 
 
 def test_bad_arguments_are_refused(query):
-    with pytest.raises(InputError, match="pooled by 'median'; choose one of mean, max"):
+    with pytest.raises(InputError, match="multi-query is 'median': choose one of mean, max"):
         pool_queries(query, "median")
     with pytest.raises(InputError, match="metric is 'l2'"):
         pool_queries(query, "mean", "l2")

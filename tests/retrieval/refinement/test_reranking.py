@@ -255,11 +255,11 @@ def test_rows_of_a_block_are_those_of_the_whole():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"k1": 0}, "k1 of re-ranking is 0; give 1 or more"),
+        ({"k1": 0}, "k1 of re-ranking is 0: give 1 or more"),
         ({"k2": -3}, "k2 of re-ranking is -3"),
-        ({"weight": 1.5}, "weight of re-ranking is 1.5"),
-        ({"weight": -0.1}, "between 0 and 1"),
-        ({"weight": float("nan")}, "weight of re-ranking is nan"),
+        ({"weight": 1.5}, "lambda of re-ranking is 1.5"),
+        ({"weight": -0.1}, "0 to 1"),
+        ({"weight": float("nan")}, "lambda of re-ranking is nan"),
     ],
 )
 def test_bad_settings_are_refused(values, message):
