@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
 from reid_dhm.inference import embedder
-from reid_dhm.inference.checkpoints import open_checkpoint
+from reid_dhm.inference.checkpoint_file import find_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 
 
@@ -56,9 +56,9 @@ class Embedder:
         neck: str | None = None,
     ) -> None:
         path = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
-        opened = open_checkpoint(path, backbone, size, neck)
+        found = find_checkpoint(path, backbone, size, neck)
         self.rgb = embedder.Embedder(
-            opened, engine, device, normalize=normalize, flip=flip, precision=precision
+            found, engine, device, normalize=normalize, flip=flip, precision=precision
         )
 
     def __call__(

@@ -116,17 +116,17 @@ def index_video(
     from reid_dhm.gallery.records import wall_clock
     from reid_dhm.gallery.store.writing import check_camera_name
     from reid_dhm.gallery.track.tracklets import TrackSettings
-    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
     check_camera_name(camera)
     options = Options(stride, begin, end, TrackSettings(tracker, track_confidence))
     moment = None if start is None else wall_clock(start)
+    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
     finder = build_detector(detector, confidence)
-    opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
     # An interrupted run may continue on another device, so nothing is rounded to 16 bits.
-    embedder = Embedder(opened, device=device, precision="float32")
+    embedder = Embedder(found, device=device, precision="float32")
     frames = open_source(source, fps, patience)
     with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
         summary = indexing.index_video(

@@ -87,13 +87,13 @@ def open_embedder(
         InputError: an unusable checkpoint.
         ModelMismatchError: another model than the gallery's.
     """
-    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
-    opened = open_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
+    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
     # As footage was embedded: 16 bits would change the embeddings compared with it.
-    embedder = Embedder(opened, device=device, precision="float32")
+    embedder = Embedder(found, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
 

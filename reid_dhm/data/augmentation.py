@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
 
 _ATTEMPTS = 20  # a 2:1 image refuses about one box in ten

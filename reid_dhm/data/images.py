@@ -25,10 +25,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MAX_PIXELS = 32_000_000
 """Pixels above which an image is refused before it is decoded (96 MB as RGB)."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of RGB pixels scaled to 0 … 1."""
-
 _MEND = "copy what is damaged again from its source, or take it out of the data"
 _EXIF_ORIENTATION = 0x0112
 _NAMED_FAULTS = 5

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
 from reid_dhm.files import atomic_path, write_text
 from reid_dhm.models.branch_spec import BranchSpec

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError
 from reid_dhm.models.backbones import Backbone
 from reid_dhm.models.card import ModelCard

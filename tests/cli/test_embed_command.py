@@ -36,7 +36,10 @@ def test_tool_embeds_a_folder_in_sorted_path_order(crops, trained_run, tmp_path)
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: ")
+    assert "1 entries left out, as they are not images: 1 .txt (first: a/notes.txt)" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert "4 images" in done.stdout
     embeddings, paths = read_embeddings(output)
     assert list(paths) == [str(crops / name) for name in ORDER]
