@@ -7,7 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -81,7 +80,7 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("gone.mp4",), "gone.mp4 is not there"),
+        (("gone.mp4",), "gone.mp4 does not exist"),
         (("{clip}", "--start", "noon"), "'noon' is no ISO 8601 time"),
         (("{clip}", "--detector", "hog"), "detector 'hog' is unknown"),
         (("{clip}", "--detector", "yolox:{clip}"), "cannot be read as an ONNX network"),
@@ -117,20 +116,19 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
         def __init__(self) -> None:
             self.count = 0
 
+        claimed_rate = 20.0
+
         def read(self):
             self.count += 1
             if self.count == 20 and not seen.is_set():
                 seen.set()
                 os.kill(os.getpid(), signal.SIGINT)
-            return True, np.full((48, 64, 3), 90, np.uint8)
+            return np.full((48, 64, 3), 90, np.uint8)
 
-        def get(self, key: int) -> float:
-            return 20.0 if key == cv2.CAP_PROP_FPS else 0.0
-
-        def release(self) -> None:
+        def close(self) -> None:
             pass
 
-    monkeypatch.setattr("reid_dhm.gallery.footage.streams.open_capture", lambda address: Webcam())
+    monkeypatch.setattr("reid_dhm.gallery.footage.sources.Webcam", lambda number: Webcam())
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
     outcome = run("index-video", "--gallery", "g", "--camera", "desk", "7")

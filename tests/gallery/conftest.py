@@ -1,5 +1,6 @@
-"""Galleries whose embeddings are given, without a video, and a film of which all is known."""
+"""Galleries with given embeddings, short synthetic footage, and galleries indexed from it."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.footage.sources import content_hash
+from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.footage.hashing import content_hash
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.gallery.track.crops import cut, decode, encode
+from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.synthetic.clips import Clip, write_clips
 
 MODEL = "c0ffee" * 10
 _IMAGE = encode(np.full((40, 16, 3), 128, np.uint8))
@@ -157,3 +163,79 @@ def keep_film(film) -> Keep:
         writer.finish()
 
     return keep_film
+
+
+STRIPES = 6
+DIM = 3 * STRIPES
+
+Index = Callable[..., Summary]
+
+
+def stripes(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, 18) unit rows: the mean colour of six stripes of each image, from top to bottom."""
+    rows = [
+        [stripe.mean(axis=(0, 1)) - 128 for stripe in np.array_split(image, STRIPES)]
+        for image in images
+    ]
+    flat = np.array(rows, np.float32).reshape(len(images), DIM)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="session")
+def embed() -> Embed:
+    """:func:`stripes`."""
+    return stripes
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> list[Clip]:
+    """Two cameras, two people, about nine seconds each."""
+    folder = tmp_path_factory.mktemp("clips")
+    return write_clips(folder, num_people=2, pause=2.0, size=(120, 214), seed=3)
+
+
+@pytest.fixture(scope="session")
+def index() -> Index:
+    """Indexes one clip's video into a gallery."""
+
+    def index(
+        gallery: GalleryStore,
+        video: Path | str,
+        camera: str = "gate",
+        detector: str = "motion",
+        chunk: int = 16,
+        source=None,
+        start=None,
+        embed=stripes,
+        tracks: TrackSettings | None = None,
+        **options,
+    ) -> Summary:
+        gallery.claim_model(MODEL, DIM, "stripes")
+        return ingest(
+            gallery,
+            camera,
+            source or open_source(str(video)),
+            build_detector(detector),
+            embed,
+            Options(chunk=chunk, tracks=tracks or TrackSettings(), **options),
+            start,
+        )
+
+    return index
+
+
+@pytest.fixture(scope="session")
+def _indexed_once(tmp_path_factory, clips, index) -> Path:
+    folder = tmp_path_factory.mktemp("indexed") / "gallery"
+    with GalleryStore(folder, create=True) as gallery:
+        for clip in clips:
+            index(gallery, clip.path, f"camera {clip.camid}")
+    return folder
+
+
+@pytest.fixture
+def indexed(tmp_path, _indexed_once):
+    """A gallery of both clips, for the test to change."""
+    shutil.copytree(_indexed_once, tmp_path / "indexed")
+    with GalleryStore(tmp_path / "indexed") as gallery:
+        yield gallery

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame
-from reid_dhm.gallery.footage.sources import content_hash
+from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletId
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter

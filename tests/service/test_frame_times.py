@@ -5,10 +5,11 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
+from reid_dhm.gallery.footage.seeking import START, FrameTime
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Video
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
-from reid_dhm.service.frames.frame_times import START, FrameTime, frame_time
+from reid_dhm.service.frames.frame_times import frame_time
 
 FPS = 10.0
 EVEN = [n / FPS for n in range(100)]

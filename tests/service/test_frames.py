@@ -10,14 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from reid_dhm.gallery.footage import seeking
 from reid_dhm.gallery.footage.frames import Span
-from reid_dhm.gallery.footage.sources import content_hash, open_source
+from reid_dhm.gallery.footage.hashing import content_hash
+from reid_dhm.gallery.footage.seeking import START, FrameTime, is_available
+from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy, Problem
-from reid_dhm.service.frames import frame_readers as readers
 from reid_dhm.service.frames import frames as frames_module
-from reid_dhm.service.frames.frame_times import START, FrameTime
-from reid_dhm.service.frames.frames import Frames, is_available, source_name
+from reid_dhm.service.frames.frames import Frames, source_name
 
 SIZE = (96, 64)
 
@@ -84,9 +85,9 @@ def test_any_frame_in_any_order(steady):
 def grabbed(monkeypatch) -> list[None]:
     """Grows with every frame that is decoded."""
     frames: list[None] = []
-    grab = readers.VideoReader._grab
+    advance = seeking.VideoReader._advance
     monkeypatch.setattr(
-        readers.VideoReader, "_grab", lambda self: frames.append(None) or grab(self)
+        seeking.VideoReader, "_advance", lambda self: frames.append(None) or advance(self)
     )
     return frames
 
@@ -118,7 +119,7 @@ def test_a_time_that_is_not_the_files_does_not_mislead(uneven):
 
 def test_what_takes_too_long_goes_on_when_asked_again(steady, monkeypatch):
     # A second passes whenever somebody looks at the clock, which is once a frame.
-    monkeypatch.setattr(readers, "time", SimpleNamespace(monotonic=count().__next__))
+    monkeypatch.setattr(frames_module, "time", SimpleNamespace(monotonic=count().__next__))
     frames = Frames()
     for _ in range(3):
         with pytest.raises(Busy, match="frame 30 is far from where decoding can begin: try again"):
@@ -202,7 +203,7 @@ def test_two_videos_of_one_path_are_told_apart(steady):
 
 def test_a_source_is_read_wholly_once(steady, monkeypatch):
     read: list[Path] = []
-    monkeypatch.setattr(frames_module, "content_hash", lambda p: read.extend(p) or content_hash(p))
+    monkeypatch.setattr(seeking, "content_hash", lambda p: read.extend(p) or content_hash(p))
     frames = Frames()
     for number in range(3):
         frames.image(steady, number)
@@ -224,7 +225,7 @@ def test_one_slow_video_keeps_no_other_waiting(steady, tmp_path, monkeypatch):
             assert go_on.wait(60)
         return content_hash(paths)
 
-    monkeypatch.setattr(frames_module, "content_hash", hash_slowly)
+    monkeypatch.setattr(seeking, "content_hash", hash_slowly)
     frames = Frames()
     slow = threading.Thread(target=frames.jpeg, args=(other, 0))
     slow.start()
@@ -258,5 +259,5 @@ def test_streams_are_never_called(source):
     video = record(source, "0" * 16, 25)
     assert not is_available(video)
     assert source_name(video) == source
-    with pytest.raises(Problem, match="was a live stream: only its crops are kept"):
+    with pytest.raises(Problem, match="was a live stream or remote: only its crops are kept"):
         Frames().image(video, 0)

@@ -10,7 +10,7 @@ import supervision as sv
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
-from reid_dhm.gallery.footage.sources import content_hash
+from reid_dhm.gallery.footage.hashing import content_hash
 
 
 class MotDetections:

@@ -11,7 +11,7 @@ import torch
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
-from reid_dhm.gallery.footage.sources import content_hash
+from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.models.weights import load_weights, read_state_dict
 
 _PERSON = 1  # in COCO's numbering, which torchvision's weights use; 0 is the background

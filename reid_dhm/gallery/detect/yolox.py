@@ -14,7 +14,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.onnx_file import open_onnx
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
-from reid_dhm.gallery.footage.sources import content_hash
+from reid_dhm.gallery.footage.hashing import content_hash
 
 _STRIDES = (8, 16, 32)
 _PERSON = 0  # COCO's first class, and a person detector's only one

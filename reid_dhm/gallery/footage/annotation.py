@@ -18,7 +18,8 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.footage.seeking import Image, frames_of
+from reid_dhm.gallery.footage.frames import Image
+from reid_dhm.gallery.footage.seeking import frames_of
 from reid_dhm.gallery.records import Box, Video
 
 # Suffix: encoder, and how it is to work.

@@ -1,33 +1,34 @@
-"""A frame, and what a source of frames is to those who read it. Sources are in ``sources``."""
+"""A frame, a span of frames, and the interface of a source of frames."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_FPS = 1000.0
-_DEFAULT_FPS = 25.0  # for what claims nothing believable
+Image: TypeAlias = "NDArray[np.uint8]"
+"""(H, W, 3) uint8 BGR, as OpenCV decodes it."""
+
+MIN_FPS, MAX_FPS = 1e-5, 1000.0
+DEFAULT_FPS = 25.0  # where neither the header nor the frames' times tell
 
 
 class Frame(NamedTuple):
     """One frame.
 
     Attributes:
-        number: its place in the source, from 0.
+        number: its index in the source, from 0.
         time: seconds from the source's first frame.
-        image: (H, W, 3) uint8 BGR, as OpenCV decodes it.
+        image: (H, W, 3) uint8 BGR.
     """
 
     number: int
     time: float
-    image: NDArray[np.uint8]
+    image: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class SourceInfo:
     """What is known before the first frame is processed.
 
     Attributes:
-        hash: of the content, 16 hexadecimal digits; for a stream of its address and the moment.
+        hash: of the content, 16 hexadecimal digits; for a stream, of its address and the time of
+            opening.
         name: absolute path or pattern, or address without credentials.
-        fps: frames a second.
+        fps: frames per second.
         width, height: in pixels.
         num_frames: as the container claims; None if it does not say.
         live: whether frames pass by and cannot be read again.
@@ -58,8 +60,8 @@ class Span:
 
     Attributes:
         first: number of the first.
-        stride: of every so many frames, one: those whose number it divides.
-        begin, end: seconds from the source's first frame; ``end`` itself is out.
+        stride: only frames whose number is a multiple of it.
+        begin, end: seconds from the source's first frame; ``end`` is excluded.
     """
 
     first: int = 0
@@ -81,22 +83,9 @@ class Source(Protocol):
         ...
 
     def frames(self, span: Span) -> Iterator[Frame]:
-        """Every frame that is wanted; others are decoded as little as can be."""
+        """The frames of a span, in order; closing the iterator closes the source."""
         ...
 
-
-def believable_rate(fps: float) -> float:
-    """Frames a second as claimed, or 25 where the claim makes no sense."""
-    return fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else _DEFAULT_FPS
-
-
-def open_capture(address: str | int) -> cv2.VideoCapture:
-    """Open whatever OpenCV opens, without its remarks; the caller releases it."""
-    # FFmpeg reports every damaged packet, and OpenCV every backend that failed; what counts is
-    # what we say.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return cv2.VideoCapture(address)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    def stop(self) -> None:
+        """Let :meth:`frames` end soon; called from another thread."""
+        ...

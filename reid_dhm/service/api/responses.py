@@ -7,9 +7,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from reid_dhm.gallery.footage.seeking import is_available
 from reid_dhm.gallery.records import Tracklet, Video
 from reid_dhm.gallery.search.candidates import Candidate
-from reid_dhm.service.frames.frames import is_available, source_name
+from reid_dhm.service.frames.frames import source_name
 
 T = TypeVar("T")
 

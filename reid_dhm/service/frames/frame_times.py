@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import chain
-from typing import NamedTuple
 
+from reid_dhm.gallery.footage.seeking import FrameTime
 from reid_dhm.gallery.records import Video
 from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -16,23 +16,6 @@ _NEAREST = (
     f"SELECT frame, time FROM {_ENDS} WHERE frame > ?2 ORDER BY frame LIMIT 1",
 )
 _THERE = "SELECT key FROM tracklets WHERE video = ? AND ? BETWEEN first_frame AND last_frame"
-
-
-class FrameTime(NamedTuple):
-    """A frame and its time, by which a reader seeks to it or to a later one.
-
-    Attributes:
-        frame: its number, from 0.
-        time: seconds from the video's first frame.
-        exact: whether the gallery holds this time; otherwise it is interpolated.
-    """
-
-    frame: int
-    time: float
-    exact: bool = True
-
-
-START = FrameTime(0, 0.0)
 
 
 def frame_time(gallery: GalleryStore, video: Video, number: int) -> FrameTime:

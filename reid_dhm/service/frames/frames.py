@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import glob, has_magic, iglob
+from glob import glob
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from reid_dhm.data.listing import list_images
-from reid_dhm.errors import InputError
-from reid_dhm.gallery.footage.sources import ImageSequence, content_hash, open_source
+from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.gallery.footage.addresses import is_address
+from reid_dhm.gallery.footage.frames import Image
+from reid_dhm.gallery.footage.seeking import (
+    START,
+    ChangedSourceError,
+    FrameTime,
+    Reader,
+    is_available,
+    open_reader,
+)
 from reid_dhm.gallery.records import Video
 from reid_dhm.service.errors import Busy, Problem
-from reid_dhm.service.frames.frame_readers import ImageReader, Reader, VideoReader
-from reid_dhm.service.frames.frame_times import START, FrameTime
 
 _KEPT_OPEN = 4
 _KEPT_FRAMES = 64
 _AT_ONCE = 4  # videos that are decoded at the same time
 _PATIENCE = 10.0  # seconds to wait for others' frames
+_DECODING_PATIENCE = 8.0  # seconds of decoding for one frame
 _QUALITY = 88
-
-Image = NDArray[np.uint8]
 
 
 class Frames:
@@ -104,15 +109,16 @@ class _Footage:
         try:
             marks = _marks(self._video.source)
             if marks != self._marks:
-                self.reader = self._marks = None
-                if Path(self._video.source).is_file():
-                    found = content_hash([Path(self._video.source)])
-                else:
-                    images = self._images()
-                    self.reader, found = ImageReader(images), images.info.hash
-                self._is_other, self._marks = found != self._video.hash, marks
-        except (OSError, InputError):  # removed in the meantime
+                self.reader, self._marks, self._is_other = None, None, False
+                try:
+                    self.reader = open_reader(self._video, check_content=True)
+                except ChangedSourceError:
+                    self._is_other = True
+                self._marks = marks
+        except (OSError, NotFoundError):  # removed in the meantime
             raise Problem(404, _missing(self._video)) from None
+        except InputError:
+            raise Problem(404, f"{source_name(self._video)} cannot be decoded") from None
         if self._is_other:
             raise Problem(
                 404,
@@ -122,23 +128,18 @@ class _Footage:
 
     def frame(self, number: int, known: FrameTime) -> Image:
         """A frame; raises a 404 if it cannot be decoded."""
+        ends = time.monotonic() + _DECODING_PATIENCE
+
+        def check() -> None:
+            if time.monotonic() > ends:
+                raise Busy(f"frame {number} is far from where decoding can begin: try again")
+
         if (reader := self.reader) is None:
-            self.reader = reader = self._open()
-        image = reader(number, known)
+            self.reader = reader = open_reader(self._video)
+        image = reader.read(number, known, check)
         if image is None:
             raise Problem(404, f"frame {number} of {source_name(self._video)} cannot be decoded")
         return image
-
-    def _open(self) -> Reader:
-        if Path(self._video.source).is_file():
-            return VideoReader(self._video)
-        return ImageReader(self._images())
-
-    def _images(self) -> ImageSequence:
-        images = open_source(self._video.source, self._video.fps)
-        if not isinstance(images, ImageSequence):
-            raise InputError(f"{self._video.source} no longer holds images")
-        return images
 
 
 def _marks(source: str) -> object:
@@ -170,28 +171,17 @@ def encode(image: Image) -> bytes:
     return data.tobytes()
 
 
-def is_available(video: Video) -> bool:
-    """Whether the source of a video exists; it may have changed since it was indexed."""
-    if not video.resumable or _is_address(video.source):
-        return False
-    if has_magic(video.source) and not Path(video.source).exists():
-        return any(iglob(video.source))  # noqa: PTH207 (absolute patterns)
-    return Path(video.source).exists()
-
-
 def source_name(video: Video) -> str:
     """The name of a source, without the server's folders."""
-    return video.source if _is_address(video.source) else Path(video.source).name
+    return video.source if is_address(video.source) else Path(video.source).name
 
 
 def _missing(video: Video) -> str:
-    if not video.resumable or _is_address(video.source):
-        return f"{source_name(video)} was a live stream: only its crops are kept"
+    if not video.resumable or is_address(video.source):
+        return (
+            f"{source_name(video)} was read from a camera or the network: only its crops are kept"
+        )
     return (
         f"{source_name(video)} is missing: restore it to where it was indexed to see its frames; "
         "its crops are in the gallery"
     )
-
-
-def _is_address(source: str) -> bool:
-    return re.match(r"[a-z][a-z0-9+.-]*://", source, re.IGNORECASE) is not None

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.footage import seeking as footage
+from reid_dhm.gallery.footage import seeking
 from reid_dhm.gallery.footage.frames import Span
-from reid_dhm.gallery.footage.seeking import check_reachable, frames_of
-from reid_dhm.gallery.footage.sources import content_hash, open_source
+from reid_dhm.gallery.footage.hashing import content_hash
+from reid_dhm.gallery.footage.seeking import check_available, frames_of
+from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.records import Video
 
 
@@ -82,16 +83,18 @@ class TestFramesOf:
         self, film, uneven, monkeypatch
     ):
         when = times(uneven)
-        opened = []
-        real = footage.open_capture
-        monkeypatch.setattr(footage, "open_capture", lambda p: opened.append(p) or real(p))
+        restarts = []
+        restart = seeking.VideoReader._restart
+        monkeypatch.setattr(
+            seeking.VideoReader, "_restart", lambda self: restarts.append(None) or restart(self)
+        )
         for first in range(40):
             found = [
                 (number, film.number(image))
                 for number, image in frames_of(uneven, first, first + 1, when[first])
             ]
             assert found == [(n, n) for n in range(first, min(first + 2, 40))]
-        assert len(opened) <= 42  # of which a second for one frame means that it was counted to
+        assert len(restarts) <= 42  # a second one for a frame means that frames were counted
 
     @pytest.mark.parametrize("source", ["video", "sparse_keys", "uneven"])
     def test_footage_may_begin_earlier(self, film, source, request):
@@ -139,13 +142,13 @@ class TestFramesOf:
             next(frames_of(images))
 
 
-class TestCheckReachable:
+class TestCheckAvailable:
     @pytest.mark.parametrize("name", ["gone.avi", "gone/*.png"])
     def test_refuses_what_is_no_longer_there(self, tmp_path, video, name):
         with pytest.raises(InputError, match="no longer where it was indexed: put it back"):
-            check_reachable(replace(video, source=str(tmp_path / name)))
+            check_available(replace(video, source=str(tmp_path / name)))
 
     def test_refuses_streams(self, video):
         stream = replace(video, source="rtsp://10.0.0.1/gate", resumable=False)
         with pytest.raises(InputError, match="was a live stream"):
-            check_reachable(stream)
+            check_available(stream)

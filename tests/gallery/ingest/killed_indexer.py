@@ -19,7 +19,8 @@ from reid_dhm.gallery.ingest.ingest import Options, ingest
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracking import Tracker
 
-spec = importlib.util.spec_from_file_location("footage", Path(__file__).with_name("conftest.py"))
+conftest = Path(__file__).parents[1] / "conftest.py"
+spec = importlib.util.spec_from_file_location("footage", conftest)
 assert spec is not None
 assert spec.loader is not None
 footage = importlib.util.module_from_spec(spec)

@@ -4,8 +4,8 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.annotation import Drawn, annotate, check_video_name, still
+from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.gallery.footage.seeking import frames_of
-from reid_dhm.gallery.footage.sources import content_hash
 from reid_dhm.gallery.records import Video
 
 RED_LINE = (20, 60, 214)  # BGR, around those that were looked for

@@ -312,7 +312,7 @@ def test_torchvision_weights_come_from_a_file_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hog", "detector 'hog' is unknown: use yolox:FILE"),
+        ("hog", "detector 'hog' is unknown: use a name of"),
         ("yolox:", "detector 'yolox:' is unknown"),
         ("motion:fast", "detector 'motion:fast' is unknown"),
         ("torchvision:hog", "torchvision has no detection model 'hog': use one of"),
