@@ -259,5 +259,5 @@ def test_streams_are_never_called(source):
     video = record(source, "0" * 16, 25)
     assert not is_available(video)
     assert source_name(video) == source
-    with pytest.raises(Problem, match="was a live stream or remote: only its crops are kept"):
+    with pytest.raises(Problem, match="was read from a camera or the network: only its crops are"):
         Frames().image(video, 0)

@@ -218,7 +218,7 @@ class VideoReader:
         return True
 
     def _go(self, known: FrameTime, lead: float, check: Check) -> bool:
-        """Go to a known frame, or ``lead`` seconds before it; False if only the start was reached."""
+        """Go to a known frame, or ``lead`` seconds before; False if only the start was reached."""
         if self._seeks:
             try:
                 if self._land(known, lead, check):
