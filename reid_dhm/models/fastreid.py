@@ -1,6 +1,6 @@
-"""Checkpoints of fast-reid's plain ResNets, whose file holds the backbone and the neck behind it.
+"""Checkpoints of fast-reid's plain ResNets: a backbone and the neck behind it.
 
-Their backbone is torchvision's but for its first pooling, see
+The backbone is torchvision's with another first pooling, see
 :data:`reid_dhm.models.providers.BACKBONES`; the last stride is 1, as in all their re-ID recipes.
 """
 
@@ -28,11 +28,12 @@ PREFIX = "fastreid_"
 
 _NECKS = ("heads.bottleneck.0.", "heads.bnneck.")  # since version 1.0, and before
 _EXPONENT = "heads.pool_layer.p"
+_LEFT_OUT = ("heads.classifier.", "heads.weight", "pixel_mean", "pixel_std")  # the last classifier
 _FOREIGN_PARTS = {".IN.": "IBN", "backbone.NL_": "non-local", ".se.": "squeeze-and-excitation"}
 
 
 def is_fastreid(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether these are a fast-reid baseline's: a backbone and heads, by these names."""
+    """Whether these tensors are of a fast-reid baseline: names of a backbone and of heads."""
     return all(any(k.startswith(part) for k in tensors) for part in ("backbone.", "heads."))
 
 
@@ -45,11 +46,11 @@ def build_model(
 ) -> tuple[ReIDModel, ModelCard]:
     """Rebuild the model that fast-reid tests, in eval mode.
 
-    A file does not tell average pooling from other pooling without parameters: it is taken for
-    average pooling, and for GeM where it holds an exponent.
+    A file does not distinguish average pooling from other pooling without parameters: average
+    pooling is assumed, and GeM where the file holds an exponent.
 
     Args:
-        path: what error messages call it.
+        path: its name in error messages.
         tensors: its state dict.
         backbone: ``resnet18``, ``34``, ``50`` or ``101``, with or without the prefix
             ``fastreid_``.
@@ -58,24 +59,30 @@ def build_model(
             before it; ``None`` for ``bnneck`` where the file holds a neck.
 
     Raises:
-        InputError: another architecture, a neck that the file does not hold, or a normalisation of
-            other than three colours.
+        InputError: another architecture, a neck that the file does not hold, a layer that would be
+            left out, or a normalisation of other than three colours.
     """
     name = backbone if backbone.startswith(PREFIX) else PREFIX + backbone
     if name not in BACKBONES:
         known = ", ".join(key for key in BACKBONES if key.startswith(PREFIX))
-        raise InputError(f"{path} is fast-reid's, of which {backbone} cannot be read: use {known}")
+        raise InputError(f"{path} is fast-reid's, and {backbone} is not supported: use {known}")
     for sign, part in _FOREIGN_PARTS.items():
         if any(sign in key for key in tensors):
             raise InputError(
-                f"{path} has {part} layers, which {name} has not: of fast-reid's models, plain "
-                "ResNets alone can be read"
+                f"{path} has {part} layers, which {name} does not have: of fast-reid's models only "
+                "plain ResNets are supported"
             )
     bn = _neck_of(tensors)
     if any(value.dim() > 1 for value in bn.values()):
         raise InputError(
-            f"{path} reduces its embedding by a convolution (EMBEDDING_DIM), which cannot be read: "
-            "pass a model without"
+            f"{path} reduces its embedding by a convolution (EMBEDDING_DIM), which is not "
+            "supported: pass a model without"
+        )
+    read = (*_NECKS, *_LEFT_OUT, _EXPONENT, "backbone.")
+    if unknown := [key for key in tensors if not key.startswith(read)]:
+        raise InputError(
+            f"{path} holds {unknown[0]}, of a trained layer that would be left out: of fast-reid's "
+            "models only plain ResNets with one neck are supported"
         )
     if neck is None:
         neck = "bnneck" if bn else "none"
@@ -84,7 +91,7 @@ def build_model(
 
     if _EXPONENT not in tensors:
         logger.warning(
-            "%s does not say how it pools: it is taken for the average; with other pooling its "
+            "%s does not name its pooling: average pooling is assumed; with other pooling its "
             "embeddings would be wrong",
             path,
         )
@@ -98,7 +105,7 @@ def build_model(
     load_weights(resnet, inside, source=path, unused=provider.unused)
     card = ModelCard(
         name,
-        num_classes=1,  # nothing reads a classifier after training
+        num_classes=1,  # the classifier is not used after training
         size=size,
         pooling="gem" if _EXPONENT in tensors else "avg",
         neck=neck,
@@ -113,8 +120,8 @@ def build_model(
     if _EXPONENT in tensors:
         if tensors[_EXPONENT].numel() != 1:
             raise InputError(
-                f"{path} pools with an exponent for every channel (GeM's {_EXPONENT}), which "
-                "cannot be read: pass a model with one exponent"
+                f"{path} pools with an exponent for every channel (GeM's {_EXPONENT}), which is "
+                "not supported: pass a model with one exponent"
             )
         load_weights(model.head.pool, {"p": tensors[_EXPONENT].reshape(())}, source=path)
     return model.eval(), card
@@ -131,14 +138,14 @@ def _neck_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _of_pixels(path: Path, tensors: Mapping[str, Tensor], name: str, default: RGB) -> RGB:
-    """What old files say of pixels 0 … 255, for pixels 0 … 1."""
+    """The file's normalisation of pixels 0 … 255 (old versions store it), for pixels 0 … 1."""
     if name not in tensors:
         return default
     values = tensors[name].double().flatten()
     sound = values.isfinite() & ((values > 0) if name == "pixel_std" else True)
     if len(values) != 3 or not sound.all():
         raise InputError(
-            f"{path} normalises with {name} {values[:4].tolist()}, which are no three colours': "
+            f"{path} normalises with {name} {values[:4].tolist()}, not three finite numbers: "
             "pass the file as fast-reid wrote it"
         )
     red, green, blue = (values / 255).tolist()

@@ -1,6 +1,6 @@
-"""The backbones that can be named in a configuration: torchvision's and torchreid's.
+"""The backbones by name: torchvision's and torchreid's.
 
-Adding one is adding an entry to :data:`BACKBONES`: how to create it and how to split it.
+A backbone is added as an entry of :data:`BACKBONES`: how to create it and how to split it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def split_resnet(model: Any, pathway: Pathway | None = None) -> Split:
     return Split(stages, pathway)
 
 
+def split_resnet_fc(model: Any) -> Split:
+    """Torchreid's ResNet with an embedding layer (``fc``: Linear + BN + ReLU) after pooling."""
+    return Split(split_resnet(model).stages, embedding=partial(copy.deepcopy, model.fc))
+
+
 def split_densenet(model: Any) -> Split:
     """Stages of a DenseNet: each dense block behind the transition that leads into it."""
     f = model.features
@@ -51,7 +56,7 @@ def split_mobilenet(model: Any) -> Split:
 
 
 def split_osnet(model: Any) -> Split:
-    """Stages of an OSNet; the transition that torchreid puts last in a stage opens the next one."""
+    """Stages of an OSNet; torchreid's last block of a stage, a transition, begins the next one."""
     if hasattr(model, "pool2"):  # OSNet-AIN keeps its transitions apart
         conv2, transition2, conv3, transition3 = model.conv2, model.pool2, model.conv3, model.pool3
     else:
@@ -95,7 +100,7 @@ def _torchreid(name: str, split: Any, unused: tuple[str, ...]) -> Provider:
 
 
 def _create_fastreid(name: str) -> nn.Module:
-    """fast-reid's ResNet: torchvision's, but for a first pooling that pads on the far sides."""
+    """fast-reid's ResNet: torchvision's with a first pooling that rounds up and does not pad."""
     model = torchvision.models.get_model(name)
     model.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
     return model
@@ -120,6 +125,7 @@ BACKBONES: dict[str, Provider] = {
         )
     },
     "resnet50_ibn_a": _torchreid("resnet50_ibn_a", split_resnet, unused=("fc.", "classifier.")),
+    "resnet50_fc512": _torchreid("resnet50_fc512", split_resnet_fc, unused=("classifier.",)),
     **{
         f"fastreid_{name}": Provider(partial(_create_fastreid, name), split_resnet)
         for name in ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -153,14 +159,13 @@ def build_backbone(name: str, weights: str | None = None, last_stride: int = 2) 
 
 
 def _download(name: str, provider: Provider) -> nn.Module:
-    mend = "pass a local file with model.weights=FILE, or model.weights=null for random weights"
+    remedy = "pass a local file with model.weights=FILE, or model.weights=null for random weights"
     if provider.pretrained is None:
-        raise InputError(f"{name} has no ImageNet weights to download: {mend}")
+        raise InputError(f"{name} has no ImageNet weights to download: {remedy}")
     try:
         return provider.pretrained()
     except Exception as error:  # every provider fails in its own way without a network
         reason = first_line(error)
-        raise InputError(f"ImageNet weights of {name} not downloaded ({reason}): {mend}") from error
-
-
-__all__ = ["BACKBONES", "build_backbone"]
+        raise InputError(
+            f"ImageNet weights of {name} not downloaded ({reason}): {remedy}"
+        ) from error

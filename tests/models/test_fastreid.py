@@ -186,7 +186,7 @@ def test_other_architectures_are_refused_in_one_line(tmp_path, state, message):
 @pytest.mark.parametrize("backbone", ["osnet_x0_25", "resnet152"])
 def test_a_backbone_that_fastreid_does_not_have_is_refused(tmp_path, backbone):
     path = write(tmp_path / "a.pth", fastreid_state())
-    with pytest.raises(InputError, match=f"of which {backbone} cannot be read.*fastreid_resnet50"):
+    with pytest.raises(InputError, match=f"{backbone} is not supported.*fastreid_resnet50"):
         open_checkpoint(path, backbone, SIZE)
 
 
@@ -220,3 +220,18 @@ def test_what_is_not_theirs_is_left_to_others():
 def test_their_numpy_scalars_do_no_harm(tmp_path):
     path = write(tmp_path / "a.pth", fastreid_state(), metric=np.float64(0.861))
     assert open_checkpoint(path, "resnet18", SIZE)[1].backbone == "fastreid_resnet18"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "heads.bottleneck.1.weight",
+        "heads.embedding.weight",
+        "heads.pool_layer.w",
+        "attributes.weight",
+    ],
+)
+def test_a_layer_that_would_be_left_out_is_refused(tmp_path, name):
+    path = write(tmp_path / "a.pth", {**fastreid_state(), name: torch.ones(512)})
+    with pytest.raises(InputError, match=rf"a\.pth holds {name}, of a trained layer"):
+        open_checkpoint(path, "resnet18", SIZE)

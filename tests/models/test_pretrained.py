@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
+from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.models.providers import BACKBONES, build_backbone
 
 
@@ -40,6 +41,19 @@ def test_a_backbone_reads_the_providers_own_state_dict(tmp_path, unsettle, name)
     expected = [v for blocks in made.values() for b in blocks for v in b.state_dict().values()]
     assert len(expected) == len(loaded)
     assert all(map(torch.equal, loaded.values(), expected))
+
+
+@torch.no_grad()
+def test_an_embedding_layer_of_torchreid_is_the_feature(tmp_path, unsettle):
+    """resnet50_fc512 has a trained layer behind its pooling, which resnet50 would leave out."""
+    provider = unsettle(BACKBONES["resnet50_fc512"].create()).eval()
+    torch.save({"state_dict": provider.state_dict()}, tmp_path / "fc512.pth.tar")
+    model, _ = open_checkpoint(tmp_path / "fc512.pth.tar", "resnet50_fc512", (64, 32))
+    images = torch.randn(2, 3, 64, 32)
+    assert model.embed(images).shape == (2, 512)
+    torch.testing.assert_close(model.embed(images), provider(images))
+    with pytest.raises(InputError, match=r"fc512.pth.tar holds fc\.0\.weight.*would be left out"):
+        open_checkpoint(tmp_path / "fc512.pth.tar", "resnet50", (64, 32))
 
 
 def test_densenet_reads_the_names_of_its_published_file(tmp_path, unsettle):

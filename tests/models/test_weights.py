@@ -1,8 +1,10 @@
 import os
 import pickle
+import types
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -48,7 +50,13 @@ def renamed(tensors: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar", ".safetensors"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("", "module.", "_orig_mod.", "model.", "backbone.", "net."),
+        *("module._orig_mod.", "_orig_mod.module.", "model.module."),
+    ],
+)
 def test_state_dicts_of_every_kind_are_read(tmp_path, trained, suffix, prefix):
     file = tmp_path / f"weights{suffix}"
     prefixed = {prefix + name: value for name, value in trained.items()}
@@ -56,7 +64,7 @@ def test_state_dicts_of_every_kind_are_read(tmp_path, trained, suffix, prefix):
     assert same(read_state_dict(file), trained)
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model"])
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net", "ema"])
 @pytest.mark.parametrize("new_format", [True, False])
 @pytest.mark.parametrize(
     "rank1", [np.float16(0.5), np.float64(0.5), np.bool_(True), np.int16(1), 0.5]
@@ -67,6 +75,73 @@ def test_checkpoints_as_torchreid_writes_them_are_read(tmp_path, trained, key, n
     content = {key: wrapped, "epoch": 60, "rank1": rank1, "optimizer": {"state": {}}}
     torch.save(content, file, _use_new_zipfile_serialization=new_format)
     assert same(read_state_dict(file), trained)
+
+
+def test_weights_come_before_their_average_and_the_other_is_named(tmp_path, trained, caplog):
+    average = {name: value + 1 for name, value in trained.items()}
+    torch.save({"ema": average, "state_dict": trained}, tmp_path / "both.pth")
+    assert same(read_state_dict(tmp_path / "both.pth"), trained)
+    assert (
+        "both.pth also holds averaged weights (ema): those of state_dict are taken" in caplog.text
+    )
+
+
+def test_an_averaged_model_is_read(tmp_path, trained):
+    model = Residual()
+    model.load_state_dict(trained)
+    average = torch.optim.swa_utils.AveragedModel(model)
+    torch.save({"ema": average.state_dict()}, tmp_path / "ema.pth")
+    assert same(read_state_dict(tmp_path / "ema.pth"), trained)
+
+
+def test_counters_of_thop_and_losses_beside_a_model_are_left_out(tmp_path, trained):
+    extra = {"total_ops": 1, "total_params": 1, "a.total_ops": 1, "criterion.weight": 3}
+    wrapped = {f"model.{name}": value for name, value in trained.items()}
+    tensors = wrapped | {name: torch.zeros(size) for name, size in extra.items()}
+    torch.save({"state_dict": tensors}, tmp_path / "extra.ckpt")
+    assert same(read_state_dict(tmp_path / "extra.ckpt"), trained)
+
+
+class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes text and bytes as Python 2 did, which knew one type for both."""
+
+    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def save_bytes(self, value: bytes) -> None:
+        self.write(b"U" + bytes([len(value)]) + value)
+        self.memoize(value)
+
+    def save_str(self, value: str) -> None:
+        self.write(b"U" + bytes([len(value)]) + value.encode("latin1"))
+        self.memoize(value)
+
+    dispatch[bytes], dispatch[str] = save_bytes, save_str
+
+
+def python2() -> types.ModuleType:
+    module = types.ModuleType("pickle")
+    module.Pickler = Python2Pickler  # type: ignore[attr-defined]
+    module.dump = lambda content, file, protocol: Python2Pickler(file, 2).dump(content)  # type: ignore[attr-defined]
+    return module
+
+
+def test_checkpoints_that_python_2_wrote_are_read(tmp_path, trained):
+    file = tmp_path / "zoo.pth.tar"
+    wrapped = OrderedDict((f"module.{name}", value) for name, value in trained.items())
+    content = {"state_dict": wrapped, "rank1": np.float64(0.873), "epoch": 60}
+    legacy = {"pickle_module": python2(), "pickle_protocol": 2}
+    torch.save(content, file, _use_new_zipfile_serialization=False, **legacy)
+    assert same(read_state_dict(file), trained)
+
+
+def test_code_that_python_2_wrote_is_refused_and_never_run(tmp_path, trained):
+    file, trace = tmp_path / "evil.pth.tar", tmp_path / "executed"
+    content = {"state_dict": trained, "rank1": np.float64(0.873), "extra": Canary(trace)}
+    legacy = {"pickle_module": python2(), "pickle_protocol": 2}
+    torch.save(content, file, _use_new_zipfile_serialization=False, **legacy)
+    with pytest.raises(InputError, match=r"evil.pth.tar .*never run"):
+        read_state_dict(file)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize(
@@ -183,6 +258,60 @@ def test_a_classifier_of_another_size_is_left_out(trained):
         load(given, unused=())
 
 
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        # torchreid's resnet50_fc512: an embedding layer fc, then the classifier
+        ({"fc.0.weight": (512, 4), "fc.1.weight": (512,)}, "fc.0.weight"),
+        ({"fc.weight": (512, 4)}, "fc.weight"),
+        # layumi's block: the layer and the classifier under one name
+        ({"classifier.add_block.0.weight": (512, 4), "classifier.0.weight": (9, 512)}, "add_block"),
+        ({"classifier.0.weight": (512, 4), "classifier.1.weight": (512,)}, "classifier.0.weight"),
+        ({"classifier.running_mean": (4,)}, "classifier.running_mean"),
+        ({"classifier.weight": (4,), "classifier.bias": (4,)}, "classifier.weight"),  # a neck
+    ],
+)
+def test_a_trained_embedding_layer_is_never_left_out(trained, head, named):
+    body = {k: v for k, v in trained.items() if not k.startswith("classifier")}
+    given = {**body, **{name: torch.ones(shape) for name, shape in head.items()}}
+    if named.startswith("fc"):
+        given["classifier.weight"] = torch.ones(751, 512)
+    with pytest.raises(InputError, match=rf"some.pth holds .*{named}.*would be left out"):
+        load(given, unused=("fc.", "classifier."))
+
+
+def test_a_classifier_inside_a_sequence_may_have_another_size(trained):
+    body = {k: v for k, v in trained.items() if not k.startswith("classifier")}
+    model = load({**body, "classifier.1.weight": torch.ones(751, 4)})
+    assert same({k: v for k, v in model.state_dict().items() if k in body}, body)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(trained, value):
+    trained["b.0.weight"][0, 0, 0, 0] = value
+    with pytest.raises(InputError, match=r"some.pth holds values that are not finite \(b.0.weight"):
+        load(trained)
+
+
+def test_a_classifier_that_is_not_used_may_be_anything(trained):
+    trained["classifier.bias"][0] = float("nan")
+    load(trained)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_precision_become_float32(trained, dtype):
+    given = {k: v.to(dtype) if v.is_floating_point() else v for k, v in trained.items()}
+    loaded = load(given, unused=()).state_dict()
+    assert all(loaded[k].dtype == v.dtype for k, v in trained.items())
+    assert all(torch.equal(loaded[k], v.to(loaded[k].dtype)) for k, v in given.items())
+
+
+def test_whole_numbers_are_not_taken_for_weights(trained):
+    given = {**trained, "b.0.weight": trained["b.0.weight"].to(torch.int8)}
+    with pytest.raises(InputError, match=r"holds b.0.weight as int8, not as floating-point"):
+        load(given)
+
+
 def test_counters_that_old_files_lack_stay_as_they_are(trained):
     given = {k: v for k, v in trained.items() if not k.endswith("num_batches_tracked")}
     loaded = load(given, unused=()).state_dict()
@@ -194,7 +323,7 @@ def test_other_names_in_the_same_order_are_taken_in_order(trained, caplog):
     given = dict(zip(Residual(("x", "y", "z")).state_dict(), trained.values(), strict=True))
     assert given.keys() != trained.keys()
     assert same(load(given, unused=()).state_dict(), trained)
-    assert "some.pth names its tensors in its own way" in caplog.text
+    assert "some.pth has other names for its tensors" in caplog.text
 
 
 def test_names_that_agree_are_not_called_an_order(trained, caplog):
