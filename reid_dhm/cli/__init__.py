@@ -5,6 +5,7 @@ Subcommands import heavy libraries when they run, so that ``--help`` is fast.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -22,6 +23,7 @@ from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.models import models
+from reid_dhm.cli.output import printable
 from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
@@ -74,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     for noise in ("Cython evaluation", "Detected pickle protocol"):  # torchreid, torch
         warnings.filterwarnings("ignore", message=noise)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is not an error
+            stream.reconfigure(errors="backslashreplace")
     logger, handler = logging.getLogger("reid_dhm"), logging.StreamHandler()
     handler.setFormatter(_Message())
     logger.addHandler(handler)
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _failure(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return 1
 
 
@@ -100,4 +105,4 @@ class _Message(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format with the level's name in lower case."""
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+        return f"{record.levelname.lower()}: {printable(record.getMessage())}"

@@ -1,4 +1,4 @@
-"""``reid-dhm gallery delete``: forgetting people for good, after showing who goes."""
+"""``reid-dhm gallery delete``: deleting people permanently, after showing them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.output import count_of, printable, say
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
@@ -27,10 +28,7 @@ from reid_dhm.cli.tracklet_options import (
     PersonOption,
     TrackletOption,
     VideoOption,
-    as_words,
-    brief,
-    parse_filter,
-    print_table,
+    tracklet_row,
     warn_of_untimed,
 )
 from reid_dhm.errors import InputError
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from reid_dhm.gallery.records import TrackletFilter, TrackletId
     from reid_dhm.gallery.search.candidates import Candidates
     from reid_dhm.gallery.search.searcher import Searcher
+    from reid_dhm.gallery.store.deletion import Deletion
     from reid_dhm.gallery.store.gallery import GalleryStore
 
 _SHOWN = 20
@@ -69,20 +68,21 @@ def delete(
     min_similarity: Annotated[
         float | None,
         typer.Option(
-            min=-1, max=1, rich_help_panel=WHO, help="Everybody at least so similar goes."
+            min=-1, max=1, rich_help_panel=WHO, help="Delete all that are at least this similar."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "auto",
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
 ) -> None:
-    """Delete for good what satisfies every condition given, after showing it.
+    """Permanently delete the tracklets that match every given condition, after showing them.
 
-    A camera or video by itself goes with all that belongs to it; with other conditions it stays,
-    and only tracklets go. With images or tracklets of a person, whoever is similar enough goes.
+    Exactly what was shown is deleted, whatever is indexed meanwhile. A camera or video named alone
+    is deleted with its tracklets; with other conditions only tracklets are. With images or
+    tracklets of a person, all tracklets that are similar enough are deleted.
 
     Example: reid-dhm gallery delete --gallery galleries/site --camera gate
     --before 2026-03-01T00:00:00Z
@@ -97,6 +97,7 @@ def delete(
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.match_thresholds import open_thresholds
     from reid_dhm.gallery.search.searcher import Searcher
+    from reid_dhm.gallery.store.filters import describe, parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     where = parse_filter(tracklet, camera, video, person, after, before)
@@ -106,7 +107,7 @@ def delete(
             store.tracklet(id)
         warn_of_untimed(store, where)
         if min_similarity is None:
-            count = _delete_all(store, where, yes)
+            done = _delete_matching(store, where, yes)
         else:
             vectors = None
             if query:
@@ -115,42 +116,40 @@ def delete(
                 vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
-            detail |= {"min_similarity": min_similarity, **as_words(where)}
+            detail |= {"min_similarity": min_similarity, **describe(where)}
             calibrated = open_thresholds(store.fingerprint or "", checkpoint)
             searcher = Searcher(store, thresholds=calibrated)
             candidates = _alike(searcher, vectors, likes, where, min_similarity)
-            count = _delete_candidates(store, candidates, where, detail, yes)
-    if count is not None:
-        typer.echo(f"{count} tracklets deleted")
+            done = _delete_candidates(store, candidates, where, detail, yes)
+    if done is not None:
+        _report(done)
 
 
-def _delete_all(store: GalleryStore, where: TrackletFilter, yes: bool) -> int | None:
-    """Delete all that satisfies the conditions; returns how many, None where there was nobody."""
+def _delete_matching(store: GalleryStore, where: TrackletFilter, yes: bool) -> Deletion | None:
+    """Show and delete the matching tracklets, with a camera or video named alone; None if none."""
+    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store import audit, editing
+    from reid_dhm.gallery.store import deletion, filters
 
-    if not where:
-        raise InputError("nothing says what to delete: name tracklets, a camera, a time …")
-    keys, in_view = store.keys(where), editing.unfinished(store, where)
-    rows = [brief(found) for found in store.tracklets(where, limit=_SHOWN)]
-    print_table(rows, "no tracklets satisfy all that")
-    if len(keys) > len(rows):
-        typer.echo(f"… and {len(keys) - len(rows)} more")
-    if in_view:
-        typer.echo(f"and {in_view} people in view where indexing a video was stopped")
-    along = _along_with(where)
-    if not (len(keys) or in_view or along):
+    places = TrackletFilter(cameras=where.cameras), TrackletFilter(videos=where.videos)
+    whole = bool(where) and where in places
+    selected = deletion.select(store, where, whole)
+    rows = [tracklet_row(found) for found in store.tracklets_by_key(selected.tracklets[:_SHOWN])]
+    print_rows(rows, "no matching tracklets")
+    if len(selected.tracklets) > len(rows):
+        say(f"… and {len(selected.tracklets) - len(rows)} more")
+    if selected.unfinished:
+        tracks = count_of(len(selected.unfinished), "unfinished track")
+        say(f"and {tracks}: people in view where a video is indexed so far")
+    if not len(selected) and not whole:
         return None
-    _confirm(f"Delete {len(keys) + in_view} tracklets{along} for good?", yes)
-
-    def delete() -> int:
-        if where == TrackletFilter(cameras=where.cameras):
-            return sum(editing.delete_camera(store, name) for name in where.cameras)
-        if where == TrackletFilter(videos=where.videos):
-            return sum(editing.delete_video(store, hash) for hash in where.videos)
-        return editing.delete(store, where, keys.tolist())
-
-    return audit.deletion(store, as_words(where), delete)
+    along = ""
+    if whole:
+        names = [f"camera {name}" for name in where.cameras]
+        names += [f"video {hash}" for hash in where.videos]
+        along = f" with {', '.join(names)}"
+    _confirm(f"Delete {count_of(len(selected), 'tracklet')}{along} permanently?", yes)
+    return deletion.delete_logged(store, selected, filters.describe(where))
 
 
 def _alike(
@@ -160,7 +159,7 @@ def _alike(
     where: TrackletFilter,
     min_similarity: float,
 ) -> Candidates:
-    """Everybody who is similar enough; the index is exact, so that nobody is overlooked."""
+    """All tracklets that are similar enough; the index is exact, so none is missed."""
     if vectors is None or likes:
         vectors = searcher.refine(vectors, likes)
     return searcher.above(vectors, min_similarity, where)
@@ -172,51 +171,51 @@ def _delete_candidates(
     where: TrackletFilter,
     detail: dict[str, Any],
     yes: bool,
-) -> int | None:
-    """Delete exactly who was found; returns how many, None where there was nobody."""
+) -> Deletion | None:
+    """Show and delete exactly these candidates; None if there are none."""
+    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store import audit, editing
+    from reid_dhm.gallery.store import audit, deletion
 
     audit.record(store, "search", {**detail, "hits": len(candidates)})
     rows = [
         {
-            **brief(candidate.tracklet),
+            **tracklet_row(candidate.tracklet),
             "similarity": f"{candidate.similarity:.3f}",
             "probability": "" if candidate.probability is None else f"{candidate.probability:.1%}",
         }
         for candidate in candidates
     ]
-    print_table(rows, "nobody is so similar")
-    if in_view := editing.unfinished(store, replace(where, tracklets=(), person=None)):
-        typer.echo(
-            f"{in_view} people in view where indexing a video was stopped cannot be searched yet: "
-            "index those videos to their end and ask again",
+    print_rows(rows, "no tracklet is that similar")
+    anybody = replace(where, tracklets=(), person=None)
+    if unfinished := len(deletion.unfinished_tracks(store, anybody)):
+        say(
+            f"{count_of(unfinished, 'unfinished track')} cannot be searched yet: index the videos "
+            "to their end and try again",
             err=True,
         )
     if not candidates:
         return None
-    _confirm(f"Delete these {len(candidates)} tracklets for good?", yes)
+    _confirm(f"Delete {count_of(len(candidates), 'tracklet')} permanently?", yes)
     ids = [candidate.tracklet.id for candidate in candidates]
     detail = {**detail, "tracklets": [str(id) for id in ids]}
-    return audit.deletion(
-        store, detail, lambda: editing.delete(store, TrackletFilter(tracklets=ids))
-    )
+    return deletion.delete_logged(store, TrackletFilter(tracklets=ids), detail)
 
 
-def _along_with(where: TrackletFilter) -> str:
-    from reid_dhm.gallery.records import TrackletFilter
-
-    if where == TrackletFilter(cameras=where.cameras):
-        return f", and with them camera {', '.join(where.cameras)} and its videos,"
-    if where == TrackletFilter(videos=where.videos):
-        return f", and with them video {', '.join(where.videos)},"
-    return ""
+def _report(done: Deletion) -> None:
+    say(f"{count_of(done.count, 'tracklet')} deleted")
+    if done.videos:
+        say(f"{count_of(done.videos, 'video')} deleted")
+    for camera in done.cameras:
+        say(f"camera {camera} deleted")
+    for hash in done.kept:
+        say(f"video {hash} stays: people were added to it after the question")
 
 
 def _confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is here to answer: pass --yes")
-    if not typer.confirm(question):
+        raise InputError(f"{question} No terminal to answer on: pass --yes")
+    if not typer.confirm(printable(question)):
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.output import say
 from reid_dhm.errors import InputError
 
 
@@ -22,10 +23,8 @@ def demo(
 
     Example: reid-dhm demo
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.cli.tables import SafeTable, plain_console
     from reid_dhm.cli.train import epoch_line
     from reid_dhm.config import load_config
     from reid_dhm.demo.footage import run_footage_demo
@@ -40,18 +39,18 @@ def demo(
             "reid-dhm train for it"
         )
     run = Path(settings.output)
-    typer.echo(f"Rendering people into {settings.data.root}")
+    say(f"Rendering people into {settings.data.root}")
     write_synthetic(Path(settings.data.root))
     if (run / "summary.json").is_file():
         shutil.rmtree(run)
     with progress_bar("Training") as bar:
         summary = run_demo(
             settings,
-            typer.echo,
+            say,
             lambda epoch, step, steps, figures: bar(epoch * steps + step, epochs * steps),
-            lambda record: typer.echo(epoch_line(record, epochs)),
+            lambda record: say(epoch_line(record, epochs)),
         )
-    table = Table(title="Synthetic people, Market-1501's protocol", title_justify="left")
+    table = SafeTable(title="Synthetic people, Market-1501's protocol", title_justify="left")
     for column in ("embedding", "mAP", "rank-1"):
         table.add_column(column, justify="left" if column == "embedding" else "right")
     for name in ("untrained", "colour_histogram", "trained"):
@@ -61,15 +60,13 @@ def demo(
             f"{summary['rank1'][name]:.1%}",
             style="bold" if name == "trained" else None,
         )
-    Console(soft_wrap=True).print(table)
-    typer.echo(f"index: {summary['index']} on {summary['device']}")
-    footage = run_footage_demo(run / "footage", run, typer.echo)
+    plain_console(soft_wrap=True).print(table)
+    say(f"index: {summary['index']} on {summary['device']}")
+    footage = run_footage_demo(run / "footage", run, say)
     gallery = run / "footage" / "gallery"
-    typer.echo(f"run folder: {run}; gallery: {gallery}; videos: {gallery.parent}")
-    typer.echo(
-        f"next: reid-dhm search --gallery {gallery} --tracklet {footage['query']} --report found"
-    )
-    typer.echo(
+    say(f"run folder: {run}; gallery: {gallery}; videos: {gallery.parent}")
+    say(f"next: reid-dhm search --gallery {gallery} --tracklet {footage['query']} --report found")
+    say(
         f"next: reid-dhm eval --checkpoint {run} --dataset synthetic "
         f"--data-root {settings.data.root} --report report"
     )

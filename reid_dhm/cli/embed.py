@@ -18,6 +18,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
+from reid_dhm.cli.output import say
 from reid_dhm.errors import InputError, NotFoundError
 
 
@@ -105,9 +106,9 @@ def embed(
     write_embeddings(output, embeddings, kept)
 
     for error in skipped.values():
-        typer.echo(f"skipped: {error}", err=True)
+        say(f"skipped: {error}", err=True)
     left_out = f", {len(skipped)} skipped" if skipped else ""
-    typer.echo(
+    say(
         f"{len(kept)} images{left_out}, {embedder.dim} dimensions: {output}\n"
         f"{seconds:.1f} s, {len(paths) / seconds:.0f} images a second "
         f"({embedder.engine} in {embedder.precision} on {embedder.device})"

@@ -14,6 +14,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
+from reid_dhm.cli.output import say
 
 INT8 = "Int8"
 
@@ -80,14 +81,14 @@ def export(
     agreements = export_model(*opened, format, output, real, known)
 
     kind = f"{format}, int8 of {len(known)} images" if int8 else f"{format}, float32"
-    typer.echo(f"{output}: {kind}")
+    say(f"{output}: {kind}")
     for agreement in agreements:
-        typer.echo(
+        say(
             f"cosine to PyTorch in float32 on {agreement.count} {agreement.images} images: "
             f"lowest {agreement.lowest:.6f}, mean {agreement.mean:.6f}"
         )
     if all(agreement.images == "random" for agreement in agreements):
-        typer.echo("no real image was compared: give --images DIR", err=True)
+        say("no real image was compared: give --images DIR", err=True)
     if json is not None:
         cosine = {
             agreement.images: {

@@ -1,4 +1,4 @@
-"""``reid-dhm gallery``: what is in a gallery, who is who, forgetting, and care of the file."""
+"""``reid-dhm gallery``: list, label, export and delete what a gallery holds; check its file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from reid_dhm.cli.deletion import delete
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.output import count_of, say
 from reid_dhm.cli.tracklet_options import (
     AfterOption,
     BeforeOption,
@@ -16,19 +17,17 @@ from reid_dhm.cli.tracklet_options import (
     GalleryOption,
     PersonOption,
     VideoOption,
-    brief,
-    parse_filter,
-    print_table,
+    tracklet_row,
     warn_of_untimed,
 )
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
 gallery = typer.Typer(
-    help="What is in a gallery, who is who, forgetting, and care of the file.",
+    help="List, label, export and delete what a gallery holds; check its file.",
     no_args_is_help=True,
 )
 
@@ -46,33 +45,35 @@ def list_(
     after: AfterOption = None,
     before: BeforeOption = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Lines at most, of tracklets and the audit log.")
+        int, typer.Option(min=1, help="Most lines of tracklets and of the audit log.")
     ] = 1000,
     json: JsonOption = None,
 ) -> None:
-    """List what is there; tracklets can be narrowed down by camera, video, person and time.
+    """List the content; tracklets can be filtered by camera, video, person and time.
 
-    The audit log comes newest first, and can be narrowed down by time.
+    The audit log comes newest first, and can be filtered by time.
 
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
+    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.records import TrackletFilter
+    from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     with GalleryStore(folder) as store:
         where = parse_filter((), camera, video, person, after, before)
         narrowed = where != TrackletFilter(after=where.after, before=where.before)
         if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
-            raise InputError(f"such conditions narrow down tracklets, not {what}: list tracklets")
+            raise InputError(f"these options filter tracklets, not {what}: list tracklets")
         if what == "tracklets":
             warn_of_untimed(store, where)
         rows = _rows(store, what, where, limit)
         if what == "tracklets" and (count := store.count(where)) > len(rows):
-            typer.echo(f"the first {len(rows)} of {count}: --limit shows more", err=True)
+            say(f"the first {len(rows)} of {count}: pass a higher --limit for more", err=True)
         if what == "audit" and len(rows) == limit:
-            typer.echo(f"the newest {limit}: --limit or --before show others", err=True)
-    narrow = where and what == "tracklets"
-    print_table(rows, "nobody that satisfies all that" if narrow else f"{folder} has no {what}")
+            say(f"the newest {limit}: pass a higher --limit, or --before, for others", err=True)
+    filtered = where and what == "tracklets"
+    print_rows(rows, "no matching tracklets" if filtered else f"{folder} has no {what}")
     if json is not None:
         write_json(json, rows)
 
@@ -80,16 +81,17 @@ def list_(
 @gallery.command()
 def show(
     folder: GalleryOption,
-    tracklet: Annotated[str, typer.Argument(metavar="ID", help="As list prints it.")],
+    tracklet: Annotated[str, typer.Argument(metavar="ID", help="As `list tracklets` prints it.")],
     crops: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write its images here.")
+        Path | None, typer.Option(metavar="DIR", help="Write its images to this folder.")
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Show a tracklet: where and when, how often, and its best images.
+    """Show a tracklet: place, time, number of boxes, and its best images.
 
     Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops images
     """
+    from reid_dhm.files import atomic_path
     from reid_dhm.gallery.store.export import as_row
     from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -101,15 +103,15 @@ def show(
         {"frame": c.frame, "time": c.time, "box": list(c.box), "quality": c.quality} for c in images
     ]
     for name, value in as_row(found).items():
-        typer.echo(f"{name:12} {'' if value is None else value}")
+        say(f"{name:12} {'' if value is None else value}")
     for rank, crop in enumerate(images):
         line = f"image {rank}: frame {crop.frame}, {crop.time:.1f} s, quality {crop.quality:.2f}"
         if crops is not None:
-            crops.mkdir(parents=True, exist_ok=True)
             path = crops / f"{found.id}_{rank}.jpg"
-            path.write_bytes(crop.jpeg)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(crop.jpeg)
             line += f": {path}"
-        typer.echo(line)
+        say(line)
     if json is not None:
         write_json(json, facts)
 
@@ -117,17 +119,17 @@ def show(
 @gallery.command()
 def merge(
     folder: GalleryOption,
-    tracklets: Annotated[list[str], typer.Argument(metavar="ID...", help="As list prints them.")],
+    tracklets: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` prints them.")],
     person: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who it is; without it, the name that one of them has, or a number.",
+            help="Name of the person; by default the name that one of them has, or a number.",
         ),
     ] = None,
-    unname: Annotated[bool, typer.Option("--unname", help="Take their names away.")] = False,
+    unname: Annotated[bool, typer.Option("--unname", help="Remove their names.")] = False,
 ) -> None:
-    """Say that tracklets show one person, or take their names away.
+    """Give tracklets the name of one person, or remove their names.
 
     Example: reid-dhm gallery merge 9f86d081884c7d65-12 9f86d081884c7d65-31
     --gallery galleries/site --person "blue jacket"
@@ -137,15 +139,15 @@ def merge(
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     if unname and person is not None:
-        raise typer.BadParameter("--unname takes names away and --person gives one: drop one")
+        raise typer.BadParameter("--unname and --person exclude each other: drop one")
     ids = [TrackletId.parse(text) for text in tracklets]
     with GalleryStore(folder) as store:
         if person is None and not unname:
             person = editing.common_name(store, ids)
         changed = editing.label(store, ids, person)
         audit.record(store, "merge", {"tracklets": tracklets, "person": person})
-    name = "nobody's" if person is None else f"{person}'s"
-    typer.echo(f"{changed} of {len(ids)} tracklets changed, all are {name} now")
+    label = "no name" if person is None else f"the name {person}"
+    say(f"{changed} of {count_of(len(ids), 'tracklet')} changed: {label}")
 
 
 @gallery.command()
@@ -164,16 +166,15 @@ def export(
 
     Example: reid-dhm gallery export --gallery galleries/site --output site.csv
     """
-    from reid_dhm.gallery.store import audit
     from reid_dhm.gallery.store.export import export
+    from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     with GalleryStore(folder) as store:
         where = parse_filter((), camera, video, person, after, before)
         warn_of_untimed(store, where)
         count = export(store, output, where)
-        audit.record(store, "export", {"file": str(output), "tracklets": count})
-    typer.echo(f"{count} tracklets: {output}")
+    say(f"{count_of(count, 'tracklet')}: {output}")
 
 
 gallery.command()(delete)
@@ -181,7 +182,7 @@ gallery.command()(delete)
 
 @gallery.command()
 def verify(folder: GalleryOption) -> None:
-    """Check everything: the file, its rows, that images decode and embeddings are whole.
+    """Check the file, its rows, that images decode and that embeddings are unit vectors.
 
     Example: reid-dhm gallery verify --gallery galleries/site
     """
@@ -191,21 +192,20 @@ def verify(folder: GalleryOption) -> None:
 
     with GalleryStore(folder) as store, progress_bar("Verifying") as bar:
         found = list(check_integrity(store, bar))
-        count = store.state().tracklets
+        count = 0 if found else store.count()
     for line in found:
-        typer.echo(line)
+        say(line)
     if found:
-        things = "thing" if len(found) == 1 else "things"
-        raise InputError(
-            f"{folder} is not whole ({len(found)} {things} wrong): restore it from a copy, or "
-            "index the videos anew"
+        raise StorageError(
+            f"{folder} is damaged ({count_of(len(found), 'fault')}): restore it from a copy, or "
+            "index the videos again"
         )
-    typer.echo(f"{folder} is whole: {count} tracklets")
+    say(f"{folder} is intact: {count_of(count, 'tracklet')}")
 
 
 @gallery.command()
 def compact(folder: GalleryOption) -> None:
-    """Rewrite the file without the room that deletions left.
+    """Rewrite the file without the free space that deletions left.
 
     Example: reid-dhm gallery compact --gallery galleries/site
     """
@@ -216,7 +216,7 @@ def compact(folder: GalleryOption) -> None:
         before = store.path.stat().st_size
         editing.compact(store)
         after = store.path.stat().st_size
-    typer.echo(f"{store.path}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
+    say(f"{store.path}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
 
 
 def _rows(
@@ -225,7 +225,7 @@ def _rows(
     from reid_dhm.gallery.store import editing
 
     if what == "tracklets":
-        return [brief(found) for found in store.tracklets(where, limit=limit)]
+        return [tracklet_row(found) for found in store.tracklets(where, limit=limit)]
     if what == "people":
         people = editing.people(store)
         return [{"person": name, "tracklets": count} for name, count in people.items()]
@@ -262,7 +262,7 @@ def _entries(store: GalleryStore, where: TrackletFilter, limit: int) -> list[dic
 
     bounds = [bound for bound in (where.after, where.before) if not isinstance(bound, float)]
     if len(bounds) < 2:
-        raise InputError("the audit log has no video's clock: give ISO 8601 times, not seconds")
+        raise InputError("audit entries have wall-clock times: give ISO 8601 times, not seconds")
     return [
         {
             "time": entry.time.isoformat(timespec="seconds"),

@@ -17,6 +17,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
+from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,14 +114,13 @@ def index_video(
     from reid_dhm.gallery.footage.sources import open_source
     from reid_dhm.gallery.ingest import index_video as indexing
     from reid_dhm.gallery.ingest.ingest import Options
-    from reid_dhm.gallery.records import wall_clock
-    from reid_dhm.gallery.store.writing import check_camera_name
+    from reid_dhm.gallery.records import check_name, wall_clock
     from reid_dhm.gallery.track.tracklets import TrackSettings
     from reid_dhm.inference.checkpoint_file import find_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
-    check_camera_name(camera)
+    check_name("camera", camera)
     options = Options(stride, begin, end, TrackSettings(tracker, track_confidence))
     moment = None if start is None else wall_clock(start)
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
@@ -182,23 +182,22 @@ def stopped_by_interrupt(source: Source) -> Iterator[None]:
 
 
 def _print(summary: Summary, name: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     if summary.known:
-        typer.echo(f"{name} is in the gallery already (video {summary.videos[0]}): nothing to do")
+        say(f"{name} is in the gallery already (video {summary.videos[0]}): nothing to do")
         return
     again = ", going on where it was stopped" if summary.resumed else ""
-    typer.echo(
+    say(
         f"{summary.frames} frames{again}: {summary.detections} boxes, {summary.tracklets} "
         f"tracklets (video {', '.join(summary.videos)})"
     )
     if not summary.tracklets and not summary.resumed:
-        typer.echo(
+        say(
             f"no persons found in {name}: try another --detector, or a lower --track-confidence",
             err=True,
         )
-    table = Table("stage", "done", "busy", "on its own", box=None)
+    table = SafeTable("stage", "done", "busy", "on its own", box=None)
     for stage in summary.stages:
         table.add_row(
             stage.name,
@@ -206,7 +205,5 @@ def _print(summary: Summary, name: str) -> None:
             f"{stage.seconds / stage.workers:.1f} s",
             f"{stage.rate:.0f} {stage.unit}/s",
         )
-    Console().print(table)
-    typer.echo(
-        f"end to end: {summary.seconds:.1f} s, {summary.frames / summary.seconds:.1f} frames/s"
-    )
+    plain_console().print(table)
+    say(f"end to end: {summary.seconds:.1f} s, {summary.frames / summary.seconds:.1f} frames/s")

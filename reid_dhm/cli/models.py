@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from reid_dhm.cli.options import BackboneOption, NeckOption, SizeOption
+from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
     from reid_dhm.inference.zoo.entries import ZooModel
@@ -32,14 +33,11 @@ def list_models() -> None:
 
     Example: reid-dhm models
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    from reid_dhm.cli.tables import SafeTable, plain_console
     from reid_dhm.inference.zoo import registry
 
     columns = ("name", "for", "here", "M parameters", "input", "trained on", "licence", "published")
-    table = Table(*columns, box=None)
+    table = SafeTable(*columns, box=None)
     for model in registry.MODELS:
         height, width = model.size
         table.add_row(
@@ -53,11 +51,11 @@ def list_models() -> None:
             model.published,
         )
     for own in registry.added():
-        table.add_row(escape(own.name), own.task, "yes", "", "", "", "", f"added, {own.path.name}")
-    console = Console()
-    width = Console(width=10_000).measure(table).maximum
-    Console(width=max(width, console.width)).print(table)
-    typer.echo(
+        table.add_row(own.name, own.task, "yes", "", "", "", "", f"added, {own.path.name}")
+    console = plain_console()
+    width = plain_console(width=10_000).measure(table).maximum
+    plain_console(width=max(width, console.width)).print(table)
+    say(
         "The packaged model needs no name. Fetch another with `reid-dhm models pull NAME`, then "
         "pass --checkpoint NAME or --detector NAME."
     )
@@ -78,15 +76,13 @@ def pull(
     from reid_dhm.inference.zoo.entries import DETECTION
 
     def accept(model: ZooModel) -> bool:
-        typer.echo(f"{model.name}: licence {model.licence}; trained on {model.training_data}")
+        say(f"{model.name}: licence {model.licence}; trained on {model.training_data}")
         return yes or typer.confirm("Accept these terms?")
 
     path = registry.pull(name, accept)
     model = registry.published(name)
     option = "--detector" if model is not None and model.task == DETECTION else "--checkpoint"
-    typer.echo(
-        f"{path}\nnext: reid-dhm index-video {option} {name} --gallery DIR --camera CAM SOURCE"
-    )
+    say(f"{path}\nnext: reid-dhm index-video {option} {name} --gallery DIR --camera CAM SOURCE")
 
 
 @models.command("add")
@@ -108,4 +104,4 @@ def add(
 
     local = registry.add(name, file, task, backbone=backbone, size=size, neck=neck)
     option = "--detector" if task == "detection" else "--checkpoint"
-    typer.echo(f"{local.path}\nnext: pass {option} {name}")
+    say(f"{local.path}\nnext: pass {option} {name}")

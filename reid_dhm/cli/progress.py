@@ -44,7 +44,7 @@ def progress_bars(*titles: str, shown: bool = True) -> Iterator[list[Update]]:
     """Bars in one display, each visible from its first update to its last."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reid_dhm.cli.output import say
+
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
     from reid_dhm.gallery.search.query_image import QueryCrop
@@ -120,9 +122,9 @@ def crop_queries(
     for crop, given in zip(crops, boxes, strict=True):
         if crop.box is not None and given is None:
             shown = ",".join(f"{side:.0f}" for side in crop.box)
-            typer.echo(f"{crop.name}: detected --box {shown}", err=True)
+            say(f"{crop.name}: detected --box {shown}", err=True)
         elif crop.box is None and crop.pixels.shape[1] > crop.pixels.shape[0]:
-            typer.echo(
+            say(
                 f"{crop.name} is wider than high and used whole: if the person is only a part of "
                 "it, give --box or --detector",
                 err=True,

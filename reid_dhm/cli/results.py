@@ -22,14 +22,14 @@ FIGURES = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1"}
 
 def print_results(run: EvaluationRun) -> None:
     """Print the figures with their intervals, and the thresholds where pairs were scored."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from reid_dhm.cli.tables import SafeTable, plain_console
     from reid_dhm.evaluation.calibration import threshold_text
     from reid_dhm.evaluation.metadata import protocol_facts
 
     inputs, result = run.inputs, run.result
-    table = Table(title=f"{inputs.name}, {inputs.data}", title_justify="left", show_header=False)
+    table = SafeTable(
+        title=f"{inputs.name}, {inputs.data}", title_justify="left", show_header=False
+    )
     for name, value in protocol_facts(run.settings).items():
         table.add_row(name, value)
     valid, total = int(result.valid.sum()), len(result.valid)
@@ -53,16 +53,15 @@ def print_results(run: EvaluationRun) -> None:
     table.add_row("index", f"{result.index} on {result.device}")
     spent = run.stage_seconds.items()
     table.add_row("seconds", ", ".join(f"{n} {v:.2f}" for n, v in spent if v is not None))
-    Console(soft_wrap=True).print(table)
+    plain_console(soft_wrap=True).print(table)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print every model's figures, and their differences from the first."""
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     runs = comparison.runs
-    table = Table(title=f"{len(runs)} models, {runs[0].inputs.data}", title_justify="left")
+    table = SafeTable(title=f"{len(runs)} models, {runs[0].inputs.data}", title_justify="left")
     for column in ("model", *FIGURES.values()):
         table.add_column(column)
     for run in runs:
@@ -71,7 +70,7 @@ def print_comparison(comparison: Comparison) -> None:
     for (name, reference), differences in comparison.differences.items():
         texts = (difference_text(differences[key]) for key in FIGURES)
         table.add_row(f"{name} − {reference}", *texts)
-    Console(soft_wrap=True).print(table)
+    plain_console(soft_wrap=True).print(table)
     print("95 % intervals, people resampled; a difference whose interval holds 0 may be chance")
 
 

@@ -15,6 +15,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
+from reid_dhm.cli.output import say
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
@@ -33,9 +34,6 @@ from reid_dhm.cli.tracklet_options import (
     GalleryOption,
     PersonOption,
     VideoOption,
-    as_words,
-    parse_filter,
-    print_table,
     warn_of_untimed,
 )
 
@@ -127,6 +125,7 @@ def search(
     # Every check that needs neither the model nor the index comes before both are loaded.
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.request import SearchRequest
+    from reid_dhm.gallery.store.filters import describe, parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     _check_outputs(report, annotated)
@@ -162,7 +161,7 @@ def search(
         names = [crop.name for crop in crops_of_query]
         log = {"pictures": names, "boxes": box, "tracklets": tracklet, "rejected": rejected}
         log = {name: value for name, value in log.items() if value}
-        audit.record(store, "search", {**log, **as_words(request.where), "hits": len(candidates)})
+        audit.record(store, "search", {**log, **describe(request.where), "hits": len(candidates)})
         _print(candidates, searcher.index.opened(store))
         files: list[Path | None] = [None] * len(candidates)
         if report is not None:
@@ -172,22 +171,22 @@ def search(
                 files = write_search_report(
                     report, searcher, candidates, request, crops_of_query, bar
                 )
-            typer.echo(f"report: {report / 'index.html'}")
+            say(f"report: {report / 'index.html'}")
         if crops is not None:
             files = write_crops(store, candidates, crops)
-            typer.echo(f"crops: {crops}")
+            say(f"crops: {crops}")
         if annotated is not None and not candidates:
-            typer.echo(f"no candidates, so {annotated} was not written", err=True)
+            say(f"no candidates, so {annotated} was not written", err=True)
         elif annotated is not None:
             query_vector = searcher.refine(vectors, request.tracklets, request.rejected)
             with progress_bar("Annotating") as bar:
                 best = store.video(candidates[0].tracklet.id.video)
                 frames = annotate_video(searcher, query_vector, candidates, best, annotated, bar)
-            typer.echo(f"annotated video: {annotated} ({frames} frames of {best.source})")
+            say(f"annotated video: {annotated} ({frames} frames of {best.source})")
     if json is not None:
         found = zip(candidates, files, strict=True)
         write_json(json, [candidate.to_dict(file) for candidate, file in found])
-        typer.echo(f"json: {json}")
+        say(f"json: {json}")
     _print_next(folder, candidates, report)
 
 
@@ -203,6 +202,7 @@ def _check_outputs(report: Path | None, annotated: Path | None) -> None:
 
 
 def _print(candidates: Candidates, index: FaissIndex) -> None:
+    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.search.candidates import format_probability, format_span
 
     rows = [
@@ -217,9 +217,9 @@ def _print(candidates: Candidates, index: FaissIndex) -> None:
         }
         for rank, candidate in enumerate(candidates, 1)
     ]
-    print_table(rows, "no matching tracklets")
+    print_rows(rows, "no matching tracklets")
     if index.recall is not None:
-        typer.echo(
+        say(
             f"{index.kind} is approximate: recall@10 is {index.recall:.1%} in searches for a "
             "sample of its own tracklets",
             err=True,
@@ -231,9 +231,9 @@ def _print_next(folder: Path, candidates: Candidates, report: Path | None) -> No
         return
     best = candidates[0].tracklet.id
     if report is None:
-        typer.echo(
+        say(
             f"next: reid-dhm search --gallery {folder} --tracklet {best} --report found"
             " (a page with images and clips)"
         )
     else:
-        typer.echo(f"next: reid-dhm serve --gallery {folder} (search in the browser)")
+        say(f"next: reid-dhm serve --gallery {folder} (search in the browser)")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.output import say
 from reid_dhm.cli.query_options import CheckpointOption, IndexOption, open_embedder
 
 
@@ -88,9 +89,9 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
 
     def ready() -> None:
-        typer.echo(f"{gallery}: {scheme}://{shown}:{bound.getsockname()[1]} (Ctrl+C ends it)")
+        say(f"{gallery}: {scheme}://{shown}:{bound.getsockname()[1]} (Ctrl+C ends it)")
         if not (is_loopback(host) or certificate):
-            typer.echo(
+            say(
                 "warning: tokens and images travel unencrypted; give --certificate, or stand "
                 "behind a proxy that encrypts",
                 err=True,

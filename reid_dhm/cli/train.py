@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
     from reid_dhm.config import Config
@@ -45,17 +46,17 @@ def train(
             trained(epoch * steps + step, epochs * steps)
 
         def report(record: dict[str, float]) -> None:
-            typer.echo(epoch_line(record, epochs))
+            say(epoch_line(record, epochs))
 
         best = run_experiment(settings, progress, report, decoded)
     if not first:
         return
-    typer.echo(f"best: {_figures(best)} (epoch {int(best['epoch']) + 1})")
-    typer.echo(f"run folder: {settings.output}")
+    say(f"best: {_figures(best)} (epoch {int(best['epoch']) + 1})")
+    say(f"run folder: {settings.output}")
     if json is not None:
         write_json(json, {**best, "output": settings.output})
     if settings.task == "reid":
-        typer.echo(f"next: {next_command(settings)}")
+        say(f"next: {next_command(settings)}")
 
 
 def next_command(config: Config) -> str:

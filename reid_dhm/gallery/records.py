@@ -1,11 +1,12 @@
-"""What a gallery holds, as values: cameras, videos, tracklets, their boxes and crops.
+"""The values that the rooms of a gallery exchange: cameras, videos, tracklets, boxes, crops.
 
-Reading and writing them is :mod:`reid_dhm.gallery.store.gallery`'s work.
+Reading and writing them is left to :mod:`reid_dhm.gallery.store`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""N RGB images, each (H, W, 3) uint8, to (N, D) unit rows: what is needed of an
-:class:`~reid_dhm.inference.Embedder`."""
+"""N RGB images, each (H, W, 3) uint8, to (N, D) float32 unit rows, as
+:class:`~reid_dhm.inference.embedder.Embedder` computes them."""
 
 DETECTION = np.dtype([("frame", "<i4"), ("time", "<f8"), ("box", "<f4", (4,)), ("score", "<f4")])
 """One detection: frame number in the source (from 0), seconds from the source's first frame, box
@@ -26,14 +27,41 @@ x1, y1, x2, y2 in pixels of that frame, and the detector's score. Arrays of it a
 tracklet, or the detections of a chunk of frames."""
 
 FRAME = np.dtype([("frame", "<i4"), ("time", "<f8")])
-"""One frame that was looked at, with or without anybody in it."""
+"""One processed frame, with or without people in it."""
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the frame."""
 
 
+_LONGEST_NAME = 200
+_HASH = re.compile(r"[0-9a-f]{16}")
+_TRACKLET_ID = re.compile(r"(.*)-([0-9]{1,9})", re.DOTALL)
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse the name of a camera or person that cannot be printed or typed.
+
+    Args:
+        kind: ``camera`` or ``person``, for the message.
+        name: 1 to 200 printable characters without spaces at the ends.
+
+    Raises:
+        InputError: any other name.
+    """
+    if not 1 <= len(name) <= _LONGEST_NAME or name != name.strip() or not name.isprintable():
+        raise InputError(
+            f"{kind} name {name[:60]!r} is not allowed: give 1 to {_LONGEST_NAME} printable "
+            "characters without spaces at the ends"
+        )
+
+
+def is_hash(text: str) -> bool:
+    """Whether it is the content hash of a video: 16 hexadecimal digits."""
+    return bool(_HASH.fullmatch(text))
+
+
 class TrackletId(NamedTuple):
-    """What names a tracklet for good: written ``9f86d081884c7d65-12``.
+    """The permanent id of a tracklet, written ``9f86d081884c7d65-12``.
 
     Attributes:
         video: content hash of the video, 16 hexadecimal digits.
@@ -49,22 +77,22 @@ class TrackletId(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> TrackletId:
         """Read ``video-track``; raises :class:`InputError` for anything else."""
-        video, _, track = text.rpartition("-")
-        if not video or not (track.isascii() and track.isdigit()):
+        found = _TRACKLET_ID.fullmatch(text)
+        if not found or not found[1]:
             raise InputError(
-                f"{text!r} is no tracklet: give its id as `reid-dhm gallery list` prints it, such "
-                "as 9f86d081884c7d65-12"
+                f"{text[:60]!r} is not a tracklet id: give it as `reid-dhm gallery list tracklets` "
+                "prints it, such as 9f86d081884c7d65-12"
             )
-        return cls(video, int(track))
+        return cls(found[1], int(found[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A place that is filmed.
+    """A camera.
 
     Attributes:
         id: row number, for filters.
-        name: as the user calls it; unique.
+        name: given by the user; unique.
     """
 
     id: int
@@ -76,13 +104,13 @@ class NewVideo:
     """A video about to be indexed.
 
     Attributes:
-        hash: content hash, 16 hexadecimal digits; for a stream, a hash of address and moment.
+        hash: content hash, 16 hexadecimal digits; for a stream, a hash of address and time.
         source: absolute path, folder or pattern of frames, or address without credentials.
-        fps: frames a second, as the source claims.
+        fps: frames per second, as the source states.
         width, height: of its frames, in pixels.
         start_time: wall-clock time of its first frame, with an offset from UTC; None if unknown.
         resumable: whether the same frames can be read again.
-        settings: everything that decides which tracklets come out: detector, tracker, stride …
+        settings: everything that determines the tracklets: detector, tracker, stride …
     """
 
     hash: str
@@ -102,9 +130,9 @@ class Video(NewVideo):
     Attributes:
         id: row number.
         camera: name of its camera.
-        position: number of the next frame to look at.
+        position: number of the next frame to process.
         complete: whether it was indexed to its end.
-        num_frames: how many were looked at.
+        num_frames: number of processed frames.
     """
 
     id: int = 0
@@ -114,7 +142,7 @@ class Video(NewVideo):
     num_frames: int = 0
 
     def at(self, seconds: float) -> datetime | None:
-        """Wall-clock time of a moment, in the offset that the start was given with."""
+        """Wall-clock time at ``seconds``, in the UTC offset of the start time."""
         return None if self.start_time is None else self.start_time + timedelta(seconds=seconds)
 
 
@@ -123,11 +151,11 @@ class Crop:
     """One of the best images of a tracklet.
 
     Attributes:
-        frame, time: where it was cut, as in :data:`DETECTION`.
-        box: what was cut.
+        frame, time: where it was cropped, as in :data:`DETECTION`.
+        box: the crop's box.
         quality: the score it was chosen by, higher is better.
-        jpeg: the image; its decoded pixels are what was embedded.
-        embedding: (D,) float16 unit vector; empty while nobody embedded it.
+        jpeg: the image; its decoded pixels were embedded.
+        embedding: (D,) float16 unit vector; empty before it is computed.
     """
 
     frame: int
@@ -157,18 +185,18 @@ class NewTracklet:
 
 @dataclass(frozen=True, slots=True)
 class Tracklet:
-    """A person on the way through one camera's view, without the heavy parts.
+    """A person on the way through one camera's view, without boxes, crops and embeddings.
 
     Attributes:
-        key: row number, never given twice; what an index calls it.
-        id: what users call it.
+        key: row number, never reused; the key of its vector in an index.
+        id: its id for users.
         camera: name of the camera.
         source: of the video.
         start, end: seconds from the source's first frame.
         start_time, end_time: wall-clock times, if the video has them.
         first_frame, last_frame: in the source, from 0.
         num_boxes: frames in which the person was detected.
-        person: label that joins tracklets of one person; None for nobody's.
+        person: label that joins tracklets of one person; None without.
         frame, box: of the best crop.
     """
 
@@ -187,9 +215,28 @@ class Tracklet:
     frame: int
     box: Box
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values: times in seconds and as ISO 8601 or None, the box as a list."""
+        return {
+            "tracklet": str(self.id),
+            "camera": self.camera,
+            "video": self.id.video,
+            "source": self.source,
+            "start": self.start,
+            "end": self.end,
+            "start_time": self.start_time.isoformat() if self.start_time else None,
+            "end_time": self.end_time.isoformat() if self.end_time else None,
+            "first_frame": self.first_frame,
+            "last_frame": self.last_frame,
+            "num_boxes": self.num_boxes,
+            "person": self.person,
+            "frame": self.frame,
+            "box": list(self.box),
+        }
+
 
 class EmbeddingPage(NamedTuple):
-    """A run of tracklets in the order of their keys, as arrays.
+    """Consecutive tracklets in the order of their keys, as arrays.
 
     Attributes:
         keys: (N,) int64, ascending.
@@ -209,13 +256,13 @@ class EmbeddingPage(NamedTuple):
 
 
 class State(NamedTuple):
-    """By which a derived index knows whether it is stale.
+    """By which a derived index detects that it is out of date.
 
     Attributes:
-        generation: grows with every change of what an index holds.
-        deletions: grows whenever tracklets vanish; while it stays, an index only lacks the
-            tracklets with keys above the highest it holds.
-        tracklets: how many there are.
+        generation: grows with every change that affects an index.
+        deletions: grows whenever tracklets are deleted; while it stays, an index only lacks the
+            tracklets with keys above its highest.
+        tracklets: number of tracklets.
         last_key: the highest key, 0 in an empty gallery.
     """
 
@@ -227,7 +274,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrackletFilter:
-    """Which tracklets are meant: all that satisfy every condition given.
+    """Conditions on tracklets; all that are given must hold.
 
     Attributes:
         tracklets: any of these ids.
@@ -259,20 +306,27 @@ def wall_clock(text: str) -> datetime:
     """Read an ISO 8601 time; without an offset it is UTC.
 
     Raises:
-        InputError: for anything else.
+        InputError: anything else, or a year outside 1900 to 2999.
     """
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise InputError(
-            f"{text!r} is no ISO 8601 time: give one such as 2026-03-01T08:30:00+01:00"
+            f"{text[:60]!r} is not an ISO 8601 time: give one such as 2026-03-01T08:30:00+01:00"
         ) from None
+    if not 1900 <= moment.year < 3000:
+        raise InputError(f"{text!r} is out of range: give a time between 1900 and 2999")
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def from_epoch(seconds: float | None, offset: int) -> datetime | None:
-    """Seconds since 1970 UTC, shown ``offset`` seconds east of Greenwich."""
+    """Seconds since 1970 UTC as a time in the zone ``offset`` seconds east of Greenwich.
+
+    Seconds beyond the calendar give its first or last day.
+    """
     if seconds is None or math.isnan(seconds):
         return None
+    least, most = -62_135_510_400.0, 253_402_214_400.0  # 0001-01-02 and 9999-12-31
     zone = timezone(timedelta(seconds=offset))
-    return datetime(1970, 1, 1, tzinfo=timezone.utc).astimezone(zone) + timedelta(seconds=seconds)
+    moment = timedelta(seconds=min(max(seconds, least), most))
+    return (datetime(1970, 1, 1, tzinfo=timezone.utc) + moment).astimezone(zone)

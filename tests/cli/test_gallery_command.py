@@ -100,7 +100,7 @@ def test_other_lists(run, folder, tmp_path, what, expected):
 def test_videos_that_no_clock_time_reaches_are_counted(run, folder):
     asked = ("gallery", "list", "tracklets", "--gallery", folder)
     outcome = run(*asked, "--after", "2030-01-01T00:00:00Z")
-    assert outcome.out == "nobody that satisfies all that\n"
+    assert outcome.out == "no matching tracklets\n"
     assert "no wall-clock time: 1 of 2 videos" in outcome.err
     assert run(*asked, "--after", "0").err == ""
 
@@ -128,7 +128,7 @@ def test_merge_names_people_and_takes_names_away(run, folder):
     with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="Anna")) == 2
     taken = run("gallery", "merge", f"{GATE}-1", "--gallery", folder, "--unname")
-    assert taken.out == "1 of 1 tracklets changed, all are nobody's now\n"
+    assert taken.out == "1 of 1 tracklet changed: no name\n"
     with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="Anna")) == 1
         assert [entry.action for entry in audit.entries(gallery)] == ["merge", "merge"]
@@ -138,9 +138,9 @@ def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
     def merge(*tracks: str) -> str:
         return run("gallery", "merge", "--gallery", folder, *tracks).out
 
-    assert "2 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-1", f"{DOOR}-1")
-    assert "1 of 1 tracklets changed, all are person 2's now" in merge(f"{GATE}-2")
-    assert "1 of 2 tracklets changed, all are person 1's now" in merge(f"{GATE}-3", f"{DOOR}-1")
+    assert "2 of 2 tracklets changed: the name person 1" in merge(f"{GATE}-1", f"{DOOR}-1")
+    assert "1 of 1 tracklet changed: the name person 2" in merge(f"{GATE}-2")
+    assert "1 of 2 tracklets changed: the name person 1" in merge(f"{GATE}-3", f"{DOOR}-1")
     with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="person 1")) == 3
     both = ("--unname", "--person", "Anna")
@@ -162,9 +162,9 @@ def test_the_audit_log_is_listed_newest_first(run, folder, tmp_path):
     ):
         outcome = run(*options, *more)
         assert [row["detail"]["number"] for row in json.loads(figures.read_text())] == numbers
-        assert ("the newest 2: --limit or --before" in outcome.err) == ("--limit" in more)
+        assert ("the newest 2: pass a higher --limit" in outcome.err) == ("--limit" in more)
     assert "give ISO 8601 times, not seconds" in run(*options, "--after", "5").err
-    assert "such conditions narrow down tracklets" in run(*options, "--camera", "gate").err
+    assert "these options filter tracklets" in run(*options, "--camera", "gate").err
 
 
 def test_names_that_a_spreadsheet_would_compute_are_harmless(run, folder, tmp_path):
@@ -215,7 +215,7 @@ def test_delete_shows_what_goes_and_needs_a_yes(run, folder):
     outcome = run(*options)
     assert outcome.code == 1
     assert f"{GATE}-2" in outcome.out
-    assert "Delete 1 tracklets for good? Nobody is here to answer: pass --yes" in outcome.err
+    assert "Delete 1 tracklet permanently? No terminal to answer on: pass --yes" in outcome.err
     assert len(ids(folder)) == 4
     assert run(*options, "--yes").code == 0
     assert ids(folder) == [f"{GATE}-1", f"{GATE}-3", f"{DOOR}-1"]
@@ -234,7 +234,8 @@ def test_delete_asks_where_somebody_is_there(run, folder, monkeypatch, answer, l
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda question: asked.append(question) or answer)
     outcome = run("gallery", "delete", "--gallery", folder, "--camera", "gate")
-    assert asked == ["Delete 3 tracklets, and with them camera gate and its videos, for good?"]
+    assert asked == ["Delete 3 tracklets with camera gate permanently?"]
+    assert ("3 tracklets deleted\n1 video deleted\ncamera gate deleted\n" in outcome.out) == answer
     assert (outcome.code, len(ids(folder))) == (0 if answer else 1, left)
 
 
@@ -258,14 +259,14 @@ def test_a_video_alone_goes_whole(run, folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "nothing says what to delete"),
+        ((), "nothing selects what to delete"),
         (("--tracklet", f"{GATE}-9"), f"has no tracklet {GATE}-9"),
-        (("--tracklet", "nine"), "'nine' is no tracklet"),
+        (("--tracklet", "nine"), "'nine' is not a tracklet"),
         (("--camera", "roof"), "has no camera 'roof': it has door, gate"),
         (("--video", "ffff"), "has no video 'ffff'"),
-        (("--after", "noon"), "'noon' is no ISO 8601 time"),
-        (("--after", "nan"), "'nan' is no number of seconds from a video's start"),
-        (("--before", "20260301"), "'20260301' is no number of seconds"),
+        (("--after", "noon"), "'noon' is not an ISO 8601 time"),
+        (("--after", "nan"), "'nan' is not a number of seconds from a video's start"),
+        (("--before", "20260301"), "'20260301' is not a number of seconds"),
     ],
 )
 def test_what_cannot_be_deleted_is_named(run, folder, options, message):
@@ -300,27 +301,27 @@ def test_people_in_view_where_indexing_stopped_go_with_their_span(run, folder):
         writer.commit(Progress(Chunk(seen, boxes), 1, {1: tracklet(1, 0.0).crops}))
     options = ("gallery", "delete", "--gallery", folder, "--yes", "--after", "0", "--before", "5")
     outcome = run(*options)
-    assert "and 1 people in view where indexing a video was stopped" in outcome.out
-    assert "1 tracklets deleted" in outcome.out
-    assert "no tracklets satisfy all that" in run(*options).out
+    assert "and 1 unfinished track: people in view" in outcome.out
+    assert "1 tracklet deleted" in outcome.out
+    assert "no matching tracklets" in run(*options).out
 
 
 def test_nothing_to_delete_is_said(run, folder):
     outcome = run("gallery", "delete", "--gallery", folder, "--yes", "--after", "1000")
-    assert (outcome.code, "no tracklets satisfy all that" in outcome.out) == (0, True)
+    assert (outcome.code, "no matching tracklets" in outcome.out) == (0, True)
     with GalleryStore(folder) as gallery:
         assert audit.entries(gallery) == []
 
 
 def test_verify_says_what_is_wrong(run, folder):
     outcome = run("gallery", "verify", "--gallery", folder)
-    assert (outcome.code, outcome.out) == (0, f"{folder} is whole: 4 tracklets\n")
+    assert (outcome.code, outcome.out) == (0, f"{folder} is intact: 4 tracklets\n")
     with GalleryStore(folder) as gallery, gallery.reading() as db:
         db.execute("DELETE FROM embeddings WHERE tracklet = 2")
     outcome = run("gallery", "verify", "--gallery", folder)
     assert outcome.code == 1
     assert outcome.out == "the tracklet with key 2 has no embedding\n"
-    assert "is not whole (1 thing wrong)" in outcome.err
+    assert "is damaged (1 fault)" in outcome.err
 
 
 def test_compact_says_what_it_gained(run, folder):

@@ -81,12 +81,12 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
     ("options", "message"),
     [
         (("gone.mp4",), "gone.mp4 does not exist"),
-        (("{clip}", "--start", "noon"), "'noon' is no ISO 8601 time"),
+        (("{clip}", "--start", "noon"), "'noon' is not an ISO 8601 time"),
         (("{clip}", "--detector", "hog"), "detector 'hog' is unknown"),
         (("{clip}", "--detector", "yolox:{clip}"), "cannot be read as an ONNX network"),
         (("{clip}", "--checkpoint", "gone"), "checkpoint gone does not exist"),
         (("{clip}", "--confidence", "0.3"), "motion has no scores: drop the confidence"),
-        (("{clip}", "--camera", "gate\n"), "camera 'gate\\n' is no name"),
+        (("{clip}", "--camera", "gate\n"), "camera name 'gate\\n' is not allowed"),
         (("{clip}", "--from", "5", "--to", "2"), "the span from 5 s to 2.0 s holds nothing"),
     ],
 )

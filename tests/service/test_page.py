@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reid_dhm.gallery.store import audit, editing
+from reid_dhm.gallery.records import TrackletFilter
+from reid_dhm.gallery.store import audit, deletion
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -442,8 +443,8 @@ def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_
     wait_for_candidates(page, "5 candidates")
     page.locator(".mark-confirmed").first.click()
     with GalleryStore(site.folder) as gallery:
-        editing.delete_camera(gallery, "gate")
-        editing.delete_camera(gallery, "yard")
+        deletion.delete(gallery, TrackletFilter(cameras=["gate"]), whole=True)
+        deletion.delete(gallery, TrackletFilter(cameras=["yard"]), whole=True)
     page.locator("#refine").click()
     expect(page.locator("#problem")).to_contain_text("The gallery has no tracklet")
     expect(page.locator(".candidate")).to_have_count(0)
@@ -453,7 +454,8 @@ def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_
 
 def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):
     with GalleryStore(site.folder) as gallery:
-        editing.delete_video(gallery, site.ids["gate", "anna"][:16])
+        where = TrackletFilter(videos=[site.ids["gate", "anna"][:16]])
+        deletion.delete(gallery, where, whole=True)
     page = visit.open()
     page.locator("#from-video").click()
     frame_is(page, 5)

@@ -187,7 +187,7 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
         ({"boxes": ["", ""]}, "2 boxes for 1 images"),
         ({"top_k": 0}, "top_k: Input should be greater than or equal to 1"),
         ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
-        ({"after": "yesterday"}, "'yesterday' is no ISO 8601 time"),
+        ({"after": "yesterday"}, "'yesterday' is not an ISO 8601 time"),
         ({"after": "inf"}, "finite number of seconds"),
         ({"confirmed": "../../etc/passwd"}, "confirmed.0: String should match pattern"),
         ({"rejected": "0123456789abcdef-7"}, "the gallery has no tracklet 0123456789abcdef-7"),
@@ -230,9 +230,10 @@ def test_an_empty_gallery_says_so(client, site, anna):
 def test_searches_follow_what_others_add_and_delete(client, site, anna):
     assert len(found(by_image(client, anna))) == 5
     with GalleryStore(site.folder) as gallery:  # another process
-        from reid_dhm.gallery.store import editing
+        from reid_dhm.gallery.records import TrackletFilter
+        from reid_dhm.gallery.store import deletion
 
-        editing.delete_camera(gallery, "gate")
+        deletion.delete(gallery, TrackletFilter(cameras=["gate"]), whole=True)
     assert len(found(by_image(client, anna))) == 3
 
 

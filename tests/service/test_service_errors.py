@@ -49,7 +49,7 @@ def test_a_short_name_of_a_gallery_spoils_no_sentence(site, embedder, monkeypatc
     service = Service.open(Path(name), embedder, Tokens({}))
     with TestClient(create_app(service), base_url="http://127.0.0.1:8000") as client:
         detail = client.get("/api/tracklets?from=10.5.x").json()["detail"]
-        assert "'10.5.x' is no ISO 8601 time: give one such as" in detail
+        assert "'10.5.x' is not an ISO 8601 time: give one such as" in detail
         detail = client.get("/api/tracklets?camera=attic").json()["detail"]
         assert detail == "the gallery has no camera 'attic': it has gate, yard"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.options import DeviceOption, JsonOption, parse_size, write_json
+from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
     from reid_dhm.benchmarks.embedding import EmbeddingRates
@@ -73,7 +74,7 @@ def embed(
         paths = _images(images, num_images, Path(scratch))
         for backbone in backbones or BACKBONES:
             if backbone in found:
-                typer.echo(f"{backbone}: already in {json}")
+                say(f"{backbone}: already in {json}")
                 continue
             rates = compare_embedding(backbone, paths, size, device, rounds, seconds)
             _print(rates, size)
@@ -110,7 +111,7 @@ def memory(
     tenth = next(held for done, held in found if done >= num_images / 10)
     peak = max(held for done, held in found if done >= num_images / 10)
     mib = 2**20
-    typer.echo(
+    say(
         f"{num_images} images, {backbone}, {embedder.engine} in {embedder.precision}: "
         f"resident memory {tenth / mib:.0f} MiB after 10 % of the images, "
         f"{found[-1][1] / mib:.0f} MiB at the end, {peak / mib:.0f} MiB at most in between"
@@ -173,11 +174,10 @@ def _earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     title = f"{rates.backbone}, {size[0]}x{size[1]}, images per second"
-    table = Table(title=title, title_justify="left")
+    table = SafeTable(title=title, title_justify="left")
     for column in ("", "from files", "ratio to torchreid", "alone", "share", "cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in rates.engines:
@@ -193,7 +193,7 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
     table.add_row(
         f"torchreid, {rates.peer_list} per call", _spread(rates.torchreid, "{:.1f}"), "1.00"
     )
-    console = Console(width=_WIDTH, soft_wrap=True)
+    console = plain_console(width=_WIDTH, soft_wrap=True)
     console.print(table)
     console.print(
         f"* chosen by auto; torchreid in a separate process: {rates.torchreid_alone:.1f} at best; "
@@ -209,10 +209,9 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 
 def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
-    table = Table(title=title, title_justify="left")
+    table = SafeTable(title=title, title_justify="left")
     for column in ("", "mAP", "rank-1", "images per second", "lowest cosine", "mean cosine"):
         table.add_column(column, justify="right" if column else "left")
     for one in found:
@@ -224,4 +223,4 @@ def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
             f"{one.lowest:.5f}",
             f"{one.mean:.5f}",
         )
-    Console(width=_WIDTH, soft_wrap=True).print(table)
+    plain_console(width=_WIDTH, soft_wrap=True).print(table)

@@ -33,11 +33,10 @@ def rank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
 
 
 def _print(figures: RankingFigures) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     sizes = f"{figures.num_query} x {figures.num_gallery} x {figures.dim}"
-    table = Table(title=f"{sizes}, {figures.threads} threads", title_justify="left")
+    table = SafeTable(title=f"{sizes}, {figures.threads} threads", title_justify="left")
     for column in ("CMC, mAP, mINP", "seconds", "x product", "peak memory", "mAP"):
         table.add_column(column, justify="left" if column == "CMC, mAP, mINP" else "right")
     table.add_row("bare matrix product", f"{figures.product:.2f}", "1.00", "", "")
@@ -56,7 +55,7 @@ def _print(figures: RankingFigures) -> None:
             gibibytes(figures.torchreid_peak),
             f"{figures.torchreid_mean_ap:.6f}",
         )
-    console = Console(soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(table)
     console.print(
         f"ours without the product {figures.ranking:.2f} s; FAISS index and lists, not counted, "

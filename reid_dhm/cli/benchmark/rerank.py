@@ -42,11 +42,10 @@ def rerank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
 
 
 def _print(figures: RerankingFigures) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     sizes = f"{figures.num_query} + {figures.num_gallery}, {figures.dim} dimensions"
-    table = Table(title=f"{sizes}, {figures.threads} threads", title_justify="left")
+    table = SafeTable(title=f"{sizes}, {figures.threads} threads", title_justify="left")
     table.add_column("re-ranking")
     for column in ("seconds", "x product", "x half", "peak memory"):
         table.add_column(column, justify="right")
@@ -60,7 +59,7 @@ def _print(figures: RerankingFigures) -> None:
         if taken is not None:
             ratios = taken / figures.product, taken / figures.half_product
             table.add_row(name, f"{taken:.2f}", *(f"{r:.2f}" for r in ratios), gibibytes(above))
-    console = Console(soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(table)
     if figures.torchreid is not None:
         console.print(

@@ -60,14 +60,13 @@ def search(
 
 
 def _print(figures: SearchFigures) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     title = (
         f"{figures.num_tracklets:,} x {figures.dim}, {figures.threads} threads, "
         f"{figures.num_queries} searches"
     )
-    table = Table(title=title, title_justify="left")
+    table = SafeTable(title=title, title_justify="left")
     columns = ("milliseconds: p50 / p99", "search", "its index", "one camera of 4", "recall@10")
     for column in (*columns, "bytes each", "build s", "reopen s", "build peak"):
         table.add_column(column, justify="left" if column == columns[0] else "right")
@@ -84,8 +83,8 @@ def _print(figures: SearchFigures) -> None:
             "" if method.reopen is None else f"{method.reopen:.2f}",
             "" if method.build_peak is None else f"{method.build_peak / 2**30:.2f} GiB",
         )
-    console = Console(
-        soft_wrap=True, width=max(130, Console().width)
+    console = plain_console(
+        soft_wrap=True, width=max(130, plain_console().width)
     )  # wide enough for every column
     console.print(table)
     console.print(

@@ -67,12 +67,11 @@ def train(
 
 
 def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from reid_dhm.cli.tables import SafeTable, plain_console
 
     height, width = pipelines.size
     title = f"{backbone}, {height}x{width}, batches of {pipelines.batch_size}"
-    table = Table(title=title, title_justify="left")
+    table = SafeTable(title=title, title_justify="left")
     for column in ("images per second", "ours", "torchreid", "ratio"):
         table.add_column(column, justify="left" if column == "images per second" else "right")
     table.add_row(
@@ -89,7 +88,7 @@ def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> Non
             "" if peer is None else f"{peer:.1f}",
             "" if peer is None else f"{rate / peer:.2f}",
         )
-    console = Console(soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(table)
     for method in rates.ours:
         console.print(

@@ -13,10 +13,9 @@ from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Source
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.ingest import Options, Report, Summary, ingest
-from reid_dhm.gallery.records import wall_clock
+from reid_dhm.gallery.records import check_name, wall_clock
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.writing import check_camera_name
 
 if TYPE_CHECKING:
     from reid_dhm.inference.embedder import Embedder
@@ -63,7 +62,7 @@ def index_video(
             settings.
         ModelMismatchError: the gallery was made with another model.
     """
-    check_camera_name(camera)
+    check_name("camera", camera)
     moment = wall_clock(start) if isinstance(start, str) else start
     finder = build_detector(detector, confidence) if isinstance(detector, str) else detector
     frames = open_source(str(source), fps) if isinstance(source, str | PathLike) else source

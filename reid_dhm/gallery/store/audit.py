@@ -1,27 +1,31 @@
-"""Who searched for what and deleted what, written into the gallery itself."""
+"""The audit log, kept in the gallery: who searched for, exported, changed or deleted what."""
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.filters import as_utf8
+from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
+from reid_dhm.gallery.store.queries import checked
+
+COLUMNS = "time, actor, action, detail"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that was done.
+    """One entry.
 
     Attributes:
-        id: grows with every entry.
-        time: when, UTC.
-        actor: who: the user of the process, or whom a service names.
+        id: ascending.
+        time: UTC.
+        actor: the user of the process, or the client whom a service names.
         action: ``index``, ``search``, ``merge``, ``export``, ``delete`` …
-        detail: what exactly.
+        detail: of the action.
     """
 
     id: int
@@ -34,21 +38,25 @@ class Entry:
 def record(
     gallery: GalleryStore, action: str, detail: Mapping[str, Any], actor: str | None = None
 ) -> None:
-    """Write down that something was done, by this process's user unless ``actor`` says who.
+    """Add an entry.
 
-    ``detail`` is kept as JSON; what JSON does not know is kept as text.
+    Args:
+        gallery: to whose log.
+        action: what was done.
+        detail: stored as JSON; values that JSON does not have are stored as text.
+        actor: who did it; the user of this process by default.
     """
     now = datetime.now(timezone.utc).isoformat()
     with gallery.writing() as db:
         db.execute(
             "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)",
-            (now, actor or _user(), action, json.dumps(dict(detail), default=str)),
+            (now, as_utf8(actor or _user()), action, json.dumps(dict(detail), default=str)),
         )
 
 
 def entries(gallery: GalleryStore, after: int = 0, limit: int = 1000) -> list[Entry]:
-    """The next entries behind the one numbered ``after``, oldest first."""
-    sql = "SELECT id, time, actor, action, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?"
+    """The next entries after the one numbered ``after``, oldest first."""
+    sql = f"SELECT id, {COLUMNS} FROM audit WHERE id > ? ORDER BY id LIMIT ?"
     return _read(gallery, sql, after, limit)
 
 
@@ -61,50 +69,38 @@ def latest(
     """The newest entries, newest first.
 
     Args:
-        gallery: whose.
-        limit: how many at most.
-        after, before: of this span of time, both ends included.
+        gallery: whose log.
+        limit: most entries to return.
+        after, before: only entries of this span, both ends included.
     """
-    # Times are ISO 8601 in UTC, so their order is that of their letters.
+    # Times are ISO 8601 in UTC, so their order is alphabetical.
     bounds = [
         None if t is None else t.astimezone(timezone.utc).isoformat() for t in (after, before)
     ]
     sql = (
-        "SELECT id, time, actor, action, detail FROM audit "
+        f"SELECT id, {COLUMNS} FROM audit "
         "WHERE time >= coalesce(?, time) AND time <= coalesce(?, time) ORDER BY id DESC LIMIT ?"
     )
-    return _read(gallery, sql, *bounds, limit)
+    return _read(gallery, sql, *bounds, min(limit, MAX_ROWS))
 
 
 def _read(gallery: GalleryStore, sql: str, *values: object) -> list[Entry]:
     with gallery.reading() as db:
-        rows = db.execute(sql, values).fetchall()
-    return [
-        Entry(id, datetime.fromisoformat(time), actor, action, json.loads(detail))
-        for id, time, actor, action, detail in rows
-    ]
+        return [entry(row) for row in db.execute(sql, values).fetchall()]
 
 
-def deletion(
-    gallery: GalleryStore,
-    detail: Mapping[str, Any],
-    delete: Callable[[], int],
-    actor: str | None = None,
-) -> int:
-    """Delete, written down before and after: nothing goes without a trace of who wanted it.
-
-    Args:
-        gallery, detail, actor: as for :func:`record`.
-        delete: does it, and returns how many tracklets went.
-    """
-    record(gallery, "delete", {**detail, "state": "asked"}, actor)
-    count = delete()
-    record(gallery, "delete", {**detail, "state": "done", "deleted": count}, actor)
-    return count
+@checked(int, str, str, str, str)
+def entry(row: Sequence[Any]) -> Entry:
+    """An id and :data:`COLUMNS`."""
+    id, time, actor, action, detail = row
+    content = json.loads(detail)
+    if not isinstance(content, dict):
+        raise ValueError("the detail of an audit entry that is not a JSON object")
+    return Entry(id, datetime.fromisoformat(time), actor, action, content)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # the user of a container may have no name
         return "unknown"

@@ -1,13 +1,13 @@
-"""The SQLite file of a gallery: its schema, how it is opened, and what its failures mean to users.
-
-What the rows mean is :mod:`reid_dhm.gallery.store.gallery`'s; docs/gallery.md explains every table.
-"""
+"""Opening the SQLite file of a gallery, transactions, and its failures as errors of the package."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reid_dhm.errors import (
@@ -19,114 +19,24 @@ from reid_dhm.errors import (
     StorageFullError,
     UnsupportedError,
 )
+from reid_dhm.gallery.store.schema import STEPS, upgrade
 
 FILE = "gallery.sqlite"
-_APPLICATION = 0x52654944  # "ReID": tells a gallery from any other SQLite file
-_VERSION = 2
-_PATIENCE_MS = 5000  # how long to wait for another process's transaction
-
-_SCHEMA = """
-CREATE TABLE gallery (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    fingerprint TEXT,
-    model TEXT,
-    dim INTEGER,
-    generation INTEGER NOT NULL DEFAULT 0,
-    deletions INTEGER NOT NULL DEFAULT 0
-);
-INSERT INTO gallery (only) VALUES (1);
-CREATE TABLE cameras (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE
-);
-CREATE TABLE videos (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash TEXT NOT NULL UNIQUE,
-    camera INTEGER NOT NULL REFERENCES cameras ON DELETE CASCADE,
-    source TEXT NOT NULL,
-    fps REAL NOT NULL,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    start_time REAL,
-    utc_offset INTEGER NOT NULL DEFAULT 0,
-    resumable INTEGER NOT NULL,
-    settings TEXT NOT NULL,
-    position INTEGER NOT NULL DEFAULT 0,
-    complete INTEGER NOT NULL DEFAULT 0,
-    num_frames INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX videos_camera ON videos (camera);
-CREATE TABLE chunks (
-    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
-    first_frame INTEGER NOT NULL,
-    frames BLOB NOT NULL,
-    detections BLOB NOT NULL,
-    PRIMARY KEY (video, first_frame)
-);
-CREATE TABLE pending (
-    id INTEGER PRIMARY KEY,
-    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
-    track INTEGER NOT NULL,
-    frame INTEGER NOT NULL,
-    time REAL NOT NULL,
-    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
-    quality REAL NOT NULL,
-    jpeg BLOB NOT NULL,
-    UNIQUE (video, track, frame)
-);
-CREATE TABLE tracklets (
-    key INTEGER PRIMARY KEY AUTOINCREMENT,
-    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
-    track INTEGER NOT NULL,
-    start REAL NOT NULL,
-    "end" REAL NOT NULL,
-    first_frame INTEGER NOT NULL,
-    last_frame INTEGER NOT NULL,
-    num_boxes INTEGER NOT NULL,
-    person TEXT,
-    UNIQUE (video, track)
-);
-CREATE INDEX tracklets_person ON tracklets (person) WHERE person IS NOT NULL;
-CREATE TABLE embeddings (
-    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
-    mean BLOB NOT NULL
-);
-CREATE TABLE boxes (
-    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
-    boxes BLOB NOT NULL
-);
-CREATE TABLE crops (
-    id INTEGER PRIMARY KEY,
-    tracklet INTEGER NOT NULL REFERENCES tracklets ON DELETE CASCADE,
-    rank INTEGER NOT NULL,
-    frame INTEGER NOT NULL,
-    time REAL NOT NULL,
-    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
-    quality REAL NOT NULL,
-    embedding BLOB NOT NULL,
-    jpeg BLOB NOT NULL,
-    UNIQUE (tracklet, rank)
-);
-CREATE TABLE audit (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    time TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    action TEXT NOT NULL,
-    detail TEXT NOT NULL
-);
-"""
-_SINCE_1 = """CREATE TABLE forgotten (
-    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
-    after REAL,
-    before REAL
-)"""
+_APPLICATION = 0x52654944  # "ReID", in the header of the file
+_PATIENCE_MS = 5000  # wait for another process's transaction
 
 
 def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
-    """Open the database of a gallery folder, making both if asked to.
+    """Open the database of a gallery folder.
+
+    Args:
+        folder: of the gallery.
+        create: make folder and file if they do not exist.
 
     Raises:
-        InputError: no gallery there, a file that is none, or one of a newer release.
+        NotFoundError: no gallery there.
+        InputError: another program's database, or a gallery of a newer release.
+        LockedError, StorageError: as :func:`translated_errors`.
     """
     path = folder / FILE
     if not create and not path.is_file():
@@ -151,33 +61,25 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != _APPLICATION and tables:
-        raise InputError(f"{path} is no gallery: name another folder")
-    if application != _APPLICATION and not create:  # made by a process that was killed at once
+        raise InputError(f"{path} is not a gallery: name another folder")
+    if application != _APPLICATION and not create:  # its creation was killed
         raise _nothing_there(path.parent)
-    if version > _VERSION:
+    if version > len(STEPS):
         raise UnsupportedError(
-            f"{path} was written by a newer release (schema {version}, this one knows "
-            f"{_VERSION}): update reid-dhm"
+            f"{path} was written by a newer release (schema {version}, this one supports up to "
+            f"{len(STEPS)}): update reid-dhm"
         )
-    # What is deleted is overwritten, in the file and in whatever the file is rebuilt from.
+    # Deleted rows are overwritten, in the file and in whatever the file is rebuilt from.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     if application != _APPLICATION:
         connection.execute("PRAGMA journal_mode = WAL")
-        with transaction(connection):
-            # Another process may have been quicker.
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in (*_SCHEMA.split(";\n"), _SINCE_1):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-    elif version < _VERSION:
-        with transaction(connection):
-            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-                connection.execute(_SINCE_1)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
+    if application != _APPLICATION or version < len(STEPS):
+        with transaction(connection):  # another process may have been quicker
+            upgrade(connection)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
 
 
 def _nothing_there(folder: Path) -> NotFoundError:
@@ -189,7 +91,7 @@ def _nothing_there(folder: Path) -> NotFoundError:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; other writers wait, readers go on with what was there before."""
+    """All or nothing; other writers wait, readers see the state before it."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -198,6 +100,31 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # some failures have rolled it back already
             connection.execute("ROLLBACK")
         raise
+
+
+def remove_cache(cache: Path) -> None:
+    """Delete the folder of derived data beside the database; of a link only the link itself.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    # Under another name no process adds to it.
+    doomed = cache.with_name(f"cache-{uuid.uuid4().hex}.deleted")
+    with suppress(FileNotFoundError):
+        try:
+            cache.rename(doomed)
+        except PermissionError as error:
+            raise StorageError(f"{cache} cannot be deleted: {error.strerror}") from error
+    for folder in cache.parent.glob("cache-*.deleted"):  # also of killed processes
+        if folder.is_symlink():
+            folder.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(doomed):
+        raise StorageError(f"{doomed} cannot be deleted: delete it by hand")
+
+
+class DamagedRowError(Exception):
+    """A row holds values that no release writes."""
 
 
 @contextmanager
@@ -211,6 +138,8 @@ def translated_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except DamagedRowError as error:
+        raise StorageError(f"{path}: damaged ({error}); {_RESTORE}") from error
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise  # a defect of the program
     except sqlite3.DatabaseError as error:
@@ -225,7 +154,8 @@ _Translation = tuple[type[ReidError], str]
 
 _LOCKED = (LockedError, "locked by another process; wait until that is done, or stop it")
 _FORBIDDEN = (StorageError, "cannot be written; allow writing to the file and its folder")
-_DAMAGED = (StorageError, "damaged; restore it from a copy, or index the videos anew")
+_RESTORE = "restore it from a copy, or index the videos again"
+_DAMAGED = (StorageError, f"damaged; {_RESTORE}")
 _ERRORS: dict[str, _Translation] = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,

@@ -1,4 +1,4 @@
-"""A gallery's tracklets as a table: CSV for spreadsheets, Parquet for programs."""
+"""Writing tracklets as a table: CSV for spreadsheets, Parquet for programs."""
 
 from __future__ import annotations
 
@@ -7,58 +7,56 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import UnsupportedError
 from reid_dhm.extras import require
 from reid_dhm.files import atomic_path
 from reid_dhm.gallery.records import Tracklet, TrackletFilter
+from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 COLUMNS = (
     *("tracklet", "camera", "video", "source", "start", "end", "start_time", "end_time"),
     *("first_frame", "last_frame", "num_boxes", "person", "frame", "x1", "y1", "x2", "y2"),
 )
-"""Of the table; frame and box are those of the best image."""
+"""Columns of the table; frame and box are those of the best image."""
 
 _ROWS = 4096
 
 
 def as_row(tracklet: Tracklet) -> dict[str, Any]:
     """A tracklet under the names of :data:`COLUMNS`; times are ISO 8601, or None."""
-    start, end = tracklet.start_time, tracklet.end_time
-    values = (
-        *(str(tracklet.id), tracklet.camera, tracklet.id.video, tracklet.source),
-        *(tracklet.start, tracklet.end),
-        *(start.isoformat() if start else None, end.isoformat() if end else None),
-        *(tracklet.first_frame, tracklet.last_frame, tracklet.num_boxes),
-        *(tracklet.person, tracklet.frame, *tracklet.box),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    facts = tracklet.to_dict()
+    box = facts.pop("box")
+    return facts | dict(zip(COLUMNS[-4:], box, strict=True))
 
 
 def export(gallery: GalleryStore, path: Path, where: TrackletFilter | None = None) -> int:
-    """Write the tracklets that satisfy the conditions; the file appears whole or not at all.
+    """Write the matching tracklets, with an audit entry; the file appears complete or not at all.
 
     Args:
-        gallery: which.
-        path: ``.csv``, where a text that spreadsheets would compute begins with ``'``, or
-            ``.parquet``, which holds the mean embeddings as well.
-        where: conditions.
+        gallery: to read from.
+        path: ``.csv``, in which texts that a spreadsheet would take for formulas begin with ``'``,
+            or ``.parquet``, which holds the mean embeddings as well.
+        where: conditions; all tracklets by default.
 
     Returns:
-        How many rows.
+        Number of rows.
 
     Raises:
-        InputError: another suffix, or Parquet without pyarrow.
+        UnsupportedError: another suffix, or Parquet without pyarrow.
+        LockedError, StorageError: the audit log or the file cannot be written; there is no file.
     """
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
     if path.suffix not in writers:
-        raise InputError(f"{path} is neither .csv nor .parquet: name the kind by the suffix")
+        raise UnsupportedError(f"{path} is neither .csv nor .parquet: choose one of these suffixes")
     with atomic_path(path) as temporary:
-        return writers[path.suffix](gallery, temporary, where)
+        count = writers[path.suffix](gallery, temporary, where)
+        audit.record(gallery, "export", {"file": str(path), "tracklets": count})
+    return count
 
 
 def pages_of(gallery: GalleryStore, where: TrackletFilter | None) -> Iterator[list[Tracklet]]:
-    """Tracklets that satisfy the conditions, page after page, by key."""
+    """The matching tracklets, page after page, by key."""
     after = 0
     while page := gallery.tracklets(where, after, _ROWS):
         yield page
@@ -72,14 +70,14 @@ def _write_csv(gallery: GalleryStore, path: Path, where: TrackletFilter | None) 
         table.writeheader()
         for page in pages_of(gallery, where):
             table.writerows(
-                {name: _harmless(value) for name, value in as_row(tracklet).items()}
+                {name: _escape_formula(value) for name, value in as_row(tracklet).items()}
                 for tracklet in page
             )
             count += len(page)
     return count
 
 
-def _harmless(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if formula else value

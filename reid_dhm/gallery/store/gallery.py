@@ -1,26 +1,22 @@
-"""A gallery: a folder whose SQLite file holds who was seen where and when. It is the truth.
+"""Reading a gallery: a folder whose SQLite file holds who was seen where and when.
 
-An index over the embeddings is derived from it, kept in ``GalleryStore.cache`` and told by
-:meth:`GalleryStore.state` whether it is stale. Videos are added through :mod:`.writing`,
-people labelled and deleted through :mod:`.editing`; docs/gallery.md explains
-tables, ids and invariants.
+Videos are added by :mod:`.writing`, people labelled by :mod:`.editing` and deleted by
+:mod:`.deletion`. docs/gallery.md explains tables, ids and invariants.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import ModelMismatchError, NotFoundError, StorageError
+from reid_dhm.errors import ModelMismatchError, NotFoundError
 from reid_dhm.gallery.records import (
     DETECTION,
     Camera,
@@ -32,22 +28,29 @@ from reid_dhm.gallery.records import (
     TrackletId,
     Video,
 )
-from reid_dhm.gallery.store import queries
-from reid_dhm.gallery.store.database import FILE, connect, transaction, translated_errors
+from reid_dhm.gallery.store import filters, queries
+from reid_dhm.gallery.store.database import (
+    FILE,
+    connect,
+    remove_cache,
+    transaction,
+    translated_errors,
+)
+
+MAX_ROWS = 2**63 - 1  # of SQLite
 
 
 class GalleryStore:
-    """An open gallery; a context manager. One connection, so one thread at a time: open another
-    for every thread.
+    """An open gallery; a context manager. It is one connection, for one thread at a time.
 
     Args:
-        folder: where it lies.
-        create: make it if it is not there.
+        folder: of the gallery.
+        create: make it if it does not exist.
 
     Attributes:
-        folder: where it lies.
+        folder: of the gallery.
         path: its SQLite file.
-        cache: folder for whatever is derived from it; emptied when anything is deleted.
+        cache: folder for derived data; emptied when anything is deleted.
 
     Raises:
         NotFoundError: no gallery there.
@@ -74,25 +77,17 @@ class GalleryStore:
         self.close()
 
     def empty_cache(self) -> None:
-        """Delete whatever was derived from the gallery, whoever writes there at this moment.
+        """Delete all derived data, also what other processes are writing at this moment.
+
+        Where the cache is a link, the link is removed and its target is left alone.
 
         Raises:
             StorageError: it cannot be deleted.
         """
-        # Under another name nobody adds to it any more.
-        doomed = self.folder / f"cache-{uuid.uuid4().hex}.deleted"
-        with suppress(FileNotFoundError):
-            try:
-                self.cache.rename(doomed)
-            except PermissionError as error:
-                raise StorageError(f"{self.cache} cannot be deleted: {error.strerror}") from error
-        for folder in self.folder.glob("cache-*.deleted"):  # and what a killed process left
-            shutil.rmtree(folder, ignore_errors=True)
-        if doomed.exists():
-            raise StorageError(f"{doomed} cannot be deleted: delete it by hand")
+        remove_cache(self.cache)
 
     def empty_log(self) -> bool:
-        """Move all into the file and cut the write-ahead log; False while a reader needs it."""
+        """Checkpoint and truncate the write-ahead log; False while a reader needs it."""
         with self.reading() as db:
             busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
@@ -104,12 +99,25 @@ class GalleryStore:
             yield self._connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """As :meth:`reading`; several queries see one state of the gallery."""
+        with self.reading() as db:
+            if db.in_transaction:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextmanager
     def writing(self, *, changed: bool = False, deleted: bool = False) -> Iterator[Any]:
         """A transaction, all or nothing.
 
         Args:
-            changed: what an index holds is changed: the generation grows.
-            deleted: tracklets vanish: the count of deletions grows too.
+            changed: an index has to follow: the generation grows.
+            deleted: tracklets are deleted: generation and deletions grow.
         """
         with translated_errors(self.path), transaction(self._connection):
             yield self._connection
@@ -123,24 +131,21 @@ class GalleryStore:
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the model that embedded what is here; None in a new gallery."""
-        return self._one("SELECT fingerprint FROM gallery")
+        """Of the model that made the embeddings; None in a new gallery."""
+        return self._model()[0]
 
     @property
     def dim(self) -> int | None:
         """Length D of an embedding; None in a new gallery."""
-        return self._one("SELECT dim FROM gallery")
+        return self._model()[2]
 
     def check_model(self, fingerprint: str, dim: int) -> None:
-        """Refuse a model whose embeddings cannot be compared with those here.
+        """Refuse a model whose embeddings cannot be compared with the gallery's.
 
         Raises:
             ModelMismatchError: another model's.
         """
-        with self.reading() as db:
-            owner, model, own_dim = db.execute(
-                "SELECT fingerprint, model, dim FROM gallery"
-            ).fetchone()
+        owner, model, own_dim = self._model()
         if owner is not None and (owner, own_dim) != (fingerprint, dim):
             raise ModelMismatchError(
                 f"{self.folder} holds embeddings of another model ({model}, fingerprint "
@@ -149,12 +154,12 @@ class GalleryStore:
             )
 
     def claim_model(self, fingerprint: str, dim: int, model: str) -> None:
-        """Say whose embeddings are about to be stored; the first model owns the gallery.
+        """Set the model whose embeddings are about to be stored; the first one stays.
 
         Args:
             fingerprint: ``Embedder.fingerprint``.
             dim: ``Embedder.dim``.
-            model: what people call it, such as the checkpoint's path.
+            model: its name for people, such as the checkpoint's path.
 
         Raises:
             ModelMismatchError: the gallery holds another model's.
@@ -167,18 +172,18 @@ class GalleryStore:
             )
         self.check_model(fingerprint, dim)  # another process may have been quicker
 
-    # What is there
+    # Content
 
     def state(self) -> State:
         """Generation, deletions, number of tracklets and highest key."""
         with self.reading() as db:
-            return State(*db.execute(queries.STATE).fetchone())
+            return queries.state(db.execute(queries.STATE).fetchone())
 
     def cameras(self) -> list[Camera]:
         """All cameras, by name."""
         with self.reading() as db:
             rows = db.execute("SELECT id, name FROM cameras ORDER BY name").fetchall()
-        return [Camera(*row) for row in rows]
+            return [queries.camera(row) for row in rows]
 
     def camera(self, name: str) -> Camera:
         """The camera of a name.
@@ -205,46 +210,48 @@ class GalleryStore:
             NotFoundError: there is none.
         """
         with self.reading() as db:
-            row = db.execute(queries.VIDEOS + " WHERE v.hash = ?", (hash,)).fetchone()
-        if row is None:
-            raise NotFoundError(
-                f"{self.folder} has no video {hash!r}: reid-dhm gallery list shows those it has"
-            )
-        return queries.video(row)
+            sql = queries.VIDEOS + " WHERE v.hash = ?"
+            row = db.execute(sql, (filters.as_utf8(hash),)).fetchone()
+            if row is not None:
+                return queries.video(row)
+        raise NotFoundError(
+            f"{self.folder} has no video {hash[:60]!r}: reid-dhm gallery list shows its videos"
+        )
 
     def count(self, where: TrackletFilter | None = None) -> int:
-        """How many tracklets satisfy the conditions; all of them by default."""
+        """Number of tracklets that match; all of them by default."""
         condition, values = self.condition(where)
         with self.reading() as db:
             return int(db.execute(queries.COUNT + condition, values).fetchone()[0])
 
     def counts(self) -> dict[int, int]:
-        """How many tracklets each video has, by its ``id``; those with none are left out."""
+        """Number of tracklets per video ``id``; videos without any are left out."""
         with self.reading() as db:
             return dict(db.execute("SELECT video, count(*) FROM tracklets GROUP BY video"))
 
     def tracklets(
         self, where: TrackletFilter | None = None, after: int = 0, limit: int = 1000
     ) -> list[Tracklet]:
-        """The next tracklets, by key.
+        """The next matching tracklets, by key.
 
         Args:
-            where: conditions.
-            after: the last key that was seen.
-            limit: how many at most.
+            where: conditions; all tracklets by default.
+            after: the last key of the page before.
+            limit: most tracklets to return.
         """
         condition, values = self.condition(where)
         sql = queries.TRACKLETS + condition + " AND t.key > ? ORDER BY t.key LIMIT ?"
         with self.reading() as db:
-            return [queries.tracklet(row) for row in db.execute(sql, (*values, after, limit))]
+            rows = db.execute(sql, (*values, after, min(limit, MAX_ROWS)))
+            return [queries.tracklet(row) for row in rows]
 
     def tracklets_by_key(self, keys: Iterable[int]) -> list[Tracklet]:
-        """The tracklets with these keys, in this order, those that have been deleted left out."""
+        """The tracklets with these keys, in this order; keys that do not exist are left out."""
         wanted = [int(key) for key in keys]
         sql = queries.TRACKLETS + " WHERE t.key IN (SELECT value FROM json_each(?))"
         with self.reading() as db:
             rows = db.execute(sql, (json.dumps(wanted),)).fetchall()
-        found = {row[0]: queries.tracklet(row) for row in rows}
+            found = {row[0]: queries.tracklet(row) for row in rows}
         return [found[key] for key in wanted if key in found]
 
     def tracklet(self, id: TrackletId | str) -> Tracklet:
@@ -257,14 +264,16 @@ class GalleryStore:
         found = self.tracklets(TrackletFilter(tracklets=[wanted]))
         if not found:
             raise NotFoundError(
-                f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list shows those it has"
+                f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list tracklets shows "
+                "its tracklets"
             )
         return found[0]
 
     def boxes(self, key: int) -> NDArray[np.void]:
-        """(N,) :data:`.DETECTION` of a tracklet, empty if it is gone."""
-        blob = self._one("SELECT boxes FROM boxes WHERE tracklet = ?", key)
-        return np.frombuffer(blob or b"", DETECTION)
+        """(N,) :data:`.DETECTION` of a tracklet, empty if it was deleted."""
+        with self.reading() as db:
+            row = db.execute("SELECT boxes FROM boxes WHERE tracklet = ?", (key,)).fetchone()
+            return np.empty(0, DETECTION) if row is None else queries.boxes(row)
 
     def crops(self, key: int) -> list[Crop]:
         """The images of a tracklet with their embeddings, best first."""
@@ -272,18 +281,22 @@ class GalleryStore:
             return [queries.crop(row) for row in db.execute(queries.CROPS, (key,))]
 
     def thumbnail(self, key: int) -> bytes | None:
-        """The best image of a tracklet, as JPEG; None if it is gone."""
-        return self._one("SELECT jpeg FROM crops WHERE tracklet = ? AND rank = 0", key)
+        """The best image of a tracklet, as JPEG; None if it was deleted."""
+        with self.reading() as db:
+            sql = "SELECT jpeg FROM crops WHERE tracklet = ? AND rank = 0"
+            row = db.execute(sql, (key,)).fetchone()
+            return None if row is None else queries.jpeg(row)
 
     def seen_in_frame(
         self, video: str, frame: int
     ) -> list[tuple[Tracklet, tuple[float, float, float, float]]]:
-        """Who is in a frame of a video, each with the box there."""
+        """The people in a frame of a video, each with the box in that frame."""
         sql = queries.TRACKLETS + " WHERE v.hash = ? AND ? BETWEEN t.first_frame AND t.last_frame"
         with self.reading() as db:
             rows = db.execute(sql + " ORDER BY t.key", (video, frame)).fetchall()
+            tracklets = [queries.tracklet(row) for row in rows]
         seen = []
-        for tracklet in map(queries.tracklet, rows):
+        for tracklet in tracklets:
             boxes = self.boxes(tracklet.key)
             for box in boxes["box"][boxes["frame"] == frame].tolist():
                 seen.append((tracklet, tuple(box)))
@@ -294,38 +307,38 @@ class GalleryStore:
     def embeddings(
         self, where: TrackletFilter | None = None, after: int = 0, limit: int = 65536
     ) -> EmbeddingPage:
-        """The next tracklets' embeddings as arrays, by key; no rows when there are no more.
+        """The embeddings of the next matching tracklets, by key; no rows after the last.
 
         Args:
-            where: conditions.
-            after: the last key that was seen.
-            limit: how many rows at most.
+            where: conditions; all tracklets by default.
+            after: the last key of the page before.
+            limit: most rows to return.
         """
         condition, values = self.condition(where)
         sql = queries.EMBEDDINGS + condition + " AND e.tracklet > ? ORDER BY e.tracklet LIMIT ?"
         with self.reading() as db:
             rows = db.execute(sql, (*values, after, limit)).fetchall()
-        return queries.page(rows, self.dim or 0)
+            return queries.page(rows, self.dim or 0)
 
     def pages(
         self, where: TrackletFilter | None = None, limit: int = 65536, after: int = 0
     ) -> Iterator[EmbeddingPage]:
-        """All embeddings above a key, page after page; what is added meanwhile comes at the end."""
+        """All embeddings above a key, page after page; new tracklets come at the end."""
         while len((page := self.embeddings(where, after, limit)).keys):
             yield page
             after = int(page.keys[-1])
 
     def keys(self, where: TrackletFilter | None = None) -> NDArray[np.int64]:
-        """(N,) keys of the tracklets that satisfy the conditions, ascending."""
+        """(N,) keys of the matching tracklets, ascending."""
         condition, values = self.condition(where)
         with self.reading() as db:
             rows = db.execute(queries.KEYS + condition + " ORDER BY t.key", values)
             return np.fromiter((row[0] for row in rows), np.int64)
 
-    def _one(self, sql: str, *values: Any) -> Any:
+    def _model(self) -> tuple[str | None, str | None, int | None]:
+        """Fingerprint, name and dimension."""
         with self.reading() as db:
-            row = db.execute(sql, values).fetchone()
-        return row[0] if row else None
+            return queries.model(db.execute(queries.MODEL).fetchone())
 
     def condition(self, where: TrackletFilter | None) -> tuple[str, list[Any]]:
         """A WHERE clause over tracklets ``t`` of videos ``v``, and its values.
@@ -338,4 +351,4 @@ class GalleryStore:
             self.camera(name)
         for hash in where.videos:
             self.video(hash)
-        return queries.condition(where)
+        return filters.condition(where)

@@ -1,23 +1,34 @@
-"""The SQL of :class:`reid_dhm.gallery.store.gallery.GalleryStore`, and what its rows become."""
+"""The queries of :class:`~reid_dhm.gallery.store.gallery.GalleryStore`, and records from rows.
+
+A file may be damaged or come from strangers, so the types of a row are checked.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reid_dhm.gallery.records import (
+    DETECTION,
+    FRAME,
+    Camera,
     Crop,
     EmbeddingPage,
+    State,
     Tracklet,
-    TrackletFilter,
     TrackletId,
     Video,
     from_epoch,
+    is_hash,
 )
+from reid_dhm.gallery.store.database import DamagedRowError
+
+R = TypeVar("R")
 
 _JOINED = "tracklets t JOIN videos v ON v.id = t.video"
 
@@ -38,71 +49,74 @@ KEYS = f"SELECT t.key FROM {_JOINED}"
 EMBEDDINGS = """SELECT e.tracklet, e.mean, v.camera, t.start, t."end", v.start_time + t.start,
     v.start_time + t."end" FROM embeddings e JOIN tracklets t ON t.key = e.tracklet
     JOIN videos v ON v.id = t.video"""
+MODEL = "SELECT fingerprint, model, dim FROM gallery"
 CROPS = """SELECT frame, time, x1, y1, x2, y2, quality, jpeg, embedding FROM crops
     WHERE tracklet = ? ORDER BY rank"""
 
-# To be completed by a condition.
-DELETE = f"DELETE FROM tracklets WHERE key IN (SELECT t.key FROM {_JOINED} {{}})"
 
-# Tracks that are not finished yet, from their first kept image to their last.
-_UNFINISHED = """(SELECT video, track, min(time) AS start, max(time) AS "end" FROM pending
-    GROUP BY video, track) t JOIN videos v ON v.id = t.video"""
-COUNT_UNFINISHED = f"SELECT count(*) FROM {_UNFINISHED}"
-DELETE_UNFINISHED = f"""DELETE FROM pending WHERE (video, track) IN
-    (SELECT t.video, t.track FROM {_UNFINISHED} {{}})"""
+def checked(*types: Any) -> Callable[[Callable[[Sequence[Any]], R]], Callable[[Sequence[Any]], R]]:
+    """Convert rows only if they have these types; other rows raise :class:`DamagedRowError`."""
 
+    def decorate(convert: Callable[[Sequence[Any]], R]) -> Callable[[Sequence[Any]], R]:
+        @wraps(convert)
+        def convert_checked(row: Sequence[Any]) -> R:
+            for value, kind in zip(row, types, strict=True):
+                if not isinstance(value, kind):
+                    expected = getattr(kind, "__name__", kind)
+                    raise DamagedRowError(f"{value!r:.60} instead of {expected}")
+            try:
+                return convert(row)
+            except (ValueError, OverflowError, TypeError, RecursionError) as error:
+                raise DamagedRowError(str(error)[:200]) from error
 
-_IS_ANY_OF = """t.key IN (SELECT w.key FROM json_each(?) j
-    JOIN videos u ON u.hash = json_extract(j.value, '$[0]')
-    JOIN tracklets w ON w.video = u.id AND w.track = json_extract(j.value, '$[1]'))"""
+        return convert_checked
 
-
-def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
-    """A WHERE clause over tracklets ``t`` and their videos ``v``, and its values."""
-    parts: list[str] = ["true"]
-    values: list[Any] = []
-    if where.tracklets:
-        parts.append(_IS_ANY_OF)
-        values.append(json.dumps([[video, track] for video, track in where.tracklets]))
-    if where.exclude:
-        parts.append(f"NOT {_IS_ANY_OF}")
-        values.append(json.dumps([[video, track] for video, track in where.exclude]))
-    if where.videos:
-        parts.append("v.hash IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps(list(where.videos)))
-    if where.cameras:
-        parts.append(
-            "v.camera IN (SELECT c.id FROM cameras c JOIN json_each(?) j ON c.name = j.value)"
-        )
-        values.append(json.dumps(list(where.cameras)))
-    if where.person is not None:
-        parts.append("t.person = ?")
-        values.append(where.person)
-    for bound, column, sign in ((where.after, '"end"', ">="), (where.before, "start", "<=")):
-        if bound is None:
-            continue
-        if isinstance(bound, datetime):
-            parts.append(f"v.start_time + t.{column} {sign} ?")
-            values.append(bound.timestamp())
-        else:
-            parts.append(f"t.{column} {sign} ?")
-            values.append(float(bound))
-    return " WHERE " + " AND ".join(parts), values
+    return decorate
 
 
+_TEXT, _REAL = str | None, float | None
+
+
+@checked(int, int, int, int)
+def state(row: Sequence[Any]) -> State:
+    """A row of :data:`STATE`."""
+    return State(*row)
+
+
+@checked(_TEXT, _TEXT, int | None)
+def model(row: Sequence[Any]) -> tuple[str | None, str | None, int | None]:
+    """A row of :data:`MODEL`."""
+    fingerprint, name, dim = row
+    if dim is not None and not 0 < dim < 2**20:
+        raise ValueError(f"{dim} dimensions")
+    return fingerprint, name, dim
+
+
+@checked(int, str)
+def camera(row: Sequence[Any]) -> Camera:
+    """An id and a name."""
+    return Camera(*row)
+
+
+@checked(*(int, str, str, str, float, int, int, _REAL, int, int, str, int, int, int))
 def video(row: Sequence[Any]) -> Video:
     """A row of :data:`VIDEOS`."""
     (id, hash, camera, source, fps, width, height, start_time, offset, *rest) = row
     resumable, settings, position, complete, num_frames = rest
+    if not fps > 0:
+        raise ValueError(f"{fps} frames per second")
+    settings = json.loads(settings)
+    if not isinstance(settings, dict):
+        raise ValueError("settings of a video that are not a JSON object")
     return Video(
-        hash=hash,
+        hash=_hash(hash),
         source=source,
         fps=fps,
         width=width,
         height=height,
         start_time=from_epoch(start_time, offset),
         resumable=bool(resumable),
-        settings=json.loads(settings),
+        settings=settings,
         id=id,
         camera=camera,
         position=position,
@@ -111,6 +125,10 @@ def video(row: Sequence[Any]) -> Video:
     )
 
 
+@checked(
+    *(int, str, int, str, str, float, float, _REAL, int, int, int, int, _TEXT, int),
+    *(float, float, float, float),
+)
 def tracklet(row: Sequence[Any]) -> Tracklet:
     """A row of :data:`TRACKLETS`."""
     (key, hash, track, camera, source, start, end, start_time, offset, *rest) = row
@@ -118,7 +136,7 @@ def tracklet(row: Sequence[Any]) -> Tracklet:
     known = start_time is not None
     return Tracklet(
         key=key,
-        id=TrackletId(hash, track),
+        id=TrackletId(_hash(hash), track),
         camera=camera,
         source=source,
         start=start,
@@ -134,18 +152,50 @@ def tracklet(row: Sequence[Any]) -> Tracklet:
     )
 
 
+@checked(int, float, float, float, float, float, float, bytes, bytes)
 def crop(row: Sequence[Any]) -> Crop:
     """A row of :data:`CROPS`."""
     frame, time, x1, y1, x2, y2, quality, jpeg, embedding = row
     return Crop(frame, time, (x1, y1, x2, y2), quality, jpeg, np.frombuffer(embedding, "<f2"))
 
 
+@checked(bytes)
+def boxes(row: Sequence[Any]) -> NDArray[np.void]:
+    """A blob as (N,) :data:`.DETECTION`."""
+    return np.frombuffer(row[0], DETECTION)
+
+
+@checked(bytes)
+def frames(row: Sequence[Any]) -> NDArray[np.void]:
+    """A blob as (F,) :data:`.FRAME`."""
+    return np.frombuffer(row[0], FRAME)
+
+
+@checked(bytes)
+def jpeg(row: Sequence[Any]) -> bytes:
+    """An image."""
+    return bytes(row[0])
+
+
 def page(rows: Sequence[Sequence[Any]], dim: int) -> EmbeddingPage:
-    """Rows of :data:`EMBEDDINGS` as arrays."""
+    """Rows of :data:`EMBEDDINGS` as arrays.
+
+    Raises:
+        DamagedRowError: an embedding that does not have ``dim`` float16 values, or other damage.
+    """
     keys, means, cameras, *times = zip(*rows, strict=True) if rows else ((),) * 7
-    return EmbeddingPage(
-        np.array(keys, np.int64),
-        np.frombuffer(b"".join(means), "<f2").reshape(len(rows), dim),
-        np.array(cameras, np.int64),
-        *(np.array(column, np.float64) for column in times),  # None becomes NaN
-    )
+    try:
+        return EmbeddingPage(
+            np.array(keys, np.int64),
+            np.frombuffer(b"".join(means), "<f2").reshape(len(rows), dim),
+            np.array(cameras, np.int64),
+            *(np.array(column, np.float64) for column in times),  # None becomes NaN
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamagedRowError(str(error)[:200]) from error
+
+
+def _hash(text: str) -> str:
+    if not is_hash(text):
+        raise ValueError(f"{text!r:.60} is not the hash of a video")
+    return text

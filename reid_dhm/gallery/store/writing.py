@@ -1,6 +1,6 @@
-"""Writing a video into a gallery, chunk of frames by chunk of frames, so that any kill is harmless.
+"""Writing a video into a gallery, in chunks of frames, so that a kill loses nothing committed.
 
-What is in the chunks, and how tracks come out of them, is left to whoever ingests.
+Detecting and tracking people is left to :mod:`reid_dhm.gallery.ingest`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError
-from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo, Video
+from reid_dhm.gallery.records import (
+    DETECTION,
+    FRAME,
+    Crop,
+    NewTracklet,
+    NewVideo,
+    Video,
+    check_name,
+    is_hash,
+)
+from reid_dhm.gallery.store.filters import as_utf8
 from reid_dhm.gallery.store.gallery import GalleryStore
-
-_LONGEST_NAME = 200  # as the service's questions take it
 
 
 class Chunk(NamedTuple):
-    """A run of frames that were looked at.
+    """Consecutive processed frames.
 
     Attributes:
         frames: (F,) :data:`~reid_dhm.gallery.records.FRAME`, in order.
@@ -38,10 +46,10 @@ class Progress:
 
     Attributes:
         chunk: frames since the last commit, with their detections.
-        position: number of the next frame to look at.
-        pending: for every unfinished track whose best crops changed, all of its best crops now.
-        tracklets: tracks that are finished and embedded.
-        dropped: tracks that are finished and make no tracklet.
+        position: number of the next frame to process.
+        pending: all best crops of every unfinished track whose best crops changed.
+        tracklets: finished and embedded tracks.
+        dropped: finished tracks that do not become tracklets.
     """
 
     chunk: Chunk
@@ -52,10 +60,10 @@ class Progress:
 
 
 class VideoWriter:
-    """Adds a video to a gallery; what is committed survives whatever happens next.
+    """Adds a video to a gallery; what is committed survives a kill.
 
     Attributes:
-        video: as it stands in the gallery.
+        video: its state in the gallery when it was opened.
     """
 
     def __init__(self, gallery: GalleryStore, video: Video) -> None:
@@ -65,18 +73,22 @@ class VideoWriter:
 
     @classmethod
     def open(cls, gallery: GalleryStore, camera: str, video: NewVideo) -> VideoWriter:
-        """Begin a video, or go on with one that is there.
+        """Begin a video, or continue an unfinished one.
 
         Args:
             gallery: whose model is claimed already.
-            camera: made if there is none of this name.
-            video: what is about to be indexed.
+            camera: created if it does not exist.
+            video: to be indexed.
 
         Raises:
-            InputError: the camera's name is none, or the video is there under another camera,
-                another start time or with other settings.
+            InputError: a name or hash that is not allowed, or the video exists with another
+                camera, start time or settings.
         """
-        check_camera_name(camera)
+        check_name("camera", camera)
+        if not is_hash(video.hash):
+            raise InputError(f"{video.hash[:60]!r} is not a hash of 16 hexadecimal digits")
+        if video.source != as_utf8(video.source):
+            raise InputError(f"{video.source!r} is not named in UTF-8: rename it")
         start = None if video.start_time is None else video.start_time.timestamp()
         shift = video.start_time.utcoffset() if video.start_time is not None else None
         settings = json.dumps(dict(video.settings), sort_keys=True)
@@ -97,7 +109,7 @@ class VideoWriter:
         return cls(gallery, there)
 
     def chunks(self) -> list[Chunk]:
-        """What was committed of an unfinished video, in order of frames."""
+        """The committed chunks of an unfinished video, in order of frames."""
         with self._gallery.reading() as db:
             rows = db.execute(
                 "SELECT frames, detections FROM chunks WHERE video = ? ORDER BY first_frame",
@@ -121,15 +133,15 @@ class VideoWriter:
         return found
 
     def tracks(self) -> set[int]:
-        """Numbers of the tracks that are tracklets already."""
+        """Numbers of the tracks that are already tracklets."""
         sql = "SELECT track FROM tracklets WHERE video = ?"
         with self._gallery.reading() as db:
             return {row[0] for row in db.execute(sql, (self.video.id,))}
 
     def commit(self, progress: Progress) -> int:
-        """Add what is new, all or nothing; returns how many tracklets.
+        """Add the progress, all or nothing; returns the number of tracklets added.
 
-        Whoever was seen in a span that was deleted meanwhile is left out.
+        People seen in a span that was deleted meanwhile are left out.
 
         Raises:
             NotFoundError: the video was deleted.
@@ -155,7 +167,7 @@ class VideoWriter:
                         *(progress.chunk.frames.tobytes(), progress.chunk.detections.tobytes()),
                     ),
                 )
-            forgotten = _Forgotten(db, self.video.id)
+            in_deleted_span = _DeletedSpans(db, self.video.id)
             finished = [tracklet.track for tracklet in progress.tracklets]
             stale = [*progress.pending, *finished, *progress.dropped]
             db.executemany(
@@ -168,24 +180,24 @@ class VideoWriter:
                 [
                     (self.video.id, track, c.frame, c.time, *c.box, c.quality, c.jpeg)
                     for track, crops in progress.pending.items()
-                    if not forgotten([crop.time for crop in crops])
+                    if not in_deleted_span([crop.time for crop in crops])
                     for c in crops
                 ],
             )
-            kept = [t for t in progress.tracklets if not forgotten(t.boxes["time"].tolist())]
+            kept = [t for t in progress.tracklets if not in_deleted_span(t.boxes["time"].tolist())]
             for tracklet in kept:
                 _insert(db, self.video.id, tracklet)
         self._position = progress.position
         return len(kept)
 
     def add(self, tracklets: Sequence[NewTracklet]) -> None:
-        """Add finished tracklets without frames: for whoever has them from elsewhere."""
+        """Add finished tracklets that were made elsewhere, without frames."""
         with self._gallery.writing(changed=bool(tracklets)) as db:
             for tracklet in tracklets:
                 _insert(db, self.video.id, tracklet)
 
     def finish(self) -> None:
-        """Say that the video is indexed to its end; what served to go on with it is deleted."""
+        """Mark the video as indexed to its end, and delete what was kept to continue it."""
         with self._gallery.writing() as db:
             db.execute("DELETE FROM chunks WHERE video = ?", (self.video.id,))
             db.execute("DELETE FROM pending WHERE video = ?", (self.video.id,))
@@ -200,25 +212,8 @@ class VideoWriter:
         )
 
 
-def check_camera_name(camera: str) -> None:
-    """Refuse a camera's name that cannot be shown or asked for; call it before long work.
-
-    Raises:
-        InputError: it is empty, too long, or holds what cannot be printed.
-    """
-    if (
-        not 1 <= len(camera) <= _LONGEST_NAME
-        or camera != camera.strip()
-        or not camera.isprintable()
-    ):
-        raise InputError(
-            f"camera {camera[:60]!r} is no name: give 1 to {_LONGEST_NAME} characters that can be "
-            "printed, without spaces at the ends"
-        )
-
-
-class _Forgotten:
-    """Whether somebody was seen in a span of a video that was deleted while it is being indexed."""
+class _DeletedSpans:
+    """Whether a track was seen in a span that was deleted while the video is being indexed."""
 
     def __init__(self, db: Any, video: int) -> None:
         sql = "SELECT after, before FROM forgotten WHERE video = ?"
@@ -245,7 +240,7 @@ def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, 
         )
     for name in sorted(settings.keys() | there.settings.keys()):
         if name == "tracking" and there.complete:
-            continue  # another release indexed it, and there is nothing to go on with
+            continue  # another release indexed it, and there is nothing to continue
         if settings.get(name) != there.settings.get(name):
             raise InputError(
                 f"{video.source} is in the gallery already, indexed with {name} "

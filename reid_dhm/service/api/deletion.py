@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
-from reid_dhm.gallery.store import audit, editing
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store import deletion
 from reid_dhm.service.api.catalog import find_video, or_not_found
 from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
 from reid_dhm.service.api.responses import DeletionResult
@@ -30,9 +28,7 @@ def delete_tracklet(
     with service.gallery() as gallery, or_not_found(f"tracklet {tracklet}"):
         gallery.tracklet(id)
     where = TrackletFilter(tracklets=[id])
-    return _delete(
-        service, actor, {"tracklet": tracklet}, lambda gallery: editing.delete(gallery, where)
-    )
+    return _delete(service, actor, {"tracklet": tracklet}, where)
 
 
 @router.delete("/videos/{video}", responses=_NOT_FOUND)
@@ -43,7 +39,7 @@ def delete_video(
     with service.gallery() as gallery:
         found = find_video(gallery, video)
     detail = {"video": video, "camera": found.camera, "source": found.source}
-    return _delete(service, actor, detail, lambda gallery: editing.delete_video(gallery, video))
+    return _delete(service, actor, detail, TrackletFilter(videos=[video]), whole=True)
 
 
 @router.delete("/cameras/{camera}", responses=_NOT_FOUND)
@@ -55,9 +51,8 @@ def delete_camera(
         name = next((found.name for found in gallery.cameras() if found.id == camera), None)
     if name is None:
         raise Problem(404, f"the gallery has no camera {camera}")
-    return _delete(
-        service, actor, {"camera": name}, lambda gallery: editing.delete_camera(gallery, name)
-    )
+    where = TrackletFilter(cameras=[name])
+    return _delete(service, actor, {"camera": name}, where, whole=True)
 
 
 @router.post("/deletions")
@@ -74,17 +69,21 @@ def delete_where(
         raise Problem(422, "no condition: name tracklets, a camera, a video or a time")
     if request.dry_run:
         with service.gallery() as gallery:
-            count = gallery.count(where) + editing.unfinished(gallery, where)
+            count = len(deletion.select(gallery, where))
         return DeletionResult(tracklets=count, dry_run=True)
     detail = request.model_dump(mode="json", exclude_defaults=True)
     detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
-    return _delete(service, actor, detail, lambda gallery: editing.delete(gallery, where))
+    return _delete(service, actor, detail, where)
 
 
 def _delete(
-    service: Service, actor: str, detail: dict[str, Any], delete: Callable[[GalleryStore], int]
+    service: Service,
+    actor: str,
+    detail: dict[str, Any],
+    where: TrackletFilter,
+    whole: bool = False,
 ) -> DeletionResult:
     with service.writing() as gallery:
-        count = audit.deletion(gallery, detail, lambda: delete(gallery), actor)
+        done = deletion.delete_logged(gallery, where, detail, actor, whole)
     service.frames.forget()
-    return DeletionResult(tracklets=count, traces=not service.overwrite())
+    return DeletionResult(tracklets=done.count, traces=not service.overwrite())

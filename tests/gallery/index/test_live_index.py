@@ -13,7 +13,7 @@ from reid_dhm.gallery.index import cache, live_index
 from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import State, TrackletFilter
-from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 16
@@ -80,12 +80,14 @@ class TestFollowing:
                 if step == "add":
                     keep(other, vectors(int(rng.integers(1, 40)), number + 1))
                 elif step == "delete video":
-                    editing.delete_video(other, other.videos()[0].hash)
+                    deletion.delete(
+                        other, TrackletFilter(videos=[other.videos()[0].hash]), whole=True
+                    )
                 else:
                     ids = [t.id for t in other.tracklets()]
                     some = [ids[i] for i in rng.integers(0, len(ids), min(len(ids), 5))]
                     if step == "delete":
-                        editing.delete(other, TrackletFilter(tracklets=some))
+                        deletion.delete(other, TrackletFilter(tracklets=some))
                     else:
                         editing.label(other, some, "somebody")
                 if not other.state().tracklets:
@@ -124,7 +126,7 @@ class TestFollowing:
                 for turn in range(4):
                     keep(own, vectors(20, turn + 5))
                     ids = [t.id for t in own.tracklets(after=max(protected), limit=15)]
-                    editing.delete(own, TrackletFilter(tracklets=ids))
+                    deletion.delete(own, TrackletFilter(tracklets=ids))
 
         with ThreadPoolExecutor(4) as pool:
             for work in [pool.submit(change), *(pool.submit(search, n) for n in range(3))]:
@@ -218,7 +220,7 @@ class TestCache:
             def save(self, file):
                 super().save(file)
                 with GalleryStore(empty.folder) as other:
-                    editing.delete(other, TrackletFilter(tracklets=[other.tracklets()[0].id]))
+                    deletion.delete(other, TrackletFilter(tracklets=[other.tracklets()[0].id]))
 
         monkeypatch.setattr(live_index, "FaissIndex", Overtaken)
         LiveIndex().search(empty, unit_queries(1), 1)
@@ -238,7 +240,7 @@ class TestCache:
                 # All of a deletion comes between the last look and the file's taking its place.
                 partial = next(empty.cache.glob("*.partial"))
                 content = partial.read_bytes()
-                editing.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
+                deletion.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
                 empty.cache.mkdir()
                 partial.write_bytes(content)
             return looked[-1]
@@ -270,7 +272,7 @@ class TestCache:
         keep(empty, vectors(200))
         live = LiveIndex("IVF4,SQfp16")
         live.search(empty, unit_queries(1), 1)
-        editing.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
+        deletion.delete(empty, TrackletFilter(tracklets=[empty.tracklets()[0].id]))
         live.search(empty, unit_queries(1), 1)
         assert_as_brute_force(never_filled("IVF4,SQfp16"), empty)
 
@@ -282,7 +284,7 @@ class TestCache:
         for found in empty.tracklets()[:11]:
             live.search(empty, unit_queries(1), 1)
             written.append(path.exists())
-            editing.delete(empty, TrackletFilter(tracklets=[found.id]))
+            deletion.delete(empty, TrackletFilter(tracklets=[found.id]))
         assert written == [True] + 9 * [False] + [True]  # when a twentieth is gone
         assert_as_brute_force(live, empty)
 

@@ -15,7 +15,7 @@ from reid_dhm.gallery.ingest import indexing
 from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.ingest import Options
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
-from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
@@ -197,7 +197,7 @@ def test_what_was_deleted_from_an_unfinished_video_does_not_come_back(
         with pytest.raises(Unplugged):
             index(gallery, clips[0].path, source=source, chunk=4)
         deleted = gallery.tracklets()[0].id
-        editing.delete(gallery, TrackletFilter(tracklets=[deleted]))
+        deletion.delete(gallery, TrackletFilter(tracklets=[deleted]))
         index(gallery, clips[0].path, chunk=4)
         remaining = [found.id for found in gallery.tracklets()]
         assert remaining
@@ -231,9 +231,9 @@ def test_images_of_people_in_view_are_forgotten_with_their_span(gallery, clips, 
     jpegs = [crop.jpeg for key in gallery.keys().tolist() for crop in gallery.crops(key)]
     with gallery.reading() as db:
         jpegs += [jpeg for (jpeg,) in db.execute("SELECT jpeg FROM pending")]
-    assert editing.unfinished(gallery, where) == len(tracks)
+    assert len(deletion.unfinished_tracks(gallery, where)) == len(tracks)
     count = gallery.count(where)
-    assert editing.delete(gallery, where) == count + len(tracks)
+    assert deletion.delete(gallery, where).count == count + len(tracks)
     assert pending(gallery) == []
     content = b"".join(path.read_bytes() for path in gallery.folder.glob("gallery*"))
     assert not any(jpeg[100:200] in content for jpeg in jpegs)
@@ -249,7 +249,7 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
         TrackletFilter(person="anna"),
         TrackletFilter(before=wall_clock("2026-03-01")),
     ):
-        editing.delete(gallery, where)
+        deletion.delete(gallery, where)
     assert pending(gallery) == kept
 
 
@@ -257,7 +257,7 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
 def test_a_forgotten_span_stays_so_when_indexing_goes_on(gallery, clips, index, before):
     # One person is there from 2.8 s, one from 4.5 s.
     stopped(gallery, clips, index, EIGHT)
-    editing.delete(gallery, TrackletFilter(before=before))
+    deletion.delete(gallery, TrackletFilter(before=before))
     index(gallery, clips[0].path, chunk=4, start=EIGHT)
     (found,) = gallery.tracklets()
     assert found.start > 4
@@ -275,7 +275,7 @@ def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
             for frame in source.frames(span):
                 if frame.number == 46:
                     with GalleryStore(gallery.folder) as other:
-                        editing.delete(other, TrackletFilter(cameras=["gate"]))
+                        deletion.delete(other, TrackletFilter(cameras=["gate"]))
                         with other.reading() as db:
                             at.extend(db.execute("SELECT before FROM forgotten").fetchone())
                 yield frame
@@ -334,7 +334,9 @@ def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
             for frame in source.frames(span):
                 if frame.number == 60:
                     with GalleryStore(gallery.folder) as other:
-                        editing.delete_video(other, source.info.hash)
+                        deletion.delete(
+                            other, TrackletFilter(videos=[source.info.hash]), whole=True
+                        )
                 yield frame
 
     with pytest.raises(NotFoundError, match="was deleted from the gallery meanwhile"):

@@ -224,8 +224,8 @@ class TestRefusals:
         ("words", "message"),
         [
             (["--camera", "lawn"], "has no camera 'lawn': it has gate"),
-            (["--after", "yesterday"], "'yesterday' is no ISO 8601 time"),
-            (["--not", "nobody"], "'nobody' is no tracklet"),
+            (["--after", "yesterday"], "'yesterday' is not an ISO 8601 time"),
+            (["--not", "nobody"], "'nobody' is not a tracklet"),
             (["--index", "Flatt"], "index 'Flatt' is not a FAISS factory string"),
             (["--annotate", "seen.gif"], "name a video .webm"),
         ],

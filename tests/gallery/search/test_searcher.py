@@ -13,7 +13,7 @@ from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidates
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
-from reid_dhm.gallery.store import editing
+from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 12
@@ -144,7 +144,7 @@ class TestSearch:
         searcher, query = Searcher(site), vectors(1, 9)
         first, second = searcher.search(query, 2)
         with GalleryStore(site.folder) as other:
-            editing.delete(other, TrackletFilter(tracklets=[first.tracklet.id]))
+            deletion.delete(other, TrackletFilter(tracklets=[first.tracklet.id]))
             assert ids(searcher.search(query, 1)) == [str(second.tracklet.id)]
             keep(other, query, "roof")
         assert searcher.search(query, 1)[0].tracklet.camera == "roof"
@@ -246,7 +246,7 @@ class TestBadInput:
         with pytest.raises(InputError, match="holds no tracklets yet: index a video"):
             Searcher(empty).search(vectors(1), 1)
         keep(empty, vectors(1))
-        editing.delete_camera(empty, "gate")
+        deletion.delete(empty, TrackletFilter(cameras=["gate"]), whole=True)
         with pytest.raises(InputError, match="holds no tracklets yet: index a video"):
             Searcher(empty).search(vectors(1), 1)
 

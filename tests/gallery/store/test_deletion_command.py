@@ -104,7 +104,7 @@ def test_a_image_says_who_goes_and_conditions_where(delete, folder, model, film,
     options = ("--query", tmp_path / "frame.png", "--box", f"{x1},{y1},{x2},{y2}")
     options += ("--checkpoint", model, "--min-similarity", (same + other) / 2)
     outcome = delete(*options, "--camera", "door", "--yes")
-    assert "1 tracklets deleted" in outcome.out
+    assert "1 tracklet deleted" in outcome.out
     assert ids(folder) == [red, blue, blue_again]
 
 
@@ -124,14 +124,14 @@ def test_what_is_shown_is_asked_about_and_nothing_else_goes(delete, folder, monk
     outcome = delete(*options)
     assert (outcome.code, red in outcome.out, ids(folder)) == (1, True, [red, *others])
     assert delete(*options).code == 0
-    assert seen == ["Delete these 1 tracklets for good?"] * 2
+    assert seen == ["Delete 1 tracklet permanently?"] * 2
     assert ids(folder) == others
 
 
 def test_nobody_alike_is_said(delete, folder):
     before = ids(folder)
     options = ("--like", before[0], "--min-similarity", "0.999", "--after", "1000", "--yes")
-    assert "nobody is so similar" in delete(*options).out
+    assert "no tracklet is that similar" in delete(*options).out
     assert ids(folder) == before
 
 

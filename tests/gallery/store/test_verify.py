@@ -29,12 +29,12 @@ def test_an_indexed_gallery_is_whole(indexed):
             "DELETE FROM crops WHERE tracklet = 1 AND rank = 0",
             "the tracklet with key 1 lacks some of its crops",
         ),
-        ("DELETE FROM videos WHERE id = 1", "belongs to nothing in videos"),
-        ("UPDATE gallery SET dim = 5", "has not the model's length"),
+        ("DELETE FROM videos WHERE id = 1", "belongs to no row of videos"),
+        ("UPDATE gallery SET dim = 5", "does not have the model's length"),
         ("UPDATE crops SET jpeg = x'ffd8' WHERE tracklet = 1", "cannot be decoded"),
         ("UPDATE tracklets SET num_boxes = 99 WHERE key = 1", "does not agree with its boxes"),
         ('UPDATE tracklets SET "end" = 99 WHERE key = 1', "with its boxes' times"),
-        ("INSERT INTO chunks VALUES (1, 0, x'', x'')", "is complete and keeps work in progress"),
+        ("INSERT INTO chunks VALUES (1, 0, x'', x'')", "is complete but keeps unfinished work"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(indexed, statement, problem):

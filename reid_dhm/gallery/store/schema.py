@@ -1,0 +1,124 @@
+"""The tables of a gallery's SQLite file, as steps that bring an older file up to date.
+
+docs/gallery.md explains every table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+STEPS: tuple[tuple[str, str], ...] = (
+    (
+        "create the tables",
+        """
+CREATE TABLE gallery (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    fingerprint TEXT,
+    model TEXT,
+    dim INTEGER,
+    generation INTEGER NOT NULL DEFAULT 0,
+    deletions INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO gallery (only) VALUES (1);
+CREATE TABLE cameras (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+);
+CREATE TABLE videos (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash TEXT NOT NULL UNIQUE,
+    camera INTEGER NOT NULL REFERENCES cameras ON DELETE CASCADE,
+    source TEXT NOT NULL,
+    fps REAL NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    start_time REAL,
+    utc_offset INTEGER NOT NULL DEFAULT 0,
+    resumable INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    position INTEGER NOT NULL DEFAULT 0,
+    complete INTEGER NOT NULL DEFAULT 0,
+    num_frames INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX videos_camera ON videos (camera);
+CREATE TABLE chunks (
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    first_frame INTEGER NOT NULL,
+    frames BLOB NOT NULL,
+    detections BLOB NOT NULL,
+    PRIMARY KEY (video, first_frame)
+);
+CREATE TABLE pending (
+    id INTEGER PRIMARY KEY,
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    track INTEGER NOT NULL,
+    frame INTEGER NOT NULL,
+    time REAL NOT NULL,
+    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
+    quality REAL NOT NULL,
+    jpeg BLOB NOT NULL,
+    UNIQUE (video, track, frame)
+);
+CREATE TABLE tracklets (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    track INTEGER NOT NULL,
+    start REAL NOT NULL,
+    "end" REAL NOT NULL,
+    first_frame INTEGER NOT NULL,
+    last_frame INTEGER NOT NULL,
+    num_boxes INTEGER NOT NULL,
+    person TEXT,
+    UNIQUE (video, track)
+);
+CREATE INDEX tracklets_person ON tracklets (person) WHERE person IS NOT NULL;
+CREATE TABLE embeddings (
+    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
+    mean BLOB NOT NULL
+);
+CREATE TABLE boxes (
+    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
+    boxes BLOB NOT NULL
+);
+CREATE TABLE crops (
+    id INTEGER PRIMARY KEY,
+    tracklet INTEGER NOT NULL REFERENCES tracklets ON DELETE CASCADE,
+    rank INTEGER NOT NULL,
+    frame INTEGER NOT NULL,
+    time REAL NOT NULL,
+    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
+    quality REAL NOT NULL,
+    embedding BLOB NOT NULL,
+    jpeg BLOB NOT NULL,
+    UNIQUE (tracklet, rank)
+);
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+""",
+    ),
+    (
+        "remember deleted spans of unfinished videos",
+        """
+CREATE TABLE forgotten (
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    after REAL,
+    before REAL
+);
+""",
+    ),
+)
+"""Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Apply the steps that a file lacks; to be called within a transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number, (_, script) in enumerate(STEPS[version:], version + 1):
+        for statement in script.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
