@@ -47,7 +47,7 @@ class PairFigures:
     Attributes:
         tracklets, people: that are labelled.
         rank1: share of ordered pairs of one person whose answer is more similar to the query than
-            every tracklet of another person.
+            every tracklet of another person and every tracklet without a label.
         tpr: share of same-person pairs above the similarity that lets ``FALSE_POSITIVE_RATE`` of
             the different-person pairs pass.
     """
@@ -65,8 +65,9 @@ def read_boxes(path: Path) -> Boxes:
         InputError: the file is missing, empty, or has a line of other content.
     """
     try:
-        table = np.loadtxt(path, delimiter=",", usecols=range(6), ndmin=2)
-    except (OSError, ValueError, IndexError) as error:
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        table = np.array([line.split(",")[:6] for line in lines], np.float64).reshape(-1, 6)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read as MOTChallenge lines ({error}): give frame, id, left, top, "
             "width and height, separated by commas"
@@ -184,25 +185,28 @@ def pair_figures(means: NDArray[np.float64], people: NDArray[np.int64]) -> PairF
 
     Args:
         means: (N, D) unit rows.
-        people: (N,) person of each.
+        people: (N,) person of each, -1 where it is not known.
 
     Raises:
         InputError: no person has two tracklets, or there is one person alone.
     """
     similarity = means @ means.T
-    same = people[:, None] == people[None, :]
-    other = ~same
+    known = people >= 0
+    both = known[:, None] & known[None, :]
+    same = both & (people[:, None] == people[None, :])
+    stranger = ~same
     np.fill_diagonal(same, False)
-    if not same.any() or not other.any():
-        raise InputError("pairs need two people, and a person with two tracklets")
-    nearest_other = np.where(other, similarity, -np.inf).max(axis=1)
     upper = np.triu(np.ones_like(same), 1)
-    negatives, positives = similarity[other & upper], similarity[same & upper]
+    negatives, positives = similarity[stranger & both & upper], similarity[same & upper]
+    if not len(negatives) or not len(positives):
+        raise InputError("pairs need two people, and a person with two tracklets")
+    np.fill_diagonal(stranger, False)
+    nearest_stranger = np.where(stranger, similarity, -np.inf).max(axis=1)
     threshold = np.quantile(negatives, 1 - FALSE_POSITIVE_RATE)
     return PairFigures(
-        tracklets=len(people),
-        people=len(np.unique(people)),
-        rank1=float((similarity > nearest_other[:, None])[same].mean()),
+        tracklets=int(known.sum()),
+        people=len(np.unique(people[known])),
+        rank1=float((similarity > nearest_stranger[:, None])[same].mean()),
         tpr=float((positives > threshold).mean()),
     )
 
@@ -221,6 +225,6 @@ def measure(
     boxes = read_boxes(tracklets)
     joined = read_people(people) if people is not None else None
     labels = label_tracklets(boxes, read_boxes(truth), joined)
-    wanted = sorted(labels)
+    wanted = [int(id) for id in np.unique(boxes.ids)]
     means = tracklet_means(embed, video, boxes, wanted)
-    return pair_figures(means, np.array([labels[id] for id in wanted], np.int64))
+    return pair_figures(means, np.array([labels.get(id, -1) for id in wanted], np.int64))
