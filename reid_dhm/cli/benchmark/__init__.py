@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from reid_dhm.cli.benchmark.embed import embed, memory, precision
+from reid_dhm.cli.benchmark.footage import footage_pairs
 from reid_dhm.cli.benchmark.rank import rank
 from reid_dhm.cli.benchmark.rerank import rerank
 from reid_dhm.cli.benchmark.search import search
@@ -22,6 +23,7 @@ def _check_extra() -> None:
 
 
 benchmark.command("embed")(embed)
+benchmark.command("footage-pairs")(footage_pairs)
 benchmark.command("memory")(memory)
 benchmark.command("precision")(precision)
 benchmark.command("rank")(rank)
