@@ -54,9 +54,10 @@ class Embedder:
         backbone: str | None = None,
         size: tuple[int, int] | None = None,
         neck: str | None = None,
+        input: str | None = None,
     ) -> None:
         path = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
-        found = find_checkpoint(path, backbone, size, neck)
+        found = find_checkpoint(path, backbone, size, neck, input)
         self.rgb = embedder.Embedder(
             found, engine, device, normalize=normalize, flip=flip, precision=precision
         )

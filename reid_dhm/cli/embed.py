@@ -12,6 +12,7 @@ from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
     FlipOption,
+    InputOption,
     JsonOption,
     NeckOption,
     PrecisionOption,
@@ -67,6 +68,7 @@ def embed(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Embed every image of a folder, in sorted path order.
 
@@ -82,7 +84,7 @@ def embed(
 
     if json == output:
         raise typer.BadParameter(f"{json} is --output as well: give --json another name")
-    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
+    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
     paths = images_below(images)
     embedder = Embedder(
         found,

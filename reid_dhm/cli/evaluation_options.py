@@ -14,6 +14,7 @@ from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
     FlipOption,
+    InputOption,
     NeckOption,
     SizeOption,
     refuse,
@@ -90,13 +91,16 @@ class ModelChoice:
     backbone: BackboneOption = None
     size: SizeOption = None
     neck: NeckOption = None
+    input: InputOption = None
 
     def options(self, device: str) -> ModelOptions:
         """These options for :func:`~reid_dhm.evaluation.inputs.embed_dataset`."""
         from reid_dhm.evaluation.inputs import ModelOptions
 
         precision = self.precision or "float32"
-        return ModelOptions(self.flip, device, precision, self.backbone, self.size, self.neck)
+        return ModelOptions(
+            self.flip, device, precision, self.backbone, self.size, self.neck, self.input
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import typer
 
 from reid_dhm.cli.options import (
     BackboneOption,
+    InputOption,
     JsonOption,
     NeckOption,
     SizeOption,
@@ -53,6 +54,7 @@ def export(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Write the deployed model: uint8 RGB images in, L2-normalised embeddings out.
 
@@ -77,7 +79,7 @@ def export(
     aside = set(_some(found, min(VERIFICATION, len(found) // 5)))
     known = _some([path for path in found if path not in aside], CALIBRATION)
     real = _some(images_below(images), VERIFICATION) if images is not None else sorted(aside)
-    opened = open_checkpoint(checkpoint, backbone, size, neck)
+    opened = open_checkpoint(checkpoint, backbone, size, neck, input)
     agreements = export_model(*opened, format, output, real, known)
 
     kind = f"{format}, int8 of {len(known)} images" if int8 else f"{format}, float32"

@@ -12,6 +12,7 @@ import typer
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
+    InputOption,
     JsonOption,
     NeckOption,
     SizeOption,
@@ -101,6 +102,7 @@ def index_video(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Find the people in a video and keep who was where and when, with their best images.
 
@@ -123,7 +125,7 @@ def index_video(
     check_name("camera", camera)
     options = Options(stride, begin, end, TrackSettings(tracker, track_confidence))
     moment = None if start is None else wall_clock(start)
-    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck)
+    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
     finder = build_detector(detector, confidence)
     # An interrupted run may continue on another device, so nothing is rounded to 16 bits.
     embedder = Embedder(found, device=device, precision="float32")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from reid_dhm.cli.options import BackboneOption, NeckOption, SizeOption
+from reid_dhm.cli.options import BackboneOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def add(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Copy a model of your own into the models folder, to be used by name.
 
@@ -102,6 +103,6 @@ def add(
     """
     from reid_dhm.inference.zoo import registry
 
-    local = registry.add(name, file, task, backbone=backbone, size=size, neck=neck)
+    local = registry.add(name, file, task, backbone=backbone, size=size, neck=neck, input=input)
     option = "--detector" if task == "detection" else "--checkpoint"
     say(f"{local.path}\nnext: pass {option} {name}")

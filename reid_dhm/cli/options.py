@@ -46,6 +46,16 @@ NeckOption = Annotated[
         help="none: the backbone's own test-time feature; bnneck: that after fast-reid's neck.",
     ),
 ]
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        rich_help_panel=OTHERS,
+        metavar="PRESET|FILE",
+        help="Colours and normalisation of a graph: openvino, torchreid, fastreid, imagenet, or "
+        "a JSON card.",
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(

@@ -83,7 +83,7 @@ def open_embedder(
         store: the gallery.
         checkpoint: as the user gives it; the package's own by default.
         device: where it runs.
-        others: ``backbone``, ``size`` and ``neck`` of a checkpoint without a card.
+        others: ``backbone``, ``size``, ``neck`` and ``input`` of a checkpoint without a card.
 
     Raises:
         InputError: an unusable checkpoint.

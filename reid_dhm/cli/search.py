@@ -10,6 +10,7 @@ import typer
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
+    InputOption,
     JsonOption,
     NeckOption,
     SizeOption,
@@ -112,6 +113,7 @@ def search(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Find where and when a person was seen, by images or by tracklets.
 
@@ -153,7 +155,7 @@ def search(
         calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
         vectors = None
         if crops_of_query:
-            others = {"backbone": backbone, "size": size, "neck": neck}
+            others = {"backbone": backbone, "size": size, "neck": neck, "input": input}
             embedder = open_embedder(store, checkpoint, device, **others)
             vectors = embedder([crop.pixels for crop in crops_of_query])
         searcher = Searcher(store, index, calibrated)

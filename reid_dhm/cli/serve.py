@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import say
 from reid_dhm.cli.query_options import CheckpointOption, IndexOption, open_embedder
 
@@ -53,6 +53,7 @@ def serve(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Serve a gallery: a page to search it, and an interface for programs (/openapi.json).
 
@@ -80,7 +81,9 @@ def serve(
     tokens = read_tokens(token_file)
     check_address(host, tokens, allow_host or ())
     with GalleryStore(gallery) as store:
-        embedder = open_embedder(store, checkpoint, device, backbone=backbone, size=size, neck=neck)
+        embedder = open_embedder(
+            store, checkpoint, device, backbone=backbone, size=size, neck=neck, input=input
+        )
     calibration = open_thresholds(embedder.fingerprint, checkpoint, thresholds)
     finder = build_detector(detector) if detector is not None else None
     service = Service.open(gallery, embedder, tokens, calibration, finder, index)

@@ -80,7 +80,7 @@ class ModelOptions:
 
     Attributes:
         flip, device, precision: see :class:`~reid_dhm.inference.Embedder`.
-        backbone, size, neck: for weights without a card.
+        backbone, size, neck, input: for weights and graphs without a card.
     """
 
     flip: bool = False
@@ -89,6 +89,7 @@ class ModelOptions:
     backbone: str | None = None
     size: tuple[int, int] | None = None
     neck: str | None = None
+    input: str | None = None
 
 
 def embed_samples(
@@ -124,7 +125,9 @@ def embed_dataset(
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.embedder import Embedder
 
-    opened = open_checkpoint(checkpoint, options.backbone, options.size, options.neck)
+    opened = open_checkpoint(
+        checkpoint, options.backbone, options.size, options.neck, options.input
+    )
     # Raw embeddings serve both metrics, and a saved file can be ranked under either.
     embedder = Embedder(
         opened,

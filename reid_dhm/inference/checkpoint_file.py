@@ -25,7 +25,7 @@ class CheckpointFile:
         path: the file.
         kind: ``graph`` (an ``.onnx`` or ``.xml``), ``card`` (weights with their card) or
             ``foreign`` (weights that others trained).
-        backbone, size, neck: what a foreign file does not say; see
+        backbone, size, neck, input: what a foreign file does not say; see
             :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
     """
 
@@ -34,6 +34,7 @@ class CheckpointFile:
     backbone: str | None = None
     size: tuple[int, int] | None = None
     neck: str | None = None
+    input: str | None = None
 
 
 def find_checkpoint(
@@ -41,6 +42,7 @@ def find_checkpoint(
     backbone: str | None = None,
     size: tuple[int, int] | None = None,
     neck: str | None = None,
+    input: str | None = None,
 ) -> CheckpointFile:
     """The file of a run folder, a weights file, a graph or a name of the model zoo.
 
@@ -55,6 +57,7 @@ def find_checkpoint(
     if named is not None:
         path = named.path
         backbone, size, neck = backbone or named.backbone, size or named.size, neck or named.neck
+        input = input or named.input
     if path.is_dir():
         path = _best_of_run(path)
     elif not path.is_file():
@@ -63,15 +66,17 @@ def find_checkpoint(
             ".onnx or .xml, a .pth, or a name of `reid-dhm models`"
         )
     if path.suffix in GRAPH_SUFFIXES:
-        return CheckpointFile(path, "graph", backbone, size, neck)
+        return CheckpointFile(path, "graph", backbone, size, neck, input)
     if _has_card(path):
-        refuse_options(path, backbone, size, neck)
+        refuse_options(path, backbone, size, neck, input)
         return CheckpointFile(path, "card")
     if _is_torchscript(path):
         raise UnsupportedError(
             f"{path} is TorchScript, and programs in files are never run: export the model as "
             "onnx or openvino, or pass its checkpoint"
         )
+    if input is not None:
+        raise InputError(f"{path} holds weights, and --input is for graphs: leave input out")
     if backbone is None or size is None:
         raise InputError(
             f"{path} has no card {card_path(path).name} with its backbone and input size: "
@@ -83,10 +88,15 @@ def find_checkpoint(
 
 
 def refuse_options(
-    path: Path, backbone: str | None, size: tuple[int, int] | None, neck: str | None
+    path: Path,
+    backbone: str | None,
+    size: tuple[int, int] | None,
+    neck: str | None,
+    input: str | None = None,
 ) -> None:
     """Refuse what the card of a model already says."""
-    for name, value in (("backbone", backbone), ("size", size), ("neck", neck)):
+    given = {"backbone": backbone, "size": size, "neck": neck, "input": input}
+    for name, value in given.items():
         if value is not None:
             raise InputError(f"{path} has a card with its {name}: leave {name} out")
 

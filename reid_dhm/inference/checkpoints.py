@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from reid_dhm.errors import InputError
-from reid_dhm.inference.checkpoint_file import CheckpointFile, find_checkpoint, refuse_options
-from reid_dhm.inference.engines.exported import ExportedModel, open_exported
+from reid_dhm.inference.checkpoint_file import CheckpointFile, find_checkpoint
+from reid_dhm.inference.engines.exported import ExportedModel
+from reid_dhm.inference.graphs import open_graph
 from reid_dhm.models import fastreid
 from reid_dhm.models.card import ModelCard, load_model
 from reid_dhm.models.reid import ReIDModel
@@ -27,18 +28,21 @@ def open_checkpoint(
     backbone: str | None = None,
     size: tuple[int, int] | None = None,
     neck: str | None = None,
+    input: str | None = None,
 ) -> tuple[ReIDModel | ExportedModel, ModelCard]:
     """Rebuild the model of a checkpoint, in eval mode, or find the graph in an exported file.
 
     Args:
         checkpoint: a run folder (its best model is taken), a ``.safetensors`` with its JSON card,
-            an ``.onnx`` or ``.xml`` that ``reid-dhm export`` wrote, or weights that others trained:
-            of a provider's own model (torchreid's zoo), or of fast-reid's ResNets; or the name of a
-            model of :mod:`reid_dhm.inference.zoo`.
+            an ``.onnx`` or ``.xml`` of ``reid-dhm export`` or of others, or weights that others
+            trained: of a provider's own model (torchreid's zoo), or of fast-reid's ResNets; or the
+            name of a model of :mod:`reid_dhm.inference.zoo`.
         backbone: for others' weights: a key of :data:`reid_dhm.models.providers.BACKBONES`.
         size: for others' weights: (height, width) of the input in pixels.
         neck: for others' weights: ``none``, the backbone's own test-time feature (the default), or
             for fast-reid's ``bnneck``, the feature behind their neck (there the default).
+        input: for others' graphs: how they are fed, see
+            :func:`~reid_dhm.inference.engines.foreign.open_foreign`.
 
     Raises:
         InputError: nothing there, nothing evaluated yet, a file that cannot be read or holds code,
@@ -48,11 +52,9 @@ def open_checkpoint(
     if isinstance(checkpoint, CheckpointFile):
         file = checkpoint
     else:
-        file = find_checkpoint(checkpoint, backbone, size, neck)
+        file = find_checkpoint(checkpoint, backbone, size, neck, input)
     if file.kind == "graph":
-        exported = open_exported(file.path)
-        refuse_options(file.path, file.backbone, file.size, file.neck)
-        return exported
+        return open_graph(file)
     model, card = load_model(file.path) if file.kind == "card" else _open_foreign(file)
     _refuse_not_finite(model, file.path)
     return model, card

@@ -30,6 +30,7 @@ from reid_dhm.inference.engines.exported import (
 )
 from reid_dhm.inference.engines.options import EngineOptions
 from reid_dhm.inference.engines.selection import available
+from reid_dhm.inference.graphs import open_graph
 from reid_dhm.inference.zoo.registry import models_folder
 from reid_dhm.models.card import ModelCard, card_path
 from reid_dhm.version import __version__
@@ -55,6 +56,8 @@ def open_or_export(
     Raises:
         InputError: as :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
     """
+    if file.kind == "graph":
+        return open_graph(file)
     folder = _folder() if _may_use_graph(file, options) else None
     key = None if folder is None else _key(file)
     if folder is not None and key is not None and (found := _find(folder, key)):
@@ -68,7 +71,7 @@ def open_or_export(
 
 
 def _may_use_graph(file: CheckpointFile, options: EngineOptions) -> bool:
-    if file.kind == "graph" or options.compiled or not runs_on_cpu(options.device):
+    if options.compiled or not runs_on_cpu(options.device):
         return False
     if options.engine == "torch" or not installed("onnx"):
         return False

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.inference.checkpoints import open_checkpoint
+from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.foreign import (
     PRESETS,
     InputFormat,
@@ -26,7 +28,15 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "models" / "openvino"
 
 
 def graph(
-    path, shape=("N", 3, *SIZE), out=("N", DIM), kind="FLOAT", inputs=1, outputs=1, dim=DIM, tail=()
+    path,
+    shape=("N", 3, *SIZE),
+    out=("N", DIM),
+    kind="FLOAT",
+    inputs=1,
+    outputs=1,
+    dim=DIM,
+    tail=(),
+    fixed=False,
 ) -> Path:
     """A network that multiplies the flattened image by fixed weights."""
     helper, types = onnx.helper, onnx.TensorProto
@@ -36,13 +46,16 @@ def graph(
         helper.make_node("Flatten", ["float"], ["flat"], axis=1),
         helper.make_node("MatMul", ["flat", "weights"], ["product"]),
     ]
-    if len(out) == 4:
+    if fixed:
+        nodes.append(helper.make_node("Reshape", ["product", "rows"], ["feature"]))
+    elif len(out) == 4:
         nodes.append(helper.make_node("Unsqueeze", ["product", "axes"], ["feature"]))
     else:
         nodes.append(helper.make_node(tail[0] if tail else "Identity", ["product"], ["feature"]))
     constants = [
         onnx.numpy_helper.from_array(weights, "weights"),
         onnx.numpy_helper.from_array(np.array([2, 3]), "axes"),
+        onnx.numpy_helper.from_array(np.array([shape[0] if fixed else -1, dim]), "rows"),
     ]
     names = ["image", "second"][:inputs]
     given = [helper.make_tensor_value_info(name, getattr(types, kind), shape) for name in names]
@@ -161,6 +174,41 @@ def test_a_card_that_makes_no_sense_is_one_line(tmp_path, text):
 def test_what_gives_no_embedding_is_refused(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         open_foreign(graph(tmp_path / "a.onnx", **options), "openvino")
+
+
+def test_the_embedder_takes_them_wherever_it_takes_a_checkpoint(tmp_path):
+    path, pixels = graph(tmp_path / "a.onnx", shape=(2, 3, *SIZE), out=(2, DIM)), images()
+    embedder = Embedder(open_checkpoint(path, input="torchreid"), normalize=False)
+    found = embedder(list(pixels))
+    np.testing.assert_allclose(found, expected(pixels, PRESETS["torchreid"]), rtol=2e-2, atol=0.5)
+    assert (embedder.dim, embedder.card.size, embedder.engine) == (DIM, SIZE, "openvino")
+    assert embedder.fingerprint == open_foreign(path, "torchreid").fingerprint
+    for options, message in (
+        ({"backbone": "resnet50"}, "fixes its backbone"),
+        ({"neck": "none"}, "fixes its neck"),
+        ({}, "does not tell its colour order"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_checkpoint(path, **options)
+    with pytest.raises(UnsupportedError, match="engine torch does not run exported files"):
+        Embedder(open_checkpoint(path, input="openvino"), engine="torch")
+
+
+def test_a_batch_that_cannot_be_changed_is_filled(tmp_path):
+    path = graph(tmp_path / "a.onnx", shape=(4, 3, *SIZE), out=(4, DIM), fixed=True)
+    engine = OpenVINOEngine(adapted_model(open_foreign(path, "fastreid")), "float32")
+    assert engine.batch_size == 4
+    pixels = images(7)
+    wanted = expected(pixels, PRESETS["fastreid"])
+    np.testing.assert_allclose(engine(pixels), wanted, rtol=2e-4, atol=2e-3)
+
+
+def test_outputs_that_are_not_finite_name_the_image(tmp_path):
+    path = graph(tmp_path / "a.onnx", tail=("Log",))
+    embedder = Embedder(open_checkpoint(path, input="torchreid"), precision="float32")
+    with pytest.raises(InputError, match="not finite") as caught:
+        embedder(list(images()))
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_and_format_have_fingerprints_of_their_own(tmp_path):

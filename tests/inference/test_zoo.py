@@ -156,6 +156,11 @@ def test_a_file_of_ones_own_is_found_by_name(home, tmp_path):
     assert (found.path, found.input) == (home / "mine-v2" / "mine.xml", "openvino")
     assert found.path.with_suffix(".bin").read_bytes() == b".bin"
     assert registry.added() == [found]
+    (tmp_path / "card.json").write_text('{"channels": "bgr"}')
+    registry.add("carded", tmp_path / "mine.xml", input=str(tmp_path / "card.json"))
+    assert (home / "carded" / "mine.json").read_text() == '{"channels": "bgr"}'
+    with pytest.raises(InputError, match="input is 'bgr': use openvino"):
+        registry.add("worse", tmp_path / "mine.xml", input="bgr")
 
 
 @pytest.mark.parametrize("name", ["", "../mine", "a/b", "-x", "x" * 65, "yolox-s", "a\n"])

@@ -10,6 +10,7 @@ import typer
 
 from reid_dhm.cli.options import (
     BackboneOption,
+    InputOption,
     JsonOption,
     NeckOption,
     SizeOption,
@@ -38,6 +39,7 @@ def footage_pairs(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Share of the pairs of one person's tracklets at rank 1, and the true-positive rate.
 
@@ -59,7 +61,9 @@ def footage_pairs(
     table = Table(*columns, box=None)
     rows: list[dict[str, Any]] = []
     for model in models or [str(DEFAULT_CHECKPOINT)]:
-        embedder = Embedder(open_checkpoint(model, backbone, size, neck), precision=precision)
+        embedder = Embedder(
+            open_checkpoint(model, backbone, size, neck, input), precision=precision
+        )
         seconds: list[tuple[int, float]] = []
 
         def embed(images: Any, embedder: Embedder = embedder, seconds: Any = seconds) -> Any:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.inference.engines.openvino_runtime import read_graph
@@ -35,11 +37,14 @@ class ExportedModel:
         path: ``.onnx`` or ``.xml``.
         fingerprint: tells models apart, see :func:`reid_dhm.inference.checkpoints.fingerprint`.
         precision: ``float32`` or ``int8``, what its weights are stored in.
+        adapt: loads the graph of a foreign file with the interface of the package's own exports;
+            None for a file that has it.
     """
 
     path: Path
     fingerprint: str
     precision: str
+    adapt: Callable[[], Any] | None = None
 
 
 def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:

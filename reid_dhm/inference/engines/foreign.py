@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError, UnsupportedError, first_line
-from reid_dhm.inference.engines.network import INPUT, RAW
-from reid_dhm.inference.engines.openvino_engine import read_graph
-from reid_dhm.inference.engines.openvino_runtime import openvino
+from reid_dhm.inference.engines.exported import INPUT, RAW
+from reid_dhm.inference.engines.openvino_runtime import openvino, read_graph
 
 _BYTE_MEAN = tuple(255 * value for value in IMAGENET_MEAN)
 _BYTE_STD = tuple(255 * value for value in IMAGENET_STD)

@@ -43,6 +43,10 @@ class OpenVINOEngine:
             },
         )
         self.precision = precision
+        rows = compiled.input(INPUT).partial_shape[0]
+        self._rows = int(rows.get_length()) if rows.is_static else 0
+        if self._rows:
+            self.batch_size = self._rows
         self.dim = int(compiled.output(RAW).partial_shape[1].get_length())
         self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
         self._requests: SimpleQueue[Any] = SimpleQueue()
@@ -51,7 +55,12 @@ class OpenVINOEngine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB → (N, D) float32."""
-        return self._run(images)[RAW]
+        if not self._rows:
+            return self._run(images)[RAW]
+        missing = -len(images) % self._rows
+        full = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        parts = [self._run(part)[RAW] for part in np.split(full, len(full) // self._rows)]
+        return np.concatenate(parts)[: len(images)]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""

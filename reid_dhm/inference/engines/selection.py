@@ -166,10 +166,12 @@ def _torch_engine(model: ReIDModel, card: ModelCard, place: str, **options: Any)
 
 
 def _file_choices(engine: str, model: ExportedModel) -> list[Choice]:
+    graph = model.adapt or (lambda: model.path)
+    only_openvino = model.adapt is not None or model.path.suffix != ".onnx"
     return [
-        _graph_choice(name, precision, lambda: model.path, "cpu", None)
+        _graph_choice(name, precision, graph, "cpu", None)
         for name, precision in available("cpu", engine, of_a_file=True)
-        if name == "openvino" or model.path.suffix == ".onnx"
+        if name == "openvino" or not only_openvino
     ]
 
 

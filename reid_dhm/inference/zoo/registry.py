@@ -13,6 +13,7 @@ from typing import Any
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.files import atomic_path, write_text
+from reid_dhm.inference.engines.foreign import PRESETS, parse_format
 from reid_dhm.inference.zoo.download import fetch
 from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteFile, ZooModel
 
@@ -133,7 +134,8 @@ def add(
     An ``.xml`` brings the ``.bin`` beside it, weights the ``.json`` card beside them.
 
     Raises:
-        InputError: a name that is taken or cannot be a folder's, or an unknown task.
+        InputError: a name that is taken or cannot be a folder's, an unknown task, or an ``input``
+            that is neither a preset nor a card.
         NotFoundError: the file does not exist.
     """
     if not _NAME.fullmatch(name):
@@ -147,6 +149,11 @@ def add(
         raise InputError(f"task is {task!r}: choose {EMBEDDING} or {DETECTION}")
     if not file.is_file():
         raise NotFoundError(f"{file} does not exist: give the model's file")
+    if input is not None:
+        parse_format(input)
+        if input not in PRESETS:
+            card, input = Path(input), None
+            write_text(models_folder() / name / f"{file.stem}.json", card.read_text())
     beside = {".xml": ".bin", ".safetensors": ".json"}.get(file.suffix)
     companions = [file.with_suffix(beside)] if beside else []
     folder = models_folder() / name
