@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.data.images import IMAGENET_MEAN, IMAGENET_STD
+from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError, UnsupportedError, first_line
 from reid_dhm.inference.engines.exported import INPUT, RAW
 from reid_dhm.inference.engines.openvino_runtime import openvino, read_graph
