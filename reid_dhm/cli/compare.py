@@ -73,9 +73,7 @@ def compare_models(
         from reid_dhm.report.comparison_report import write_comparison
 
         with progress_bar("Writing the report") as progress:
-            faults = write_comparison(
-                report, comparison.runs, comparison.differences, on_progress=progress
-            )
+            faults = write_comparison(report, comparison, on_progress=progress)
         warn_missing_images(faults)
     print_comparison(comparison)
     if json is not None:

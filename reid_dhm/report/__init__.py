@@ -1,5 +1,4 @@
-"""Ranking reports: figures, lists and pages that open in a browser from disk.
+"""Reports of evaluation runs: HTML pages that open in a browser from disk.
 
-Reads evaluation runs, computes no metric. Models are not known here: the caller passes activation
-maps.
+They read results and compute no metric; activation maps come from the caller.
 """

@@ -1,221 +1,170 @@
-"""The report on several models that answered the same queries."""
+"""The report of several models on the same queries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from reid_dhm.errors import InputError
+from reid_dhm.evaluation.comparison import Comparison, check_same_images
 from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.report import figures, selection
-from reid_dhm.report.cards import Deck, QueryLists, final_ranking, thumbnail_names
-from reid_dhm.report.content import Intervals, Progress, check_same_queries, scores_of
+from reid_dhm.report import figures
 from reid_dhm.report.folder import report_folder, write_results
-from reid_dhm.report.overview import aside, protocol_text
+from reid_dhm.report.overview import aside, counts, protocol_text
 from reid_dhm.report.pages import Pages
 from reid_dhm.report.progress import counter
+from reid_dhm.report.ranked_lists import RankedLists, final_ranking, thumbnail_names
+from reid_dhm.report.scores import HEADLINE, headline, scores_of
+from reid_dhm.report.selection import Disagreement, disagreement, worst_camera_pair
 from reid_dhm.report.svg import Drawing
-from reid_dhm.report.tables import (
-    PER_QUERY,
-    Differences,
-    comparison_results,
-    write_per_query,
-)
+from reid_dhm.report.tables import PER_QUERY, comparison_results, write_per_query
 from reid_dhm.report.thumbnails import write_thumbnails
-
-_FIGURES = {"mAP": "mAP", "rank1": "rank-1", "mINP": "mINP"}
+from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 
 def write_comparison(
     folder: Path,
-    evaluations: Sequence[EvaluationRun],
-    differences: Differences,
+    comparison: Comparison,
     *,
     num_lists: int = 6,
-    on_progress: Progress | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write a folder that opens in a browser from disk and shows models side by side.
 
-    Models are shown by their last result, after re-ranking where that was asked for.
+    Models are shown by their last result, after re-ranking if there was any.
 
     Args:
-        folder: appears whole or not at all; an earlier report there is replaced.
-        evaluations: of the same queries and gallery, each with a name of its own; the first is the
-            one that the others are held against.
-        differences: (model, reference) → figure → model minus reference, by names. Every pair is
-            shown, and what queries the two answer differently.
-        num_lists: queries shown of those that one model wins, and of those that it loses.
-        on_progress: told the images and pages done, and all there are.
+        folder: appears complete or not at all; an earlier report there is replaced.
+        comparison: runs on the same queries and gallery, each with a different name. Every pair of
+            its differences gets a section with the queries that the two answer differently.
+        num_lists: queries shown that only one model answers correctly, for each of the two.
+        on_progress: called with the images and pages done, and their total.
 
     Returns:
-        Why each image that could not be read could not.
+        An error message for each image that could not be read.
 
     Raises:
         InputError: if the models differ in their queries or gallery, share a name, or ``folder``
-            holds something that is no report.
+            holds something else than a report.
     """
-    check_same_queries(evaluations)
+    _check(comparison.runs)
     with report_folder(folder) as fresh:
-        return _write(fresh, evaluations, differences, num_lists, on_progress)
+        return _write(fresh, comparison, num_lists, on_progress)
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A model of the table."""
+class _Model:
+    """A row of the tables: a run, its differences from the first run, its worst camera pair."""
 
-    name: str
-    headline: list[tuple[float, Estimate | None, Estimate | None]]
-    others: dict[int, float]
-    wrong: float
+    run: EvaluationRun
+    differences: Mapping[str, Estimate]
     worst_pair: str
-    found: list[tuple[float, float, str]]
 
 
 @dataclass(frozen=True)
-class _Contest:
-    """Two models: the figures' differences, and the queries they part over."""
+class _Pair:
+    """A section: two models, their differences, and the lists of both."""
 
-    model: str
-    reference: str
-    differences: list[tuple[str, Estimate]]
-    counts: dict[str, int]
-    won: list[QueryLists]
-    lost: list[QueryLists]
+    queries: Disagreement
+    differences: Mapping[str, Estimate]
+    lists: RankedLists
+
+
+def _check(runs: Sequence[EvaluationRun]) -> None:
+    """Refuse runs that ranked different images, or have the same name."""
+    if len(runs) < 2:
+        raise InputError(f"{len(runs)} model given: a comparison needs two or more")
+    names = [run.name for run in runs]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise InputError(f"two models are called {name!r}: give each a different name")
+    for other in runs[1:]:
+        check_same_images(other, runs[0])
 
 
 def _write(
     folder: Path,
-    evaluations: Sequence[EvaluationRun],
-    differences: Differences,
+    comparison: Comparison,
     num_lists: int,
-    on_progress: Progress | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    first = evaluations[0]
-    names = [evaluation.name for evaluation in evaluations]
-    pairs = list(differences) or [(name, first.name) for name in names[1:]]
-    parted = [
-        selection.disagreement(evaluations, names.index(model), names.index(reference))
-        for model, reference in pairs
-    ]
-    query, gallery = (_with_paths(evaluations, side) for side in ("query", "gallery"))
-    rankings = [final_ranking(evaluation) for evaluation in evaluations]
-    images = thumbnail_names(query, gallery, rankings)
+    runs = {run.name: run for run in comparison.runs}
+    first, differences = comparison.runs[0], comparison.differences
+    names = list(differences) or [(name, first.name) for name in list(runs)[1:]]
+    parted = [disagreement(runs[model], runs[reference]) for model, reference in names]
+    query = _with_paths([run.query for run in comparison.runs])
+    gallery = _with_paths([run.gallery for run in comparison.runs])
+    rankings = {name: final_ranking(run) for name, run in runs.items()}
+    images = thumbnail_names(query, gallery, rankings.values())
     count = counter(on_progress, len(images) + len(query))
     thumbnails = write_thumbnails(folder, images, count)
-    deck = Deck(query, gallery, rankings, thumbnails)
 
-    drawings = _drawings(evaluations)
-    pages = Pages(folder, " · ".join(names), len(query))
-    pages.write_queries(deck, count)
+    def lists(*shown: str) -> RankedLists:
+        return RankedLists(query, gallery, [rankings[name] for name in shown], thumbnails)
+
+    drawings = _drawings(comparison.runs)
+    pages = Pages(folder, " · ".join(runs), len(query))
+    pages.write_queries(lists(*runs), count)
     pages.write_figures(drawings)
     pages.write(
         "index.html",
         "comparison.html",
-        names=names,
-        counts={
-            "queries": len(query),
-            "valid": int(first.final.valid.sum()),
-            "gallery": first.final.num_gallery,
-        },
+        models=[
+            _Model(run, differences.get((run.name, first.name), {}), _worst_pair(run))
+            for run in comparison.runs
+        ],
+        labels=HEADLINE,
+        headline=headline,
+        scores_of=scores_of,
+        counts=counts(first),
         protocol=protocol_text(first),
         aside=aside(first),
-        figures=list(_FIGURES.values()),
-        rows=[_row(each, differences.get((each.name, first.name), {})) for each in evaluations],
         ranks=[k for k in first.final.ranks if k != 1],
         rates=[point.asked for point in first.pairs.points],
-        contests=[_contest(pair, names, differences, deck, num_lists) for pair in parted],
+        pairs=[
+            _Pair(queries, differences.get(pair, {}), lists(*pair))
+            for pair, queries in zip(names, parted, strict=True)
+        ],
+        num_lists=num_lists,
         drawings=drawings,
         faults=thumbnails.faults,
-        facts_of={evaluation.name: _flat(evaluation) for evaluation in evaluations},
+        facts_of={run.name: _flat(run) for run in comparison.runs},
     )
-    write_per_query(folder / PER_QUERY, rankings)
-    results = comparison_results(evaluations, differences, parted, len(thumbnails.faults))
+    write_per_query(folder / PER_QUERY, list(rankings.values()))
+    results = comparison_results(comparison, parted, len(thumbnails.faults))
     write_results(folder, "comparison", results)
     return thumbnails.faults
 
 
-def _with_paths(evaluations: Sequence[EvaluationRun], side: str) -> Any:
+def _with_paths(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
     """One of the equal sets, with image paths if any has them."""
-    sets = [getattr(evaluation, side) for evaluation in evaluations]
     return next((each for each in sets if each.paths is not None), sets[0])
 
 
-def _row(evaluation: EvaluationRun, differences: Intervals) -> _Row:
-    final, intervals = evaluation.final, evaluation.final_intervals
-    values = {"mAP": final.mAP, "rank1": final.cmc[1], "mINP": final.mINP}
-    scores = scores_of(evaluation.settings.metric)
-    cameras, worst = evaluation.cameras, selection.worst_camera_pair(evaluation.cameras)
-    pair = "–"
-    if worst is not None:
-        row, column = worst
-        pair = (
-            f"{cameras.query_cameras[row]} → {cameras.gallery_cameras[column]}: "
-            f"{cameras.rank1[worst]:.1%}"
-        )
-    return _Row(
-        evaluation.name,
-        [(values[name], intervals.get(name), differences.get(name)) for name in _FIGURES],
-        {k: value for k, value in final.cmc.items() if k != 1},
-        1 - final.cmc[1],
-        pair,
-        [
-            (
-                point.asked,
-                point.true_positive_rate,
-                f"{scores.bound} {scores.threshold(point.threshold)}",
-            )
-            for point in evaluation.pairs.points
-        ],
-    )
+def _worst_pair(run: EvaluationRun) -> str:
+    cameras, worst = run.cameras, worst_camera_pair(run.cameras)
+    if worst is None:
+        return "–"
+    row, column = worst
+    pair = f"{cameras.query_cameras[row]} → {cameras.gallery_cameras[column]}"
+    return f"{pair}: {cameras.rank1[worst]:.1%}"
 
 
-def _contest(
-    pair: selection.Disagreement,
-    names: Sequence[str],
-    differences: Differences,
-    deck: Deck,
-    num_lists: int,
-) -> _Contest:
-    model, reference = names[pair.model], names[pair.reference]
-    estimates = differences.get((model, reference), {})
-    # Only the lists of the two, the model's first.
-    two = Deck(
-        deck.query,
-        deck.gallery,
-        [deck.rankings[pair.model], deck.rankings[pair.reference]],
-        deck.thumbnails,
-    )
-    return _Contest(
-        model,
-        reference,
-        [(label, estimates[name]) for name, label in _FIGURES.items() if name in estimates],
-        {
-            "won": len(pair.won),
-            "lost": len(pair.lost),
-            "both": pair.both,
-            "neither": pair.neither,
-        },
-        [two.lists(row) for row in pair.won[:num_lists].tolist()],
-        [two.lists(row) for row in pair.lost[:num_lists].tolist()],
-    )
-
-
-def _drawings(evaluations: Sequence[EvaluationRun]) -> list[Drawing]:
-    results = [(evaluation.name, evaluation.final) for evaluation in evaluations]
-    pairs = [(each.name, each.pairs.scores, each.pairs.points) for each in evaluations]
+def _drawings(runs: Sequence[EvaluationRun]) -> list[Drawing]:
+    results = [(run.name, run.final) for run in runs]
     return [
         figures.cmc_curve(results),
-        figures.roc_curve(pairs),
+        figures.roc_curve([(run.name, run.pairs) for run in runs]),
         figures.precision_histogram(results),
     ]
 
 
-def _flat(evaluation: EvaluationRun) -> dict[str, str]:
+def _flat(run: EvaluationRun) -> dict[str, str]:
     """All facts of a model under one heading."""
     return {
         f"{heading}: {name}": value
-        for heading, section in evaluation.facts.items()
+        for heading, section in run.facts.items()
         for name, value in section.items()
     }

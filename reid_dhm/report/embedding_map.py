@@ -1,4 +1,4 @@
-"""A map of some people's embeddings in two dimensions."""
+"""A two-dimensional map of the embeddings of selected people."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reid_dhm.extras import require
 from reid_dhm.report.svg import PALETTE, Drawing, figure
 
 _MARKERS = "osD^v<>ph*"
-_PERPLEXITY = 30.0  # t-SNE's usual one; fewer points need a smaller one
+_PERPLEXITY = 30.0  # usual for t-SNE; reduced for few points
 
 
 def draw_map(evaluation: EvaluationRun, people: Sequence[int], seed: int) -> Drawing:
-    """t-SNE (van der Maaten and Hinton 2008) of all query and gallery images of some people.
+    """t-SNE (van der Maaten and Hinton 2008) of all query and gallery images of ``people``.
 
-    Distances are those of the evaluation's metric. The seed fixes the result.
+    It uses the metric of the evaluation; the seed fixes the result.
 
     Raises:
         InputError: if a person has no query, or the people have too few images for a map.
@@ -31,18 +31,18 @@ def draw_map(evaluation: EvaluationRun, people: Sequence[int], seed: int) -> Dra
     query, gallery = evaluation.query, evaluation.gallery
     for pid in people:
         if pid not in query.pids:
-            raise InputError(f"person {pid} has no query image; name people who are searched for")
+            raise InputError(f"person {pid} has no query image: give people of the query set")
     in_query, in_gallery = (np.isin(side.pids, people) for side in (query, gallery))
     vectors = np.concatenate([query.embeddings[in_query], gallery.embeddings[in_gallery]])
     if len(vectors) < 4:
-        raise InputError(f"a map of {len(vectors)} images says nothing; name more people")
+        raise InputError(f"{len(vectors)} images are too few for a map: give more people")
     layout = TSNE(
         metric=evaluation.result.protocol.metric,
         init="pca" if vectors.shape[1] > 1 else "random",
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
         random_state=seed,
     )
-    # On several threads the places depend on how many there are, and so few points gain nothing.
+    # With several threads the result depends on their number.
     with threadpool_limits(1):
         places = layout.fit_transform(vectors)
     pids = np.concatenate([query.pids[in_query], gallery.pids[in_gallery]])
@@ -52,12 +52,12 @@ def draw_map(evaluation: EvaluationRun, people: Sequence[int], seed: int) -> Dra
 def _draw(
     places: NDArray[np.float64], pids: NDArray[np.int64], is_query: NDArray[np.bool_]
 ) -> Drawing:
-    """Points of some people in the plane: one marker and colour each, queries filled.
+    """Scatter plot with one marker and colour per person; queries are filled.
 
     Args:
-        places: (N, 2).
+        places: (N, 2) coordinates.
         pids: (N,) person of each point.
-        is_query: (N,) the others are gallery images.
+        is_query: (N,) bool; the others are gallery images.
     """
     people = np.unique(pids)
     with figure("map", (7.4, 4.6)) as (axes, svg):

@@ -1,26 +1,26 @@
-"""The report on one model."""
+"""The report of one evaluation run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.report import figures, overview, selection
-from reid_dhm.report.cards import Deck, QueryLists, listed_paths, rankings_of, thumbnail_names
-from reid_dhm.report.content import ActivationMaps, Progress, scores_of
 from reid_dhm.report.embedding_map import draw_map
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import Pages
 from reid_dhm.report.progress import counter
+from reid_dhm.report.ranked_lists import RankedLists, rankings_of, thumbnail_names
+from reid_dhm.report.scores import scores_of
 from reid_dhm.report.selection import Rows
 from reid_dhm.report.svg import Drawing
 from reid_dhm.report.tables import PER_QUERY, evaluation_results, write_per_query
-from reid_dhm.report.thumbnails import write_activation, write_thumbnails
+from reid_dhm.report.thumbnails import ActivationMaps, write_activation, write_thumbnails
 from reid_dhm.retrieval.results import RetrievalResult
 
-_EXAMPLES = 3  # mistakes shown of each confused pair
+_EXAMPLES = 3  # mistakes shown for each confused pair
 
 
 def write_report(
@@ -31,23 +31,23 @@ def write_report(
     seed: int = 0,
     map_people: Sequence[int] | int | None = None,
     activation: ActivationMaps | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write a folder that opens in a browser from disk: ``index.html`` and what it needs.
 
     Args:
-        folder: appears whole or not at all; an earlier report there is replaced.
+        folder: appears complete or not at all; an earlier report there is replaced.
         num_lists: queries in each section of the overview, and confused pairs.
-        seed: draws the random queries, and the map.
-        map_people: pids to draw a map of, or how many (the most confused first); None for no map.
-        activation: makes activation maps; asked once, for the images of the overview's lists.
-        on_progress: told the images and pages done, and all there are.
+        seed: of the random queries and the map.
+        map_people: pids for the map, or their number (the most confused first); None for no map.
+        activation: makes activation maps; called once, with the images of the overview's lists.
+        on_progress: called with the images and pages done, and their total.
 
     Returns:
-        Why each image that could not be read could not; the report has empty boxes there.
+        An error message for each image that could not be read; the report shows empty boxes.
 
     Raises:
-        InputError: if ``folder`` holds something that is no report, or a map cannot be drawn.
+        InputError: if ``folder`` holds something else than a report, or a map cannot be drawn.
     """
     with report_folder(folder) as fresh:
         return _write(fresh, evaluation, num_lists, seed, map_people, activation, on_progress)
@@ -55,7 +55,7 @@ def write_report(
 
 @dataclass(frozen=True)
 class _Section:
-    """Queries of the overview, under a heading."""
+    """A section of the overview with queries."""
 
     id: str
     title: str
@@ -70,7 +70,7 @@ def _write(
     seed: int,
     wanted: Sequence[int] | int | None,
     activation: ActivationMaps | None,
-    on_progress: Progress | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     query, final = evaluation.query, evaluation.final
     sections = _sections(final, query.pids, num_lists, seed)
@@ -85,24 +85,24 @@ def _write(
     names = thumbnail_names(query, evaluation.gallery, rankings)
     count = counter(on_progress, len(names) + len(query))
     thumbnails = write_thumbnails(folder, names, count)
-    deck = Deck(query, evaluation.gallery, rankings, thumbnails)
+    lists = RankedLists(query, evaluation.gallery, rankings, thumbnails)
     examples = {pair: pair.queries[:_EXAMPLES] for pair in confused}
     if activation is not None:
         shown: list[Iterable[int]] = [*(section.rows for section in sections), *examples.values()]
-        paths = listed_paths(deck, [row for rows in shown for row in rows])
+        paths = lists.paths(row for rows in shown for row in rows)
         write_activation(folder, thumbnails, paths, activation)
 
     pages = Pages(folder, evaluation.name, len(query))
-    pages.write_queries(deck, count, files=True, judged=final)
+    pages.write_queries(lists, count, files=True, judged=final)
     pages.write_figures([*drawings, *([people_map] if people_map else [])])
     pages.write(
         "index.html",
         "evaluation.html",
         **overview.blocks(evaluation),
         drawings=drawings,
-        score_names=deck.score_names,
-        sections=[(section, _cards(deck, section.rows)) for section in sections],
-        confused=[(pair, _cards(deck, rows)) for pair, rows in examples.items()],
+        lists=lists,
+        sections=sections,
+        confused=list(examples.items()),
         map=people_map,
         activation=bool(thumbnails.maps),
         faults=thumbnails.faults,
@@ -124,7 +124,7 @@ def _sections(result: RetrievalResult, pids: Rows, count: int, seed: int) -> lis
         _Section(
             "random",
             "Random queries",
-            f"Drawn with seed {seed}: what an ordinary search looks like.",
+            f"Drawn with seed {seed}: typical searches.",
             selection.random_queries(result, count, seed),
         ),
         _Section(
@@ -134,10 +134,6 @@ def _sections(result: RetrievalResult, pids: Rows, count: int, seed: int) -> lis
             selection.best_queries(result, pids, count),
         ),
     ]
-
-
-def _cards(deck: Deck, rows: Iterable[int]) -> list[QueryLists]:
-    return [deck.lists(int(row)) for row in rows]
 
 
 def _drawings(evaluation: EvaluationRun) -> list[Drawing]:
@@ -151,6 +147,6 @@ def _drawings(evaluation: EvaluationRun) -> list[Drawing]:
     return [
         figures.cmc_curve(stages),
         figures.precision_histogram(stages),
-        figures.score_distributions(evaluation.pairs.scores, evaluation.pairs.points, scores),
-        figures.roc_curve([("", evaluation.pairs.scores, evaluation.pairs.points)]),
+        figures.score_distributions(evaluation.pairs, scores),
+        figures.roc_curve([("", evaluation.pairs)]),
     ]

@@ -1,6 +1,6 @@
-"""The figures of a report: CMC, average precision, scores of pairs, ROC.
+"""The plots of a report: CMC, average precision, pair scores, ROC.
 
-Lines differ by style as well as by colour.
+Lines differ in style as well as in colour.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-from reid_dhm.evaluation.calibration import OperatingPoint
-from reid_dhm.evaluation.pair_scores import PairScores
-from reid_dhm.report.content import Scores
+from reid_dhm.evaluation.run import PairStatistics
+from reid_dhm.report.scores import Scores
 from reid_dhm.report.svg import INK, PALETTE, RIGHT, WRONG, Drawing, figure
 from reid_dhm.retrieval import metrics
 from reid_dhm.retrieval.results import RetrievalResult
@@ -26,7 +25,7 @@ _LEAST_RATE = 1e-6  # where a ROC curve begins
 
 
 def cmc_curve(results: Sequence[tuple[str, RetrievalResult]]) -> Drawing:
-    """Share of queries answered within the first k places, for one result or several."""
+    """Share of queries with a correct image within rank k, for one or several results."""
     last = min(_RANKS, max(result.num_gallery for _, result in results))
     ranks = list(range(1, last + 1))
     words = []
@@ -44,13 +43,13 @@ def cmc_curve(results: Sequence[tuple[str, RetrievalResult]]) -> Drawing:
         axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.005)
         _percent(axes)
         axes.set_xlabel("rank k")
-        axes.set_ylabel("answered right by rank k")
+        axes.set_ylabel("correct within rank k")
         _legend(axes, results, "lower right")
     return Drawing("cmc", "CMC curve", "CMC curve: " + "; ".join(words) + ".", svg[0])
 
 
 def precision_histogram(results: Sequence[tuple[str, RetrievalResult]]) -> Drawing:
-    """How average precision is spread over queries."""
+    """Histogram of average precision over queries."""
     edges = np.linspace(0, 1, 21)
     words = []
     with figure("average_precision") as (axes, svg):
@@ -76,22 +75,20 @@ def precision_histogram(results: Sequence[tuple[str, RetrievalResult]]) -> Drawi
     return Drawing("average_precision", "Average precision over queries", text, svg[0])
 
 
-def score_distributions(
-    pairs: PairScores, points: Sequence[OperatingPoint], scores: Scores
-) -> Drawing:
-    """Scores of pairs of one person and of two, with the thresholds."""
-    edges, same, different = pairs.histogram(_BINS)
+def score_distributions(pairs: PairStatistics, scores: Scores) -> Drawing:
+    """Score distributions of same-person and different-person pairs, with the thresholds."""
+    edges, same, different = pairs.scores.histogram(_BINS)
     edges = scores.sign * edges
     with figure("scores") as (axes, svg):
         for density, colour, style, label in (
-            (same, RIGHT, "-", "one person"),
-            (different, WRONG, "--", "two people"),
+            (same, RIGHT, "-", "same person"),
+            (different, WRONG, "--", "different people"),
         ):
             axes.stairs(density, edges, color=colour, linestyle=style, linewidth=1.4, label=label)
             axes.stairs(density, edges, fill=True, color=colour, alpha=0.18)
         top = axes.get_ylim()[1]
         axes.set_ylim(0, top * 1.12)
-        for point in points:
+        for point in pairs.points:
             place = scores.shown(point.threshold)
             axes.axvline(place, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.text(
@@ -107,21 +104,22 @@ def score_distributions(
         axes.set_yticks([])
         axes.set_ylabel("density of pairs")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, handlelength=3)
-    words = "Distributions of scores of pairs of one person and of two people; thresholds at " + (
-        ", ".join(f"{scores.text(p.threshold)} (rate {p.asked:g})" for p in points) or "no rate"
+    words = "Score distributions of same-person and different-person pairs; thresholds at " + (
+        ", ".join(f"{scores.text(p.threshold)} (rate {p.asked:g})" for p in pairs.points)
+        or "no rate"
     )
     return Drawing("scores", f"{scores.name.capitalize()} of pairs", words + ".", svg[0])
 
 
-def roc_curve(models: Sequence[tuple[str, PairScores, Sequence[OperatingPoint]]]) -> Drawing:
-    """True positives over false positives of the decision "one person", from 1e-6 up."""
+def roc_curve(models: Sequence[tuple[str, PairStatistics]]) -> Drawing:
+    """True-positive rate over false-positive rate of the decision "same person", from 1e-6 up."""
     words = []
     with figure("roc") as (axes, svg):
-        for (name, pairs, points), colour, style in zip(models, *_series(len(models)), strict=True):
-            false, true = pairs.roc(500)
+        for (name, pairs), colour, style in zip(models, *_series(len(models)), strict=True):
+            false, true = pairs.scores.roc(500)
             shown = false >= _LEAST_RATE
             axes.plot(false[shown], true[shown], color=colour, linestyle=style, label=_label(name))
-            marked = [p for p in points if p.false_positive_rate >= _LEAST_RATE]
+            marked = [p for p in pairs.points if p.false_positive_rate >= _LEAST_RATE]
             axes.plot(
                 [p.false_positive_rate for p in marked],
                 [p.true_positive_rate for p in marked],
@@ -134,7 +132,7 @@ def roc_curve(models: Sequence[tuple[str, PairScores, Sequence[OperatingPoint]]]
                 _of(name)
                 + ", ".join(
                     f"{p.true_positive_rate:.1%} true at {p.asked:g} false positives"
-                    for p in points
+                    for p in pairs.points
                 )
             )
         axes.set_xscale("log")
@@ -150,7 +148,7 @@ def roc_curve(models: Sequence[tuple[str, PairScores, Sequence[OperatingPoint]]]
 
 
 def _series(count: int) -> tuple[list[str], list[Any]]:
-    """A colour and a line style for each of so many lines."""
+    """Colours and line styles of ``count`` lines."""
     colours = [PALETTE[number % len(PALETTE)] for number in range(count)]
     styles = [STYLES[number % len(STYLES)] for number in range(count)]
     return colours, styles
@@ -162,7 +160,7 @@ def _legend(axes: Axes, lines: Sequence[object], place: Any) -> None:
 
 
 def _label(name: str) -> str:
-    """As matplotlib takes it: it hides labels that begin with an underscore."""
+    """The name for a legend; Matplotlib hides labels that begin with an underscore."""
     return f" {name}" if name.startswith("_") else name
 
 

@@ -1,4 +1,4 @@
-"""The folder of a report: it appears whole or not at all, and replaces nothing but a report."""
+"""The folder of a report, which appears complete or not at all and replaces only a report."""
 
 from __future__ import annotations
 
@@ -22,28 +22,27 @@ _OWN = {
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is no report; call it before long work.
+    """Refuse to replace anything but a report; call it before long work.
 
     Raises:
-        InputError: if ``folder`` is a file, or holds something that is not of a report.
+        InputError: if ``folder`` is a file, or holds other files than a report.
     """
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise InputError(f"{folder} is a file; name a folder for the report")
+        raise InputError(f"{folder} is a file: name a folder for the report")
     names = {path.name for path in folder.iterdir()}
     if names and not _is_report(folder):
-        raise InputError(f"{folder} holds other files and is no report; name another folder")
+        raise InputError(f"{folder} holds other files and is not a report: name another folder")
     if others := sorted(names - _OWN):
         raise InputError(
-            f"{folder} holds {others[0]!r} beside a report, which would be lost; move it away or "
-            "name another folder"
+            f"{folder} holds {others[0]!r} beside a report: move it away or name another folder"
         )
 
 
 @contextmanager
 def report_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to write to, which takes the place of ``folder`` when the block ends well.
+    """A new folder to write to, which replaces ``folder`` when the block ends without an error.
 
     Raises:
         InputError: as :func:`check_folder`.

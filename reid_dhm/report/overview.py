@@ -1,7 +1,8 @@
-"""The overview's blocks of figures: how good, where it fails, which threshold, camera by camera."""
+"""The figures of an overview: headline, failures, thresholds and camera pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,17 +12,17 @@ from numpy.typing import NDArray
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.report.content import Intervals, scores_of
+from reid_dhm.report.scores import HEADLINE, headline, scores_of
 from reid_dhm.report.selection import worst_camera_pair
 from reid_dhm.retrieval.results import RetrievalResult
 
 _CHANGES = ("multi-query", "database-side augmentation", "query expansion", "re-ranking")
-_DEPTH = 0.55  # of the worst cell of a matrix; text stays readable on it
+_DEPTH = 0.55  # opacity of the worst cell of a matrix, on which text stays readable
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Headline figures, before or after re-ranking; the title is empty without re-ranking."""
+    """Headline figures before or after re-ranking; the title is empty without re-ranking."""
 
     title: str
     headline: list[tuple[str, float, Estimate | None]]
@@ -30,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Cell:
-    """A camera pair's figure; ``shade`` from 0 (best of its matrix) to the darkest."""
+    """A figure of a camera pair; ``shade`` is 0 for the best of its matrix."""
 
     value: float | None
     count: int
@@ -39,22 +40,27 @@ class Cell:
 
 
 def blocks(evaluation: EvaluationRun) -> dict[str, Any]:
-    """What the overview's template needs to show the figures."""
-    final = evaluation.final
+    """The variables of the overview's template that hold figures."""
     return {
         "protocol": protocol_text(evaluation),
         "aside": aside(evaluation),
-        "counts": {
-            "queries": len(evaluation.query),
-            "valid": int(final.valid.sum()),
-            "gallery": final.num_gallery,
-        },
+        "counts": counts(evaluation),
         "stages": _stages(evaluation),
-        # Under draws of the gallery, the mean over them.
-        "wrong": float(np.nansum(1 - final.matched_within(1))),
+        # The mean over the draws under single-shot.
+        "wrong": float(np.nansum(1 - evaluation.final.matched_within(1))),
         "facts_of": evaluation.facts,
         **_thresholds(evaluation),
         **_matrices(evaluation.cameras),
+    }
+
+
+def counts(evaluation: EvaluationRun) -> dict[str, int]:
+    """Numbers of queries, valid queries and gallery images."""
+    final = evaluation.final
+    return {
+        "queries": len(evaluation.query),
+        "valid": int(final.valid.sum()),
+        "gallery": final.num_gallery,
     }
 
 
@@ -66,27 +72,23 @@ def _stages(evaluation: EvaluationRun) -> list[Stage]:
     return [after, replace(first, title="Before re-ranking")]
 
 
-def _stage(title: str, result: RetrievalResult, intervals: Intervals) -> Stage:
-    figures_of = {"mAP": result.mAP, "rank-1": result.cmc[1], "mINP": result.mINP}
-    keys = {"rank-1": "rank1"}
+def _stage(title: str, result: RetrievalResult, intervals: Mapping[str, Estimate]) -> Stage:
     return Stage(
         title,
-        [
-            (label, value, intervals.get(keys.get(label, label)))
-            for label, value in figures_of.items()
-        ],
+        [(HEADLINE[key], value, intervals.get(key)) for key, value in headline(result).items()],
         [(k, value) for k, value in result.cmc.items() if k != 1],
     )
 
 
 def _thresholds(evaluation: EvaluationRun) -> dict[str, Any]:
-    """What the block on thresholds and its captions need."""
+    """The variables of the card on thresholds."""
     scores = scores_of(evaluation.settings.metric)
     calibration = evaluation.pairs.calibration
     half = prior = level = None
     if calibration.slope > 0:
         half = scores.text(-calibration.intercept / calibration.slope)
-        prior = f"{calibration.prior * 100:.2g}%"
+        even = calibration.prior == 0.5
+        prior = "even odds" if even else f"odds of {calibration.prior * 100:.2g}%"
     for estimate in evaluation.final_intervals.values():
         level = estimate.level
     return {
@@ -99,7 +101,7 @@ def _thresholds(evaluation: EvaluationRun) -> dict[str, Any]:
 
 
 def _matrices(cameras: CameraPairs) -> dict[str, Any]:
-    """The camera pairs as tables of shaded cells, and the worst of them."""
+    """The camera pairs as tables of shaded cells, and the worst pair."""
     worst = worst_camera_pair(cameras)
     pair = None
     if worst is not None:
@@ -149,7 +151,7 @@ def _cells(
 
 
 def aside(evaluation: EvaluationRun) -> str:
-    """Of figures that are not of the last ranking: which one they are of."""
+    """Text after figures that are not of the last ranking, which names their ranking."""
     if evaluation.reranked is not None:
         return ", before re-ranking"
     drawn = evaluation.result.protocol.gallery == "single-shot"
@@ -157,15 +159,13 @@ def aside(evaluation: EvaluationRun) -> str:
 
 
 def protocol_text(evaluation: EvaluationRun) -> str:
-    """How the ranking was defined, in a line."""
+    """The protocol in one line."""
     protocol = evaluation.result.protocol
     facts = evaluation.facts.get("Protocol", {})
     changed = "".join(f", {name} ({facts[name]})" for name in _CHANGES if name in facts)
-    rule = "" if protocol.camera_rule else ", own camera ranked as well"
+    rule = "" if protocol.camera_rule else ", same camera ranked too"
     drawn = ""
     if protocol.gallery == "single-shot":
-        drawn = (
-            f", the mean of {protocol.repeats} draws of one image of each person; lists rank all"
-        )
+        drawn = f", mean of {protocol.repeats} draws of one image per person; lists rank all images"
     kind = "" if protocol.ap == "standard" else f", {protocol.ap} AP"
     return f"{scores_of(protocol.metric).name} ({protocol.metric}){rule}{kind}{drawn}{changed}"

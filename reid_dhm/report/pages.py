@@ -1,4 +1,4 @@
-"""From templates to files: how numbers are written, a page per query, data for the search box."""
+"""Renders templates to files: number formats, a page per query, data for the search box."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reid_dhm.report.cards import Deck
+from reid_dhm.report.ranked_lists import RankedLists
 from reid_dhm.report.svg import Drawing
 from reid_dhm.retrieval.results import RetrievalResult
 
 
 def environment() -> jinja2.Environment:
-    """Templates that escape what they are given and refuse names that nobody gave."""
+    """The template environment: values are escaped, and undefined names are errors."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("reid_dhm.report"),
         autoescape=True,
@@ -35,7 +35,7 @@ def environment() -> jinja2.Environment:
 
 
 def percent(share: float, digits: int = 1) -> Markup:
-    """A share of 1 as per cent, with the exact value for machines."""
+    """A share as percent, with the exact value in a ``data`` element."""
     return Markup('<data value="{}">{}%</data>').format(float(share), f"{share * 100:.{digits}f}")
 
 
@@ -46,22 +46,22 @@ def points(difference: float) -> Markup:
 
 
 def one_in(rate: float) -> str:
-    """0.001 as ``1 in 1,000``; rates above 1 in 2 as per cent."""
+    """0.001 as ``1 in 1,000``; rates above 1 in 2 as percent."""
     return f"1 in {round(1 / rate):,}" if 0 < rate <= 0.5 else f"{rate:.0%}"
 
 
 def few(count: float) -> str:
-    """An expected number: two digits below 10, whole above."""
+    """An expected number: two digits below 10, an integer above."""
     return f"{count:.2g}" if count < 10 else f"{count:,.0f}"
 
 
 class Pages:
-    """Links and pages of one report.
+    """Writes the pages of one report and makes their links.
 
     Args:
-        folder: where it is written.
-        name: shown on top of every page.
-        num_queries: fixes the digits of the pages' names.
+        folder: of the report.
+        name: shown at the top of every page.
+        num_queries: determines the digits of page names.
     """
 
     def __init__(self, folder: Path, name: str, num_queries: int) -> None:
@@ -71,16 +71,16 @@ class Pages:
         self.environment = environment()
 
     def link(self, row: int) -> str:
-        """From the overview to the page of a query."""
+        """Link from the overview to the page of a query."""
         return f"queries/{self._file(row)}"
 
     def write(self, page: str, template: str, **content: Any) -> None:
-        """Fill a template of a page that lies directly in the folder."""
+        """Render a page in the folder itself."""
         self._write(page, template, root="", link=self.link, **content)
 
     def write_queries(
         self,
-        deck: Deck,
+        lists: RankedLists,
         on_done: Callable[[int], None],
         *,
         files: bool = False,
@@ -89,13 +89,13 @@ class Pages:
         """Write a page per query, and ``queries.js`` for the search box.
 
         Args:
-            deck: makes the cards.
-            on_done: told the number of pages done since it was last called.
-            files: list the names of the answers' files.
-            judged: the search box says whether each query's first answer in it is right.
+            lists: of the queries.
+            on_done: called with 1 after each page.
+            files: whether to list the file names of the answers.
+            judged: result by which the search box marks queries as correct or wrong.
         """
         (self.folder / "queries").mkdir()
-        last = len(deck.query) - 1
+        last = len(lists.query) - 1
         for row in range(last + 1):
             before = self._file(row - 1) if row > 0 else None
             after = self._file(row + 1) if row < last else None
@@ -103,18 +103,18 @@ class Pages:
                 self.link(row),
                 "query.html",
                 root="../",
-                lists=deck.lists(row),
-                score_names=deck.score_names,
+                row=row,
+                lists=lists,
                 files=files,
                 before=before,
                 after=after,
             )
             on_done(1)
-        text = json.dumps(_search_data(deck, self.digits, judged), separators=(",", ":"))
+        text = json.dumps(_search_data(lists, self.digits, judged), separators=(",", ":"))
         (self.folder / "queries.js").write_text(f"var reportQueries={text};\n", encoding="utf-8")
 
     def write_figures(self, drawings: Iterable[Drawing]) -> None:
-        """Write each figure as a file of its own."""
+        """Write each plot as an SVG file."""
         (self.folder / "figures").mkdir()
         for drawing in drawings:
             path = self.folder / "figures" / f"{drawing.name}.svg"
@@ -124,17 +124,16 @@ class Pages:
         return f"{row:0{self.digits}d}.html"
 
     def _write(self, page: str, template: str, **content: Any) -> None:
-        # Compiled once: the environment keeps templates.
         text = self.environment.get_template(template).render(name=self.name, **content)
-        # Names of files need not be text; what is not becomes a question mark.
+        # File names that are not UTF-8 are shown with question marks.
         (self.folder / page).write_text(text, encoding="utf-8", errors="replace")
 
 
 def _search_data(
-    deck: Deck, digits: int, judged: RetrievalResult | None
+    lists: RankedLists, digits: int, judged: RetrievalResult | None
 ) -> dict[str, Sequence[Any] | int | None]:
-    """Columns over queries."""
-    query = deck.query
+    """Columns of query data."""
+    query = lists.query
     return {
         "digits": digits,
         "pids": query.pids.tolist(),

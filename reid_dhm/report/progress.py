@@ -1,14 +1,12 @@
-"""One count over everything that a report writes."""
+"""Counts the steps of writing a report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reid_dhm.report.content import Progress
 
-
-def counter(on_progress: Progress | None, total: int) -> Callable[[int], None]:
-    """A function that takes what was done since its last call, and reports the sum."""
+def counter(on_progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    """A function that adds the steps done since its last call and reports the sum."""
     done = 0
 
     def add(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Which queries, people and cameras an overview shows, chosen from results that others computed."""
+"""Selects the queries, people and cameras that an overview shows."""
 
 from __future__ import annotations
 
@@ -11,41 +11,33 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.report.ranked_lists import correct_answers
 from reid_dhm.retrieval.results import RetrievalResult
 
-_FEW = 10  # a camera pair with fewer queries is called the worst only where all have so few
+_FEW = 10  # a camera pair with fewer queries is the worst only if all pairs have so few
 
 Rows = NDArray[np.int64]
 
 
-def right_answers(
-    result: RetrievalResult, query: EmbeddingSet, gallery: EmbeddingSet
-) -> NDArray[np.bool_]:
-    """(Q, k) whether each listed image shows the query's person."""
-    listed = result.topk_indices
-    return (gallery.pids[listed] == query.pids[:, None]) & (listed >= 0)
-
-
 def worst_queries(result: RetrievalResult, pids: Rows, count: int) -> Rows:
-    """Counted queries of lowest AP, the worst of each person; earlier queries first in ties."""
+    """Valid queries of lowest AP, one of each person; earlier queries first in ties."""
     return _extremes(result.average_precision, result.valid, pids, count)
 
 
 def best_queries(result: RetrievalResult, pids: Rows, count: int) -> Rows:
-    """Counted queries of highest AP, the best of each person; earlier queries first in ties."""
+    """Valid queries of highest AP, one of each person; earlier queries first in ties."""
     return _extremes(-result.average_precision, result.valid, pids, count)
 
 
 def random_queries(result: RetrievalResult, count: int, seed: int) -> Rows:
-    """Counted queries drawn without replacement, in query order."""
+    """Valid queries drawn without replacement, in query order."""
     counted = np.flatnonzero(result.valid)
     drawn = np.random.default_rng(seed).choice(counted, min(count, len(counted)), replace=False)
     return np.sort(drawn)
 
 
 def _extremes(order: NDArray[np.float64], valid: NDArray[np.bool_], pids: Rows, count: int) -> Rows:
-    """Rows of lowest ``order``, one of each person: a list should not show one person only."""
+    """Rows of lowest ``order``, one of each person so that a list shows several people."""
     rows = np.argsort(np.where(valid, order, np.inf), kind="stable")[: valid.sum()]
     _, first = np.unique(pids[rows], return_index=True)
     return rows[np.sort(first)[:count]]
@@ -53,12 +45,12 @@ def _extremes(order: NDArray[np.float64], valid: NDArray[np.bool_], pids: Rows, 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Two people who are taken for each other.
+    """Two people who are confused with each other.
 
     Attributes:
         people: their pids, the smaller first.
-        asked: how many queries of each are answered at rank 1 by the other.
-        queries: those queries, the surest mistake first.
+        asked: for each, the number of their queries in which the other ranks first.
+        queries: those queries, the mistake of highest score first.
     """
 
     people: tuple[int, int]
@@ -67,30 +59,29 @@ class Confusion:
 
     @property
     def total(self) -> int:
-        """Queries of either that are answered by the other."""
+        """Queries for either in which the other ranks first."""
         return sum(self.asked)
 
 
 def confusions(evaluation: EvaluationRun, result: RetrievalResult, count: int) -> list[Confusion]:
-    """Pairs of people by the number of queries that the other answers at rank 1.
+    """Pairs of people by the number of queries for one in which the other ranks first.
 
-    Distractors are nobody in particular and are left out. Ties go to the pair with the surest
-    mistake, that is the highest score.
+    Distractors are left out. In ties the pair with the mistake of highest score comes first.
     """
     query, gallery = evaluation.query, evaluation.gallery
     top, score = result.topk_indices[:, 0], result.topk_scores[:, 0]
-    right = right_answers(result, query, gallery)[:, 0]
-    wrong = np.flatnonzero(result.valid & (top >= 0) & ~right & ~evaluation.distractors[top])
+    correct = correct_answers(result, evaluation)[:, 0]
+    wrong = np.flatnonzero(result.valid & (top >= 0) & ~correct & ~evaluation.distractors[top])
     if not len(wrong):
         return []
     wrong = wrong[np.argsort(-score[wrong], kind="stable")]
     people = np.stack([query.pids[wrong], gallery.pids[top[wrong]]], axis=1)
-    pairs, surest, pair_of, total = np.unique(
+    pairs, highest, pair_of, total = np.unique(
         np.sort(people, axis=1), axis=0, return_index=True, return_inverse=True, return_counts=True
     )
     pair_of = pair_of.ravel()
     found = []
-    for pair in np.lexsort((surest, -total))[:count]:
+    for pair in np.lexsort((highest, -total))[:count]:
         members = wrong[pair_of == pair]
         small, large = (int(pid) for pid in pairs[pair])
         by_small = int((query.pids[members] == small).sum())
@@ -100,9 +91,9 @@ def confusions(evaluation: EvaluationRun, result: RetrievalResult, count: int) -
 
 
 def worst_camera_pair(cameras: CameraPairs) -> tuple[int, int] | None:
-    """Row and column of the lowest rank-1, then the lowest mAP; None where nothing was counted.
+    """Row and column of the lowest rank-1, then the lowest mAP; None without any pair.
 
-    Pairs with fewer than 10 queries are passed over if any has so many.
+    Pairs with fewer than 10 queries are skipped if any pair has more.
     """
     counted = np.isfinite(cameras.rank1)
     if not counted.any():
@@ -117,30 +108,30 @@ def worst_camera_pair(cameras: CameraPairs) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class Disagreement:
-    """Two models on the same queries.
+    """The queries on which two models differ at rank 1.
 
     Attributes:
-        model, reference: places in the list of models.
-        won, lost: queries that only the model, or only the reference, answers right at rank 1;
-            the widest gap in AP first.
-        both, neither: how many both or neither answer right.
+        model, reference: the runs.
+        won, lost: queries for which only the model, or only the reference, is correct at rank 1;
+            the largest difference in AP first.
+        both, neither: numbers of queries for which both or neither is correct.
     """
 
-    model: int
-    reference: int
+    model: EvaluationRun
+    reference: EvaluationRun
     won: Rows
     lost: Rows
     both: int
     neither: int
 
 
-def disagreement(evaluations: Sequence[EvaluationRun], model: int, reference: int) -> Disagreement:
-    """Where two of the models part at rank 1, among the queries that both count."""
-    ours, theirs = evaluations[model], evaluations[reference]
-    # Under draws of the gallery a query is right where more than half of them say so.
-    right, their_right = (each.final.matched_within(1) > 0.5 for each in (ours, theirs))
-    counted = ours.final.valid & theirs.final.valid
-    gap = ours.final.average_precision - theirs.final.average_precision
+def disagreement(model: EvaluationRun, reference: EvaluationRun) -> Disagreement:
+    """Compare two runs at rank 1, over the queries that are valid in both."""
+    ours, theirs = model.final, reference.final
+    # Under single-shot a query is correct if it is in more than half of the draws.
+    correct, their_correct = (each.matched_within(1) > 0.5 for each in (ours, theirs))
+    counted = ours.valid & theirs.valid
+    gap = ours.average_precision - theirs.average_precision
 
     def widest(chosen: NDArray[np.bool_], order: NDArray[np.float64]) -> Rows:
         rows = np.flatnonzero(chosen & counted)
@@ -149,25 +140,25 @@ def disagreement(evaluations: Sequence[EvaluationRun], model: int, reference: in
     return Disagreement(
         model,
         reference,
-        widest(right & ~their_right, -gap),
-        widest(their_right & ~right, gap),
-        int((counted & right & their_right).sum()),
-        int((counted & ~right & ~their_right).sum()),
+        widest(correct & ~their_correct, -gap),
+        widest(their_correct & ~correct, gap),
+        int((counted & correct & their_correct).sum()),
+        int((counted & ~correct & ~their_correct).sum()),
     )
 
 
 def map_people(
     evaluation: EvaluationRun, wanted: Sequence[int] | int, confused: Sequence[Confusion], seed: int
 ) -> list[int]:
-    """Pids to draw a map of: those wanted, or so many, the most confused people first.
+    """Pids for the map: those wanted, or that many, the most confused people first.
 
     Raises:
-        InputError: if fewer than one is wanted.
+        InputError: if ``wanted`` is a number below 1.
     """
     if not isinstance(wanted, int):
         return list(dict.fromkeys(int(pid) for pid in wanted))
     if wanted < 1:
-        raise InputError(f"a map of {wanted} people was asked for; ask for 1 or more")
+        raise InputError(f"a map of {wanted} people: give 1 or more")
     searched = set(evaluation.query.pids.tolist())
     both = (pid for pair in confused for pid in pair.people if pid in searched)
     people = list(dict.fromkeys(both))[:wanted]

@@ -1,7 +1,6 @@
-"""Drawing as SVG that suits a page: the same input gives the same bytes, on light and on dark.
+"""Draws SVG plots that are reproducible byte by byte and readable on light and dark pages.
 
-Text, axes and grids take the page's text colour; what carries meaning has colours that stand out on
-both grounds. What is drawn is left to others.
+Text, axes and grids take the text colour of the page; data has colours that contrast with both.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 RIGHT, WRONG = "#128a70", "#d4552a"
 PALETTE = ("#2f7fd0", "#d4552a", "#128a70", "#a05fc4", "#a8791a", "#7d8590")
 INK = "#010203"
-"""Stands for the page's text colour until the SVG is written."""
+"""Placeholder for the text colour of the page."""
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -43,7 +42,7 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a model may be called anything
+    "text.parse_math": False,  # model names may contain $
 }
 _DARK = "<style>@media (prefers-color-scheme:dark){svg{color:#e4e7eb}}</style>"
 _FONT = 'font-family="system-ui, sans-serif"'
@@ -51,7 +50,7 @@ _FONT = 'font-family="system-ui, sans-serif"'
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: the name of its file, its heading, what it shows in words, and its SVG."""
+    """A plot: its file name, heading, description in words, and SVG."""
 
     name: str
     title: str
@@ -60,20 +59,20 @@ class Drawing:
 
     @property
     def inline(self) -> Markup:
-        """The SVG inside a page, in the page's colour."""
+        """The SVG for a page, in the text colour of the page."""
         return Markup(self.svg)
 
     @property
     def file(self) -> str:
-        """The SVG as a file of its own, which follows the colour scheme where it is shown."""
+        """The SVG for a file, which follows the colour scheme of the viewer."""
         return self.svg.replace(">", f">{_DARK}", 1)
 
 
 @contextmanager
 def figure(name: str, size: tuple[float, float] = (5.0, 3.1)) -> Iterator[tuple[Axes, list[str]]]:
-    """Axes to draw on, and a list that holds the SVG when the block ends."""
+    """Axes to draw on, and a list that receives the SVG when the block ends."""
     written: list[str] = []
-    # The salt keeps ids of figures on one page apart.
+    # The salt makes ids unique among the plots of a page.
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": name}):
         drawing = Figure(size, layout="constrained")
         FigureCanvasSVG(drawing)
@@ -89,14 +88,14 @@ def figure(name: str, size: tuple[float, float] = (5.0, 3.1)) -> Iterator[tuple[
 
 
 def _for_page(svg: str) -> str:
-    """From ``<svg`` on, in the page's colour and font, scaled by the page.
+    """The ``<svg>`` element, in the colour and font of the page, scaled by the page.
 
-    Ids stay where something refers to them, so that figures on one page share none.
+    Only ids that are referred to stay, so plots on one page share none.
     """
     svg = svg[svg.index("<svg") :].strip().replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg).replace("*{", "svg *{", 1)
-    # Matplotlib writes `font: 9px 'DejaVu Sans', …` or, of late, a property for each.
+    # Matplotlib writes `font: 9px 'DejaVu Sans', …` or, in newer versions, separate properties.
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)

@@ -1,10 +1,10 @@
-"""The machine-readable side of a report: what ``results.json`` and ``per_query.csv`` hold."""
+"""The machine-readable files of a report: ``results.json`` and ``per_query.csv``."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.evaluation.cameras import CameraPairs
-from reid_dhm.evaluation.confidence import Estimate
+from reid_dhm.evaluation.comparison import Comparison
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.report.cards import Ranking
-from reid_dhm.report.content import first_ranks
+from reid_dhm.report.ranked_lists import Ranking
 from reid_dhm.report.selection import Confusion, Disagreement
 
 PER_QUERY = "per_query.csv"
-Differences = Mapping[tuple[str, str], Mapping[str, Estimate]]
-"""(model, reference) → figure → model minus reference, paired over the same queries."""
 
 
 def evaluation_results(
     evaluation: EvaluationRun, confused: Sequence[Confusion], unreadable: int
 ) -> dict[str, Any]:
-    """Content of a report's ``results.json``: the figures at the top, then what explains them."""
+    """Content of ``results.json`` of an evaluation report: its figures and their details."""
     return {
         **evaluation.figures(),
         "name": evaluation.name,
@@ -41,13 +38,9 @@ def evaluation_results(
 
 
 def comparison_results(
-    evaluations: Sequence[EvaluationRun],
-    differences: Differences,
-    parted: Sequence[Disagreement],
-    unreadable: int,
+    comparison: Comparison, parted: Sequence[Disagreement], unreadable: int
 ) -> dict[str, Any]:
-    """Content of a comparison's ``results.json``."""
-    names = [evaluation.name for evaluation in evaluations]
+    """Content of ``results.json`` of a comparison report."""
     return {
         "models": [
             {
@@ -55,7 +48,7 @@ def comparison_results(
                 "name": evaluation.name,
                 "operating_points": [asdict(point) for point in evaluation.pairs.points],
             }
-            for evaluation in evaluations
+            for evaluation in comparison.runs
         ],
         "differences": [
             {
@@ -63,12 +56,12 @@ def comparison_results(
                 "reference": reference,
                 **{name: asdict(estimate) for name, estimate in figures.items()},
             }
-            for (model, reference), figures in differences.items()
+            for (model, reference), figures in comparison.differences.items()
         ],
         "rank1": [
             {
-                "model": names[pair.model],
-                "reference": names[pair.reference],
+                "model": pair.model.name,
+                "reference": pair.reference.name,
                 "won": pair.won.tolist(),
                 "lost": pair.lost.tolist(),
                 "both_right": pair.both,
@@ -81,10 +74,10 @@ def comparison_results(
 
 
 def write_per_query(path: Path, rankings: Sequence[Ranking]) -> None:
-    """One row per query: who it is, and how each ranking answered it.
+    """Write one row per query: its labels, and the figures and first answer of each ranking.
 
-    Columns of a ranking begin with its key. Rows and queries count from 0; a query that is not
-    counted has empty figures.
+    Columns of a ranking begin with its prefix. Rows and queries count from 0; the figures of a
+    query without a correct image are empty.
     """
     query = rankings[0].evaluation.query
     columns: dict[str, Iterable[Any]] = {
@@ -94,7 +87,7 @@ def write_per_query(path: Path, rankings: Sequence[Ranking]) -> None:
         "path": query.paths or [""] * len(query),
     }
     for ranking in rankings:
-        columns |= {ranking.key + name: values for name, values in _answers(ranking).items()}
+        columns |= {ranking.prefix + name: values for name, values in _answers(ranking).items()}
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -107,7 +100,7 @@ def _answers(ranking: Ranking) -> dict[str, Sequence[Any]]:
     there = top >= 0
     paths = gallery.paths or [""] * len(gallery)
     return {
-        "first_rank": _where(result.valid, first_ranks(result)),
+        "first_rank": _where(result.valid, ranking.first_ranks),
         "average_precision": _where(result.valid, result.average_precision),
         "inverse_negative_penalty": _where(result.valid, result.inverse_negative_penalty),
         "top1_row": _where(there, top),
@@ -121,7 +114,7 @@ def _answers(ranking: Ranking) -> dict[str, Sequence[Any]]:
 
 
 def _where(known: NDArray[np.bool_], values: NDArray) -> list[Any]:
-    """Values, and nothing where they are not known."""
+    """The values, and an empty text where they are not known."""
     return [value if good else "" for value, good in zip(values.tolist(), known, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Small images of a report: each image file once, and activation maps to lay over them."""
+"""Thumbnails of a report's images, one per image file, and activation maps to lay over them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from reid_dhm.data.images import read_image, resize_image
 from reid_dhm.errors import InputError
 
 HEIGHT = 128
-WIDTH = 192  # images wider than this are made lower than HEIGHT
+WIDTH = 192  # wider images get a height below HEIGHT
 _QUALITY = 80
 _JOB = 64
+
+ActivationMaps = Callable[[Sequence[str]], Sequence[NDArray[np.float32]]]
+"""Image paths → one (h, w) float32 map in 0 to 1 for each, of any size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small image: its file inside the report's folder, and its size in pixels."""
+    """A file in the report's folder, and its size in pixels."""
 
     href: str
     width: int
@@ -31,12 +34,12 @@ class Thumbnail:
 
 @dataclass
 class Thumbnails:
-    """What became of the images.
+    """The thumbnails of a report.
 
     Attributes:
-        of: thumbnail of each image path that could be read.
-        faults: why each of the others could not, as a sentence.
-        maps: file of each path's activation map.
+        of: thumbnail of each readable image path.
+        faults: error message of each unreadable one.
+        maps: activation map file of each path.
     """
 
     of: dict[str, Thumbnail] = field(default_factory=dict)
@@ -47,14 +50,14 @@ class Thumbnails:
 def write_thumbnails(
     folder: Path, names: Mapping[str, str], on_done: Callable[[int], None]
 ) -> Thumbnails:
-    """Write ``thumbs/NAME.jpg`` for every image path; one that cannot be read is a fault.
+    """Write ``thumbs/NAME.jpg`` for every image path; unreadable images are collected as faults.
 
-    Images are encoded anew, so that no metadata of theirs is passed on.
+    Images are re-encoded without their metadata.
 
     Args:
         folder: of the report.
         names: path → name of its thumbnail, without suffix.
-        on_done: told the number of images done since it was last called.
+        on_done: called with the number of images done since its last call.
     """
     (folder / "thumbs").mkdir()
     made = Thumbnails()
@@ -79,11 +82,11 @@ def write_activation(
     folder: Path,
     thumbnails: Thumbnails,
     paths: Iterable[str],
-    activation: Callable[[Sequence[str]], Sequence[NDArray[np.float32]]],
+    activation: ActivationMaps,
 ) -> None:
-    """Write ``activation/NAME.png`` for those of the paths that have a thumbnail.
+    """Write ``activation/NAME.png`` for every path that has a thumbnail.
 
-    A map keeps its own, low resolution: browsers enlarge it smoothly.
+    A map keeps its low resolution; browsers enlarge it smoothly.
     """
     readable = [path for path in dict.fromkeys(paths) if path in thumbnails.of]
     (folder / "activation").mkdir()
@@ -108,7 +111,7 @@ def _write(folder: Path, path: str, href: str) -> Thumbnail | str:
 
 
 def _heat(strength: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(h, w, 4) BGRA: the stronger, the warmer and the less transparent."""
+    """(h, w, 4) uint8 BGRA; stronger activation is warmer and less transparent."""
     level = np.round(np.clip(strength, 0, 1) * 255).astype(np.uint8)
     return np.dstack(
         [cv2.applyColorMap(level, cv2.COLORMAP_TURBO), (level * 0.65).astype(np.uint8)]

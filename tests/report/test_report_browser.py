@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reid_dhm.evaluation.comparison import Comparison
 from reid_dhm.report.comparison_report import write_comparison
 from reid_dhm.report.evaluation_report import write_report
 
@@ -30,7 +31,7 @@ def folder(make, change, tmp_path_factory) -> Path:
     reranked = replace(second.result, topk_scores=second.result.topk_scores - 1)
     evaluation = change(first, reranked=reranked, reranked_intervals=second.intervals)
     write_report(root / "one", evaluation, map_people=4, activation=activation)
-    write_comparison(root / "two", [first, second], {})
+    write_comparison(root / "two", Comparison([first, second], {}))
     return root
 
 
@@ -129,10 +130,12 @@ def test_light_and_dark_differ_and_text_stands_out(visit, folder):
 
     ground = luminance("html", "backgroundColor")
     assert (ground < 0.1) == dark
-    for selector in ("h1", ".about", "main a", ".wrong b", ".right b", ".drawing svg text"):
+    for selector in ("h1", ".about", "main a", ".wrong b", ".correct b", ".drawing svg text"):
         text = luminance(selector, "fill" if "svg" in selector else "color")
         low, high = sorted((ground, text))
         assert (high + 0.05) / (low + 0.05) > 4.5, selector
+    low, high = sorted((ground, luminance(".find input", "borderTopColor")))
+    assert (high + 0.05) / (low + 0.05) > 3
 
 
 def test_the_search_box_finds_by_number_person_and_file(visit, folder, make):
@@ -253,3 +256,23 @@ def test_a_comparison_opens_and_its_queries_show_both_models(visit, folder):
     titles = visit.page.locator(".standing strong").all_inner_texts()
     assert titles == ["dhm", "another"]
     assert visit.load_images() == 21
+
+
+def test_a_comparison_shows_every_figure_without_scrolling_sideways(visit, folder):
+    visit.open(folder / "two" / "index.html")
+    inside = visit.page.evaluate(
+        """[...document.querySelectorAll('.models data')].map((each) => {
+             const box = each.getBoundingClientRect();
+             return box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+           })"""
+    )
+    assert len(inside) > 20
+    assert all(inside)
+
+
+def test_the_switch_of_activation_maps_covers_no_figure(visit, folder):
+    visit.open(folder / "one" / "index.html")
+    button = visit.page.locator(".tools").bounding_box()
+    for name in (".points", ".matrices", ".drawings"):
+        box = visit.page.locator(name).bounding_box()
+        assert box["y"] + box["height"] <= button["y"], name

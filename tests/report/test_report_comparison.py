@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
+from reid_dhm.evaluation.comparison import Comparison
 from reid_dhm.evaluation.confidence import Estimate, paired_differences
 from reid_dhm.report.comparison_report import write_comparison
 
@@ -47,7 +48,7 @@ def differences(models):
 @pytest.fixture(scope="module")
 def written(models, differences, tmp_path_factory):
     folder = tmp_path_factory.mktemp("comparisons") / "comparison"
-    assert write_comparison(folder, models, differences, num_lists=4) == []
+    assert write_comparison(folder, Comparison(models, differences), num_lists=4) == []
     results = json.loads((folder / "results.json").read_text())
     return folder, (folder / "index.html").read_text(), results
 
@@ -89,7 +90,7 @@ def test_thresholds_of_every_model_are_given(written, models):
 def test_every_pair_of_models_shows_what_it_parts_over(written, models):
     folder, page, results = written
     right = [m.gallery.pids[m.result.topk_indices[:, 0]] == m.query.pids for m in models]
-    sections = re.findall(r'<section aria-labelledby="contest\d">.*?</section>', page, re.DOTALL)
+    sections = re.findall(r'<section aria-labelledby="pair\d">.*?</section>', page, re.DOTALL)
     for markup, (ours, theirs), stored in zip(
         sections, ((1, 0), (2, 0), (2, 1)), results["rank1"], strict=True
     ):
@@ -130,7 +131,7 @@ def test_a_difference_is_settled_by_its_interval_alone(models, tmp_path):
         "rank1": Estimate(-0.05, -0.09, -0.01),
         "mINP": Estimate(0.05, -0.01, 0.09),
     }
-    write_comparison(tmp_path / "report", models[:2], {("dsl", "baseline"): estimates})
+    write_comparison(tmp_path / "report", Comparison(models[:2], {("dsl", "baseline"): estimates}))
     page = (tmp_path / "report" / "index.html").read_text()
     table = text_of(re.search(r'<table class="models">.*?</table>', page, re.DOTALL)[0])
     assert "+5.0 +1.0 to +9.0 ▲ better" in table
@@ -139,7 +140,7 @@ def test_a_difference_is_settled_by_its_interval_alone(models, tmp_path):
 
 
 def test_without_differences_every_model_meets_the_first(models, tmp_path):
-    write_comparison(tmp_path / "report", models, {})
+    write_comparison(tmp_path / "report", Comparison(models, {}))
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [(pair["model"], pair["reference"]) for pair in results["rank1"]] == [
         ("dsl", "baseline"),
@@ -149,7 +150,7 @@ def test_without_differences_every_model_meets_the_first(models, tmp_path):
 
 def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path, change):
     after = change(reranked, name="re-ranked")
-    write_comparison(tmp_path / "report", [models[0], after], {})
+    write_comparison(tmp_path / "report", Comparison([models[0], after], {}))
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["models"][1]["mAP"] == reranked.reranked.mAP
     page = (tmp_path / "report" / "queries" / "0000.html").read_text()
@@ -159,12 +160,12 @@ def test_the_last_result_of_a_model_is_compared(models, reranked, tmp_path, chan
 def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path, change):
     one, two = models[:2]
     with pytest.raises(InputError, match="needs two or more"):
-        write_comparison(tmp_path / "report", [one], {})
+        write_comparison(tmp_path / "report", Comparison([one], {}))
     with pytest.raises(InputError, match="two models are called 'baseline'"):
-        write_comparison(tmp_path / "report", [one, two, one], {})
+        write_comparison(tmp_path / "report", Comparison([one, two, one], {}))
     with pytest.raises(InputError, match="known and baseline have different query images"):
-        write_comparison(tmp_path / "report", [one, change(known, name="known")], {})
+        write_comparison(tmp_path / "report", Comparison([one, change(known, name="known")], {}))
     other = change(two, gallery=replace(two.gallery, camids=two.gallery.camids + 1))
     with pytest.raises(InputError, match="different gallery images"):
-        write_comparison(tmp_path / "report", [one, other], {})
+        write_comparison(tmp_path / "report", Comparison([one, other], {}))
     assert list(tmp_path.iterdir()) == []

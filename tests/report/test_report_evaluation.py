@@ -134,7 +134,7 @@ def test_worst_queries_come_first_with_their_lists(written):
         ):
             pid = gallery.pids[index]
             right = pid == evaluation.query.pids[row]
-            assert verdict == ("right" if right else "wrong" if pid else "distractor")
+            assert verdict == ("correct" if right else "wrong" if pid else "distractor")
             shown = text_of(card)
             assert shown.startswith(f"{'✓ correct' if right else '✗ wrong'} {score:.3f}")
             assert (f"person {pid}" if pid else "distractor") in shown

@@ -10,22 +10,20 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.report import figures
-from reid_dhm.report.content import scores_of
 from reid_dhm.report.embedding_map import draw_map
+from reid_dhm.report.scores import scores_of
 
 NAMES = ["plain", "_hidden", "$x^2", '<b> & "q"', "1e-3"]
 
 
 def drawings_of(evaluation, names):
     results = [(name, evaluation.result) for name in names]
-    models = [(name, evaluation.pairs.scores, evaluation.pairs.points) for name in names]
+    models = [(name, evaluation.pairs) for name in names]
     return [
         figures.cmc_curve(results),
         figures.precision_histogram(results),
         figures.roc_curve(models),
-        figures.score_distributions(
-            evaluation.pairs.scores, evaluation.pairs.points, scores_of(evaluation.settings.metric)
-        ),
+        figures.score_distributions(evaluation.pairs, scores_of(evaluation.settings.metric)),
     ]
 
 
@@ -105,5 +103,5 @@ def test_a_map_of_nobody_is_refused(make):
 
 
 def test_a_map_of_a_few_images_is_refused(known):
-    with pytest.raises(InputError, match="2 images says nothing"):
+    with pytest.raises(InputError, match="2 images are too few for a map"):
         draw_map(known, [1], 0)

@@ -47,7 +47,7 @@ def test_a_folder_that_holds_anything_else_is_refused_and_kept(tmp_path, results
     (tmp_path / "precious.txt").write_text("mine")
     if results is not None:
         (tmp_path / RESULTS).write_text(results)
-    with pytest.raises(InputError, match="no report; name another folder"):
+    with pytest.raises(InputError, match="not a report: name another folder"):
         write_one(tmp_path, "report")
     assert (tmp_path / "precious.txt").read_text() == "mine"
     assert not (tmp_path / "index.html").exists()

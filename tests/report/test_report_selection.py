@@ -116,7 +116,7 @@ def test_the_worst_camera_pair_is_the_lowest_of_those_with_enough_queries():
 
 def test_disagreement_splits_the_counted_queries_in_four(make):
     models = [make(noise=1.4, name="a"), make(noise=0.9, name="b")]
-    found = selection.disagreement(models, 1, 0)
+    found = selection.disagreement(models[1], models[0])
     right = []
     for model in models:
         top = model.result.topk_indices[:, 0]
