@@ -3,10 +3,10 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test soak lint docs wheel-check clean
 
 demo: $(VENV)/.core
-	$(BIN)/python tools/demo.py
+	$(BIN)/reid-dhm demo
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not soak"
@@ -19,6 +19,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Installs the wheel into a fresh environment outside the clone: minutes, and several gigabytes.
+wheel-check: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak tests/test_wheel.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

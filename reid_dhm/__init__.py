@@ -23,18 +23,18 @@ from reid_dhm.version import __version__
 if TYPE_CHECKING:
     from reid_dhm.api.embedding import Embedder
     from reid_dhm.api.evaluation import EvaluationResult, evaluate
-    from reid_dhm.api.gallery import Gallery, Match, Matches
+    from reid_dhm.api.gallery import Candidate, Candidates, Gallery
     from reid_dhm.api.training import ExportedFile, TrainingRun, export, train
 
 __all__ = [
+    "Candidate",
+    "Candidates",
     "Embedder",
     "EvaluationResult",
     "ExportedFile",
     "Gallery",
     "InputError",
     "LockedError",
-    "Match",
-    "Matches",
     "ModelMismatchError",
     "NotFoundError",
     "ReidError",
@@ -52,8 +52,8 @@ _LAZY = {
     "EvaluationResult": "evaluation",
     "evaluate": "evaluation",
     "Gallery": "gallery",
-    "Match": "gallery",
-    "Matches": "gallery",
+    "Candidate": "gallery",
+    "Candidates": "gallery",
     "ExportedFile": "training",
     "TrainingRun": "training",
     "export": "training",

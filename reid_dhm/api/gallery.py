@@ -17,8 +17,7 @@ from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import Options, Summary
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
-from reid_dhm.gallery.search.candidates import Candidate as Match
-from reid_dhm.gallery.search.candidates import Candidates as Matches
+from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
 from reid_dhm.gallery.search.query_image import crop_query
 from reid_dhm.gallery.search.request import SearchRequest
@@ -29,7 +28,7 @@ from reid_dhm.gallery.track.tracklets import TrackSettings
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 
-__all__ = ["Gallery", "Match", "Matches"]
+__all__ = ["Candidate", "Candidates", "Gallery"]
 
 
 class Gallery:
@@ -127,9 +126,9 @@ class Gallery:
         before: float | str | datetime | None = None,
         top_k: int = 10,
         min_similarity: float | None = None,
-        confirmed: Sequence[Match | str] = (),
-        rejected: Sequence[Match | str] = (),
-    ) -> Matches:
+        confirmed: Sequence[Candidate | str] = (),
+        rejected: Sequence[Candidate | str] = (),
+    ) -> Candidates:
         """Find everywhere and every time that a person was seen.
 
         Args:
@@ -140,9 +139,9 @@ class Gallery:
             cameras, videos, person: only in these, by name, by content hash, with this label.
             after, before: only tracklets that overlap this span: seconds from the start of each
                 video, or wall-clock times.
-            top_k: most matches to return.
+            top_k: most candidates to return.
             min_similarity: leave out less similar tracklets.
-            confirmed, rejected: matches of an earlier search that show the person, and that show
+            confirmed, rejected: candidates of an earlier search that show the person, and that show
                 somebody else; they are left out.
 
         Raises:
@@ -218,5 +217,5 @@ def _moment(value: float | str | datetime | None) -> float | datetime | None:
     return wall_clock(value) if isinstance(value, str) else value
 
 
-def _id(match: Match | str) -> TrackletId:
-    return match.tracklet.id if isinstance(match, Match) else TrackletId.parse(match)
+def _id(match: Candidate | str) -> TrackletId:
+    return match.tracklet.id if isinstance(match, Candidate) else TrackletId.parse(match)
