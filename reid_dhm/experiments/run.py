@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from reid_dhm.experiments.build import (
     build_sampler,
     build_trainer,
 )
+from reid_dhm.experiments.data_record import check_data_record, record_data, write_data_record
 from reid_dhm.experiments.tasks import GIB, build_task
 from reid_dhm.files import write_text
 from reid_dhm.models.reid import ReIDModel
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 DIAGNOSED_BATCHES = 8
 DIAGNOSIS = 2**31  # a step that no training reaches
 
-# What may differ between a run and its continuation: none of it changes the weights.
+# Keys that may differ between a run and its continuation: none changes the weights.
 _FREE_ON_RESUME = (
     *("resume", "output", "data.root", "data.cache_limit", "data.workers", "model.weights"),
     *("train.evaluate_every", "train.diagnose_every"),
@@ -62,13 +64,18 @@ def run_experiment(
         The figures of the best evaluation (``mAP``, ``rank1`` … or ``top1``), with its ``epoch``.
 
     Raises:
-        InputError: anything in the configuration or the data that cannot be used.
+        InputError: the configuration or the data cannot be used, or differ from those of the run
+            that is resumed.
+        NonFiniteLossError: the loss or the weights are not finite.
     """
     folder = Path(config.output)
     _refuse_other_runs(folder, config)
     settings = config.train
     accelerator = build_accelerator(settings.precision, settings.accumulate)
     task = build_task(config)
+    record = record_data(task.train, task.test)
+    if find_state(folder / "last") is not None:
+        check_data_record(folder, record)
     label_of = label_of_pid(task.train)
     labels = [label_of[sample.pid] for sample in task.train]
     size = (config.model.size[0], config.model.size[1])
@@ -85,15 +92,17 @@ def run_experiment(
     loader = build_loader(
         task.train, labels, size, accelerator.device, limit, config.data.workers, decode_progress
     )
+    card = replace(card, training={**card.training, "data": task.names})
     data = TrainingData(task.train, loader, sampler, augment)
     run = RunFolder(folder, card, keep_branches=config.test.ensemble)
     trainer = build_trainer(settings, model, data, criterion, run, accelerator, config.seed)
     resumed = config.resume and trainer.resume()
     if config.resume and not resumed:
-        logger.warning("%s holds nothing to resume: starting anew", folder)
+        logger.warning("%s holds nothing to resume: starting from the beginning", folder)
     if accelerator.is_main_process:
         if not resumed:
             write_text(folder / "config.yaml", to_yaml(config))
+        write_data_record(folder, record)
         record_environment(folder, accelerator.num_processes, resumed)
 
     def diagnose(model: ReIDModel, epoch: int) -> dict[str, float]:
@@ -131,7 +140,7 @@ def _refuse_other_runs(folder: Path, config: Config) -> None:
         old, new = OmegaConf.select(before, key), OmegaConf.select(now, key)
         if old != new:
             raise InputError(
-                f"{folder} was trained with {key}={old}, not {new}: resume it as it was, or pass "
+                f"{folder} was trained with {key}={old}, not {new}: resume it unchanged, or pass "
                 "another output="
             )
 

@@ -1,4 +1,4 @@
-"""What a training is for: its images, and how a model is measured on those held out."""
+"""Tasks: the training images, and the evaluation of a model on images held out."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ class Task:
     """A task and its data.
 
     Attributes:
+        names: the datasets.
         train: images to train on.
+        test: images that the model is evaluated on.
         select: the figure, higher is better, by which the best weights are kept.
-        evaluator: makes what measures a model, given its card and the training's device; whatever
-            would stop an evaluation (a damaged image, no answerable query) stops it here.
+        evaluator: makes the evaluation of a model from its card and the training's device. Any
+            cause that would stop an evaluation (a damaged image, no answerable query) is raised by
+            it, before the training starts.
     """
 
+    names: list[str]
     train: Sequence[Sample]
+    test: Sequence[Sample]
     select: str
     evaluator: Callable[[ModelCard, torch.device], Evaluate]
 
@@ -59,14 +64,13 @@ def _reid(config: Config) -> Task:
     def evaluator(card: ModelCard, device: torch.device) -> Evaluate:
         for dataset in sets:
             check_images((*dataset.query, *dataset.gallery))
-            if test.camera_rule:
-                _refuse_unanswerable(dataset)
+            _refuse_unanswerable(dataset, test.camera_rule)
 
         def evaluate(model: ReIDModel) -> dict[str, float]:
             embedder = Embedder(
                 (model, card),
                 device=str(device),
-                precision="float32",  # the best weights must not depend on what rounds here
+                precision="float32",  # rounding must not choose the best weights
                 normalize=test.metric == "cosine",
                 flip=test.flip,
             )
@@ -81,14 +85,15 @@ def _reid(config: Config) -> Task:
             for k in results[0].cmc:
                 figures[f"rank{k}"] = sum(r.cmc[k] for r in results) / len(results)
             if len(sets) > 1:
-                for dataset, result in zip(sets, results, strict=True):
-                    figures[f"{dataset.name}/mAP"] = result.mAP
-                    figures[f"{dataset.name}/rank1"] = result.cmc[1]
+                for name, result in zip(config.data.name, results, strict=True):
+                    figures[f"{name}/mAP"] = result.mAP
+                    figures[f"{name}/rank1"] = result.cmc[1]
             return figures
 
         return evaluate
 
-    return Task(train, "mAP", evaluator)
+    held_out = [sample for d in sets for sample in (*d.query, *d.gallery)]
+    return Task([d.name for d in sets], train, held_out, "mAP", evaluator)
 
 
 def load_training_sets(config: Config) -> list[ReIDDataset]:
@@ -102,17 +107,22 @@ def load_training_sets(config: Config) -> list[ReIDDataset]:
     return [load_dataset(name, config.data.root, **options) for name in config.data.name]
 
 
-def _refuse_unanswerable(dataset: ReIDDataset) -> None:
-    """Refuse a set whose evaluation the camera rule leaves nothing of."""
-    seen = {(sample.pid, sample.camid) for sample in dataset.gallery}
+def _refuse_unanswerable(dataset: ReIDDataset, camera_rule: bool) -> None:
+    """Refuse a set without a query that has a correct gallery image to be found."""
     cameras: dict[int, set[int]] = {}
-    for pid, camid in seen:
-        cameras.setdefault(pid, set()).add(camid)
-    if not any(cameras.get(query.pid, set()) - {query.camid} for query in dataset.query):
+    for sample in dataset.gallery:
+        cameras.setdefault(sample.pid, set()).add(sample.camid)
+    if not any(query.pid in cameras for query in dataset.query):
+        raise InputError(
+            f"query and gallery of {dataset.name} share no person: check the person ids of both"
+        )
+    if camera_rule and not any(
+        cameras.get(query.pid, set()) - {query.camid} for query in dataset.query
+    ):
         raise InputError(
             f"no query of {dataset.name} has a correct gallery image from another camera "
-            "(does one camera see everybody, or does data.options.camera_regex find the wrong "
-            "part of the name?): set test.camera_rule=false to count its own camera's"
+            "(was each person seen by one camera only, or does data.options.camera_regex find the "
+            "wrong part of the name?): set test.camera_rule=false to count its own camera's"
         )
 
 
@@ -140,4 +150,4 @@ def _classification(config: Config) -> Task:
 
         return evaluate
 
-    return Task(classes.train, "top1", evaluator)
+    return Task(config.data.name, classes.train, classes.test, "top1", evaluator)

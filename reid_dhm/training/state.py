@@ -1,7 +1,11 @@
-"""A training's state on disk: tensors as safetensors, the rest as JSON; nothing is pickled."""
+"""The state of a training on disk: tensors as safetensors, the rest as JSON; nothing is pickled.
+
+Every part has its SHA-256 in ``state.json``, so damage is found before anything is resumed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -27,7 +31,7 @@ def save_state(
         folder: ``RUN/last``.
         modules: by name (``model``, ``ema``).
         optimizer: its tensors and settings.
-        progress: JSON-able facts (epoch, best metric …).
+        progress: values that JSON can hold (epoch, best metric …).
     """
     partial, old = folder.with_name("last.partial"), folder.with_name("last.old")
     shutil.rmtree(partial, ignore_errors=True)
@@ -38,7 +42,10 @@ def save_state(
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial / f"{name}.safetensors")
     tensors, settings = _flatten_optimizer(optimizer)
     save_file(tensors, partial / "optimizer.safetensors")
-    (partial / "state.json").write_text(json.dumps({"optimizer": settings, "progress": progress}))
+    state = {"optimizer": settings, "progress": progress}
+    digests = {path.name: _file_digest(path) for path in sorted(partial.iterdir())}
+    digests["state"] = _json_digest(state)
+    (partial / "state.json").write_text(json.dumps({**state, "sha256": digests}))
     if folder.exists():  # otherwise the old one is the only whole state there is
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -47,7 +54,7 @@ def save_state(
 
 
 def find_state(folder: Path) -> Path | None:
-    """The newest whole state: ``last``, or the one kept while ``last`` was being replaced."""
+    """The newest whole state: ``last``, or the previous one if ``last`` was being replaced."""
     for candidate in (folder, folder.with_name("last.old")):
         if (candidate / "state.json").is_file():
             return candidate
@@ -57,13 +64,16 @@ def find_state(folder: Path) -> Path | None:
 def load_state(
     folder: Path, modules: dict[str, nn.Module], optimizer: optim.Optimizer
 ) -> dict[str, Any]:
-    """Restore what :func:`save_state` wrote, in place, and return its progress.
+    """Restore a state of :func:`save_state` in place and return its progress.
+
+    States of version 0.1 have no checksums and are read without.
 
     Raises:
-        InputError: a file is missing or damaged, or fits another model.
+        InputError: a file is missing or damaged, or belongs to another model.
     """
     try:
         saved = json.loads((folder / "state.json").read_text())
+        _check_digests(folder, saved)
         for name, module in modules.items():
             module.load_state_dict(load_file(folder / f"{name}.safetensors"))
         optimizer.load_state_dict(
@@ -73,10 +83,32 @@ def load_state(
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume from {folder} ({reason}): the run was made by another configuration "
-            "or the folder is damaged; start anew with another output="
+            "or the folder is damaged; start again with another output="
         ) from error
     progress: dict[str, Any] = saved["progress"]
     return progress
+
+
+def _check_digests(folder: Path, saved: dict[str, Any]) -> None:
+    if not isinstance(saved, dict) or not saved.keys() <= {"optimizer", "progress", "sha256"}:
+        raise ValueError("state.json has other keys")
+    for name, digest in saved.get("sha256", {}).items():
+        state = {key: saved[key] for key in ("optimizer", "progress")}
+        found = _json_digest(state) if name == "state" else _file_digest(folder / name)
+        if found != digest:
+            raise ValueError(f"{name} was altered: its checksum differs")
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _json_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _flatten_optimizer(optimizer: optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -200,6 +200,34 @@ def test_damage_is_one_sentence_that_names_the_folder(tmp_path, damage, name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_any_altered_byte_is_found(tmp_path, name):
+    parts = build(0)
+    train(parts, 1, seed=0)
+    save(tmp_path / "last", parts, epoch=3)
+    path = tmp_path / "last" / name
+    whole = path.read_bytes()
+    for position in range(len(whole) - 1, 0, -max(1, len(whole) // 25)):
+        changed = bytearray(whole)
+        changed[position] ^= 1
+        if name == "state.json" and chr(changed[position]).isspace():
+            continue  # the same JSON
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match="cannot resume from"):
+            load_state(tmp_path / "last", *build(1))
+    path.write_bytes(whole)
+    assert load_state(tmp_path / "last", *build(1))["epoch"] == 3
+
+
+def test_a_state_without_checksums_is_read(tmp_path):
+    save(tmp_path / "last", build(0), epoch=3)
+    file = tmp_path / "last" / "state.json"
+    state = json.loads(file.read_text())
+    del state["sha256"]
+    file.write_text(json.dumps(state))
+    assert load_state(tmp_path / "last", *build(1))["epoch"] == 3
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"optimizer": 3, "progress": {}}'])
 def test_a_state_of_another_kind_is_refused(tmp_path, content):
     save(tmp_path / "last", build(0))
