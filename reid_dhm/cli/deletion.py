@@ -17,6 +17,7 @@ from reid_dhm.cli.query_options import (
     CheckpointOption,
     QueryOption,
     crop_queries,
+    find_model,
     open_embedder,
     parse_boxes,
 )
@@ -112,7 +113,7 @@ def delete(
             vectors = None
             if query:
                 others = {"backbone": backbone, "size": size, "neck": neck}
-                embedder = open_embedder(store, checkpoint, device, **others)
+                embedder = open_embedder(store, find_model(checkpoint, **others), device)
                 vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}

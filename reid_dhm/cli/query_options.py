@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.output import say
+from reid_dhm.errors import NotFoundError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
     from reid_dhm.gallery.search.query_image import QueryCrop
     from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.inference.checkpoint_file import CheckpointFile
     from reid_dhm.inference.embedder import Embedder
 
 WHO = "Query"
@@ -74,28 +76,38 @@ def parse_boxes(boxes: Sequence[str] | None, num_queries: int) -> list[Box | Non
     return [_box(text) for text in boxes]
 
 
-def open_embedder(
-    store: GalleryStore, checkpoint: Path | None, device: str, **others: Any
-) -> Embedder:
+def find_model(checkpoint: Path | None, **others: Any) -> CheckpointFile:
+    """The checkpoint that the user gives, or the package's own, without loading it.
+
+    Args:
+        checkpoint: as the user gives it.
+        others: ``backbone``, ``size``, ``neck`` and ``input`` of a checkpoint without a card.
+
+    Raises:
+        InputError: an unusable checkpoint.
+    """
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
+    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+
+    return find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
+
+
+def open_embedder(store: GalleryStore, checkpoint: CheckpointFile, device: str) -> Embedder:
     """The gallery's model.
 
     Args:
         store: the gallery.
-        checkpoint: as the user gives it; the package's own by default.
+        checkpoint: of :func:`find_model`.
         device: where it runs.
-        others: ``backbone``, ``size``, ``neck`` and ``input`` of a checkpoint without a card.
 
     Raises:
         InputError: an unusable checkpoint.
         ModelMismatchError: another model than the gallery's.
     """
-    from reid_dhm.inference.checkpoint_file import find_checkpoint
-    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
-    found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
     # As footage was embedded: 16 bits would change the embeddings compared with it.
-    embedder = Embedder(found, device=device, precision="float32")
+    embedder = Embedder(checkpoint, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
 
@@ -110,6 +122,9 @@ def crop_queries(
     """
     if not queries:
         return []
+    for query in queries:
+        if not query.is_file():
+            raise NotFoundError(f"--query {query} does not exist: give an image file")
     from reid_dhm.gallery.search.query_image import check_stateless, crop_query
 
     finder = None

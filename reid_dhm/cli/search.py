@@ -25,6 +25,7 @@ from reid_dhm.cli.query_options import (
     IndexOption,
     QueryOption,
     crop_queries,
+    find_model,
     open_embedder,
     parse_boxes,
 )
@@ -144,6 +145,9 @@ def search(
         for id in (*request.tracklets, *request.rejected):
             store.tracklet(id)
         warn_of_untimed(store, request.where)
+        if query:
+            others = {"backbone": backbone, "size": size, "neck": neck, "input": input}
+            model = find_model(checkpoint, **others)
         crops_of_query = crop_queries(query or (), boxes, detector)
 
         from reid_dhm.cli.progress import progress_bar
@@ -155,8 +159,7 @@ def search(
         calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
         vectors = None
         if crops_of_query:
-            others = {"backbone": backbone, "size": size, "neck": neck, "input": input}
-            embedder = open_embedder(store, checkpoint, device, **others)
+            embedder = open_embedder(store, model, device)
             vectors = embedder([crop.pixels for crop in crops_of_query])
         searcher = Searcher(store, index, calibrated)
         candidates = searcher.run(request, vectors)

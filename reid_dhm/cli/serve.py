@@ -1,4 +1,4 @@
-"""``reid-dhm serve``: a gallery over HTTP, for programs and for people."""
+"""``reid-dhm serve``: a gallery over HTTP, for programs and browsers."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import say
-from reid_dhm.cli.query_options import CheckpointOption, IndexOption, open_embedder
+from reid_dhm.cli.query_options import CheckpointOption, IndexOption, find_model, open_embedder
 
 
 def serve(
     gallery: Annotated[Path, typer.Option(metavar="DIR", help="The gallery to search.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; one that others reach needs a token.")
+        str, typer.Option(help="Address to listen on; a public one needs a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8000,
     token_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Tokens, one a line, each behind its owner's name; or set REID_DHM_TOKEN.",
+            help="One owner's name and token per line; or set REID_DHM_TOKEN.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A further name it is reached by; needs a token; repeatable."
+            metavar="NAME", help="A further allowed host name; needs a token; repeatable."
         ),
     ] = None,
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM, for HTTPS.")
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The certificate's key, if it is apart.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The certificate's key, if it is in another file."),
     ] = None,
     checkpoint: CheckpointOption = None,
     thresholds: Annotated[
@@ -67,36 +68,43 @@ def serve(
     require(
         "service", "reid-dhm serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn"
     )
-    from reid_dhm.gallery.detect.factory import build_detector
-    from reid_dhm.gallery.search.match_thresholds import open_thresholds
     from reid_dhm.gallery.store.gallery import GalleryStore
-    from reid_dhm.service.app import create_app
-    from reid_dhm.service.auth import is_loopback, read_tokens
-    from reid_dhm.service.server import Certificate, build_server, check_address, listen
-    from reid_dhm.service.state import Service
+    from reid_dhm.service.auth import check_address, is_loopback, read_tokens
 
+    # Every check that needs neither the model nor the server comes before both are loaded.
     if key is not None and certificate is None:
         raise typer.BadParameter("--key has no meaning without --certificate")
-    pem = Certificate(certificate, key) if certificate else None
     tokens = read_tokens(token_file)
     check_address(host, tokens, allow_host or ())
     with GalleryStore(gallery) as store:
-        embedder = open_embedder(
-            store, checkpoint, device, backbone=backbone, size=size, neck=neck, input=input
-        )
-    calibration = open_thresholds(embedder.fingerprint, checkpoint, thresholds)
+        model = find_model(checkpoint, backbone=backbone, size=size, neck=neck, input=input)
+
+        from reid_dhm.gallery.detect.factory import build_detector
+        from reid_dhm.gallery.search.match_thresholds import open_thresholds
+        from reid_dhm.service.app import create_app
+        from reid_dhm.service.server import Certificate, build_server, listen
+        from reid_dhm.service.state import Service
+
+        pem = Certificate(certificate, key) if certificate else None
+        bound = listen(host, port)
+        calibration = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
+        embedder = open_embedder(store, model, device)
     finder = build_detector(detector) if detector is not None else None
     service = Service.open(gallery, embedder, tokens, calibration, finder, index)
-    bound = listen(host, port)
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
+    address = f"{scheme}://{shown}:{bound.getsockname()[1]}"
 
     def ready() -> None:
-        say(f"{gallery}: {scheme}://{shown}:{bound.getsockname()[1]} (Ctrl+C ends it)")
+        say(f"{gallery}: {address} (Ctrl+C stops it)")
+        say(
+            f"next: open {address} in a browser; `reid-dhm gallery list audit --gallery {gallery}` "
+            "shows who searched for whom"
+        )
         if not (is_loopback(host) or certificate):
             say(
-                "warning: tokens and images travel unencrypted; give --certificate, or stand "
-                "behind a proxy that encrypts",
+                "warning: tokens and images are sent unencrypted: give --certificate, or use a "
+                "proxy that encrypts",
                 err=True,
             )
 

@@ -16,7 +16,7 @@ import socket
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -164,6 +164,25 @@ class AllowedHosts:
             return False
         name = (found[1] or found[2]).removesuffix(".")
         return name in self._known or (self._addresses and _is_address(name))
+
+
+def check_address(host: str, tokens: Tokens, names: Sequence[str] = ()) -> None:
+    """Refuse to listen on a public address without a token.
+
+    Args:
+        host: the address to listen on.
+        tokens: that open the service.
+        names: further allowed host names, such as a proxy's.
+
+    Raises:
+        InputError: a public address or name, and no token.
+    """
+    open_to = [name for name in (host, *names) if not is_loopback(name)]
+    if open_to and not tokens:
+        raise InputError(
+            f"{open_to[0]} is reachable from other machines, so a token is required: give "
+            f"--token-file FILE or set {TOKEN_VARIABLE}"
+        )
 
 
 def is_same_origin(origin: str, host: str) -> bool:

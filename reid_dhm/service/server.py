@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from reid_dhm.errors import InputError
-from reid_dhm.service.auth import TOKEN_VARIABLE, Tokens, is_loopback
 from reid_dhm.service.http_protocol import LimitedProtocol, WaitingConnections
 from reid_dhm.service.log_limit import limit_logs
 from reid_dhm.service.middleware.limits import Limits
@@ -46,25 +45,6 @@ class Certificate:
                 f"{self.file} is not a usable certificate ({error.strerror or error}): give a PEM "
                 "file of the whole chain, and --key if the key is in another file"
             ) from error
-
-
-def check_address(host: str, tokens: Tokens, names: Sequence[str] = ()) -> None:
-    """Refuse to listen on a public address without a token.
-
-    Args:
-        host: the address to listen on.
-        tokens: that open the service.
-        names: further allowed host names, such as a proxy's.
-
-    Raises:
-        InputError: a public address or name, and no token.
-    """
-    open_to = [name for name in (host, *names) if not is_loopback(name)]
-    if open_to and not tokens:
-        raise InputError(
-            f"{open_to[0]} is reachable from other machines, so a token is required: give "
-            f"--token-file FILE or set {TOKEN_VARIABLE}"
-        )
 
 
 def listen(host: str, port: int) -> socket.socket:

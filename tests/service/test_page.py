@@ -173,7 +173,7 @@ def test_images_that_cannot_be_used_are_named(visit, image_of, tmp_path):
     wait_for_candidates(page, "In this gallery")
     visit.upload(tmp_path, b"no image")
     expect(page.locator("#problem")).to_have_text(
-        "0.jpg is damaged or no image: choose a JPEG, a PNG or a WebP"
+        "0.jpg is damaged or not an image: choose JPEG, PNG or WebP"
     )
     visit.upload(tmp_path, *[image_of("anna")] * 9)
     expect(page.locator("#problem")).to_have_text("The limit is 8 images")
@@ -264,6 +264,85 @@ def test_the_gallery_is_filtered_before_any_search(visit, site):
     page.locator("#after-clock").fill("2026-03-02T00:00:00")
     page.locator("#after-clock").dispatch_event("change")
     expect(page.locator(".empty")).to_contain_text("No matching tracklets")
+
+
+def test_a_span_that_ends_before_it_begins_is_refused_at_once(visit, site):
+    page = visit.open()
+    wait_for_candidates(page, "In this gallery")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#kind").select_option("seconds")
+    page.locator("#after-seconds").fill("5")
+    page.locator("#after-seconds").blur()
+    expect(page.locator(".candidate")).to_have_count(0)
+    asked.clear()
+    page.locator("#before-seconds").fill("3")
+    page.locator("#before-seconds").blur()
+    expect(page.locator("#span-problem")).to_have_text("From is later than To: change one of them.")
+    expect(page.locator("#after-seconds")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".empty")).to_have_text("Nothing was searched: correct the filter.")
+    assert not asked
+    page.locator("#after-seconds").fill("1")
+    page.locator("#after-seconds").blur()
+    expect(page.locator("#span-problem")).to_be_hidden()
+    assert wait_for_candidates(page, "In this gallery")
+
+
+def test_a_changed_filter_searches_once(visit, site):
+    page = visit.open()
+    wait_for_candidates(page, "In this gallery")
+    page.locator(".find").first.click()
+    wait_for_candidates(page, "4 candidates")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#min-similarity").fill("0.99")
+    page.locator("#min-similarity").press("Enter")  # a change, and a submission
+    expect(page.locator("#heading")).not_to_have_text("4 candidates")
+    assert len([url for url in asked if "/api/search/" in url]) == 1
+
+
+def test_the_range_of_the_recordings_is_shown(visit, site):
+    page = visit.open()
+    expect(page.locator("#range")).to_have_text(
+        "Recordings: 1 Mar 2026, 08:30:00 to 08:30:04. Videos without clock time: up to 0:04.0 long"
+    )
+
+
+def test_escape_closes_one_thing_at_a_time(visit, site):
+    page = visit.open()
+    wait_for_candidates(page, "In this gallery")
+    page.locator(".candidate .open").first.click()
+    page.locator("#draw").click()
+    expect(page.locator("#use-box")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#use-box")).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_of_controls_have_a_contrast_of_three(visit, site, scheme):
+    page = visit.open()
+    page.emulate_media(color_scheme=scheme)
+    wait_for_candidates(page, "In this gallery")
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for control in ("#min-similarity", "#top-k", "#choose", "#delete-open"):
+        border, outside = page.locator(control).evaluate(
+            """node => {
+              const back = (place) => getComputedStyle(place).backgroundColor;
+              let place = node.parentElement;
+              while (back(place) === "rgba(0, 0, 0, 0)") place = place.parentElement;
+              return [getComputedStyle(node).borderTopColor, back(place)];
+            }"""
+        )
+        low, high = sorted([luminance(border), luminance(outside)])
+        assert (high + 0.05) / (low + 0.05) >= 3, control
 
 
 def test_confirmed_and_rejected_candidates_refine_the_search(visit, site):

@@ -13,8 +13,8 @@ import pytest
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.auth import Tokens
-from reid_dhm.service.server import Certificate, check_address, listen
+from reid_dhm.service.auth import Tokens, check_address
+from reid_dhm.service.server import Certificate, listen
 from reid_dhm.service.state import Service
 
 TOKENS = Tokens({"anna": "annas-very-own-token"})
@@ -149,7 +149,7 @@ def test_the_tool_serves_until_it_is_told_to_stop(tmp_path):
     )
     try:
         line = process.stdout.readline()
-        assert "(Ctrl+C ends it)" in line
+        assert "(Ctrl+C stops it)" in line
         address = line.split(" ")[1]
         assert address.startswith("http://127.0.0.1:")
         request = Request(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.footage.frames import Frame
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 Settings: TypeAlias = "Mapping[str, str | int | float]"
 
@@ -41,6 +43,8 @@ def to_detections(
         scores: (N,).
         size: height and width of the frame.
     """
+    import supervision as sv
+
     height, width = size
     inside = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32).reshape(-1, 4)
     kept = (inside[:, 2:] - inside[:, :2] >= 1).all(axis=1)

@@ -113,6 +113,7 @@ export class Deletion {
   async span() {
     const conditions = this.filters.conditions();
     $("delete-span").textContent = this.filters.inWords();
+    if (!this.filters.check()) throw new Error("From is later than To: correct the filter first.");
     if (!Object.keys(conditions).length) throw new Error("Set a camera or a time in the filter first.");
     const found = await ask("/api/deletions", { method: "POST", json: { ...conditions, dry_run: true } });
     if (!found.tracklets) throw new Error("No matching tracklets.");

@@ -62,7 +62,17 @@ export class Filters {
     return [...document.querySelectorAll("#cameras input:checked")].map((box) => box.value);
   }
 
-  /** The conditions, as the service's interface names them; throws where they contradict each other. */
+  /** Whether the time span is possible; says so where it is not. */
+  check() {
+    const { after, before } = this.conditions();
+    const number = (value) => (typeof value === "number" ? value : Date.parse(value));
+    const wrong = after !== undefined && before !== undefined && number(after) > number(before);
+    showProblem($("span-problem"), wrong ? "From is later than To: change one of them." : null);
+    for (const input of document.querySelectorAll("#span input")) input.setAttribute("aria-invalid", String(wrong));
+    return !wrong;
+  }
+
+  /** The conditions, as the service's interface names them. */
   conditions() {
     const found = {};
     const cameras = this.cameras();
@@ -71,11 +81,6 @@ export class Filters {
       const value = $(`${end}-${$("kind").value}`).value;
       if (value) found[end] = $("kind").value === "clock" ? `${value}${this.zone}` : Number(value);
     }
-    const number = (value) => (typeof value === "number" ? value : Date.parse(value));
-    const wrong = "after" in found && "before" in found && number(found.after) > number(found.before);
-    showProblem($("span-problem"), wrong ? "From is later than To: change one of them." : null);
-    for (const input of document.querySelectorAll("#span input")) input.setAttribute("aria-invalid", String(wrong));
-    if (wrong) throw new Error("From is later than To: change one of them.");
     return found;
   }
 

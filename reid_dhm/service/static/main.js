@@ -56,6 +56,11 @@ async function attempt(action) {
 
 /** Search, or browse the gallery without a query; what is searched for already is not sent again. */
 function search() {
+  if (!filters.check()) {
+    current = null;
+    showNone("Nothing was searched: correct the filter.");
+    return Promise.resolve();
+  }
   const key = JSON.stringify([query.key(), filters.conditions(), filters.bounds()]);
   if (current?.key !== key || current.ended) current = start(key);
   return current.promise;
