@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from reid_dhm.errors import StorageError
 
@@ -18,17 +21,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, which replaces it when the block ends without an error.
 
     After an error ``path`` is as it was. The suffix stays, for writers that choose a format by it.
-    Links are followed; a device or pipe is written to, not replaced. Parent folders are created,
-    and what killed processes left of earlier writes to ``path`` is removed.
+    Links are followed; devices, pipes and everything in /dev and /proc are written to, not
+    replaced. Parent folders are created, and what killed processes left of earlier writes to
+    ``path`` is removed.
 
     Raises:
         StorageError: if the block or the replacement meets an OSError.
     """
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a device or a pipe
+        if _is_written_in_place(path):
             yield path
             return
-        target = path.resolve() if path.is_symlink() else path
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, "a link that leads to itself")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
@@ -45,9 +51,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that no reader sees half of it; see :func:`atomic_path`."""
+    """Write a UTF-8 text file so that no reader sees half of it; see :func:`atomic_path`.
+
+    If ``path`` is the standard output, the text is printed after what was printed before.
+    """
+    if _is_standard_output(path):
+        print(text, end="", flush=True)
+        return
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell for a CSV file that no spreadsheet takes for a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 @contextmanager
@@ -57,15 +75,30 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     Parent folders are created, and what killed processes left under the same name is removed.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    for entry in parent.glob(f".{name}-*-*"):
-        pid = entry.name.removeprefix(f".{name}-").partition("-")[0]
-        if pid.isdecimal() and not _is_running(int(pid)):
-            shutil.rmtree(entry, ignore_errors=True)
+    leftover = re.compile(re.escape(f".{name}-") + r"(\d+)-[a-z0-9_]{8}")  # as mkdtemp makes it
+    for entry in os.scandir(parent):
+        found = leftover.fullmatch(entry.name)
+        if found and not _is_running(int(found[1])):
+            shutil.rmtree(entry.path, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=parent))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_written_in_place(path: Path) -> bool:
+    """Whether ``path`` is a device, a pipe, or a link in /dev or /proc to an open file."""
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or path.absolute().parts[1:2] in (("dev",), ("proc",))
+
+
+def _is_standard_output(path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # no such file yet, or an output without a descriptor
+        return False
 
 
 def _remove_leftovers(target: Path) -> None:

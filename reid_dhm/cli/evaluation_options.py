@@ -265,7 +265,7 @@ def parse_dataset_options(words: list[str]) -> dict[str, Any]:
             raise typer.BadParameter(f"--dataset-option {word!r} is not KEY=VALUE")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:  # a regular expression may look like an unfinished list
+        except (yaml.YAMLError, ValueError, RecursionError):  # such as a regular expression
             value = text
         options[key] = value if isinstance(value, str | bool | int | float) else text
     return options

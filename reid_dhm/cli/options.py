@@ -16,9 +16,9 @@ Size: TypeAlias = tuple[int, int]
 
 def parse_size(text: str) -> Size:
     """``256x128`` → (256, 128), height first."""
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", text)
     if not found:
-        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 256x128")
+        raise typer.BadParameter(f"{text!r:.60} is not HEIGHTxWIDTH in pixels, such as 256x128")
     return int(found[1]), int(found[2])
 
 

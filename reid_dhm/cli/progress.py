@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from reid_dhm.cli.output import printable
+
 
 class _Rate(ProgressColumn):
     """Steps per second."""
@@ -53,7 +55,7 @@ def progress_bars(*titles: str, shown: bool = True) -> Iterator[list[Update]]:
     with Progress(
         *columns, console=console, disable=not (shown and console.is_terminal), transient=True
     ) as display:
-        tasks = [display.add_task(title, total=None, visible=False) for title in titles]
+        tasks = [display.add_task(printable(title), total=None, visible=False) for title in titles]
         yield [partial(_update, display, task) for task in tasks]
 
 

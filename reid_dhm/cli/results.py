@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from reid_dhm.evaluation.run import EvaluationRun
     from reid_dhm.retrieval.results import RetrievalResult
 
+from reid_dhm.cli.output import printable
+
 logger = logging.getLogger(__name__)
 
 FIGURES = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1"}
@@ -78,7 +80,7 @@ def print_where(files: Mapping[str, Path | None]) -> None:
     """Print where the results are, and the next command."""
     for name, path in files.items():
         if path is not None:
-            print(f"{name}: {path}")
+            print(f"{name}: {printable(path)}")
     if files.get("report") is None:
         print("next: add --report DIR to see ranked lists, thresholds and mistakes in a browser")
 

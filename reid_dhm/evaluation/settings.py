@@ -23,7 +23,7 @@ class Settings:
         alpha: exponent of the similarity by which neighbours are weighted.
         rerank: k-reciprocal re-ranking, or None.
         top_k: length of the ranked lists.
-        seed: of draws and intervals.
+        seed: of draws and intervals, 0 to 2³² - 1.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         rates: false-positive rates for which thresholds are chosen, each between 0 and 1.
 
@@ -47,8 +47,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_device_name(self.device)
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}: give 0 or more")
+        if not 0 <= self.seed < 2**32:  # the range of scikit-learn's seeds
+            raise InputError(f"seed is {self.seed:.0f}: give 0 to {2**32 - 1}")
         if self.single_shot and self.rerank:
             raise InputError("re-ranking needs the whole gallery: leave out single-shot")
         if self.single_shot and self.ap != "standard":

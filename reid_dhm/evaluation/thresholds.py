@@ -77,7 +77,7 @@ def write_thresholds(path: Path | str, thresholds: Thresholds) -> None:
         "operating_points": [asdict(point) for point in thresholds.operating_points],
         "calibration": asdict(thresholds.calibration),
     }
-    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     write_text(Path(path), text)
 
 

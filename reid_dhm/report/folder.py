@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dhm.errors import InputError
+from reid_dhm.files import temporary_folder
 
 RESULTS = "results.json"
 MADE_BY = "reid-dhm report"
@@ -49,8 +49,7 @@ def report_folder(folder: Path) -> Iterator[Path]:
     """
     check_folder(folder)
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+    with temporary_folder(folder.parent, folder.name) as scratch:
         fresh = Path(scratch, "new")
         fresh.mkdir()
         _copy_assets(fresh)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.evaluation.comparison import Comparison
 from reid_dhm.evaluation.run import EvaluationRun
+from reid_dhm.files import csv_cell
 from reid_dhm.report.ranked_lists import Ranking
 from reid_dhm.report.selection import Confusion, Disagreement
 
@@ -90,8 +91,9 @@ def write_per_query(path: Path, rankings: Sequence[Ranking]) -> None:
         columns |= {ranking.prefix + name: values for name, values in _answers(ranking).items()}
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(map(csv_cell, columns))
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(map(csv_cell, row))
 
 
 def _answers(ranking: Ranking) -> dict[str, Sequence[Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.errors import InputError, NotFoundError, first_line
 from reid_dhm.files import atomic_path
 from reid_dhm.retrieval.embeddings import EmbeddingSet, as_embeddings, check_length, describe
 
@@ -106,12 +106,13 @@ def _read_arrays(
 ) -> dict[str, NDArray]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}: give the path of an existing .npz")
+        raise NotFoundError(f"{path}: {what}: give the path of an existing .npz")
     if not zipfile.is_zipfile(path):
         raise InputError(
             f"{path}: not an .npz archive, or truncated: write it again with numpy.savez"
         )
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             if missing:
@@ -123,11 +124,40 @@ def _read_arrays(
             return {name: archive[name] for name in (*names, *there)}
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError as error:
+        raise InputError(f"{path}: its arrays do not fit in memory: split the file") from error
+    except Exception as error:  # NumPy and zipfile raise many types for damaged files
         raise InputError(
             f"{path}: its arrays cannot be read ({first_line(error)}): write plain numeric arrays "
             "again with numpy.savez"
         ) from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse an array whose header promises another size than the file holds.
+
+    Otherwise NumPy allocates what a damaged header says, for example 10¹² rows.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.endswith(".npy"):
+                continue
+            with archive.open(entry) as stream:
+                version = np.lib.format.read_magic(stream)
+                read_header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if read_header is None:  # version 3 is for structured arrays, which are not used
+                    continue
+                shape, _, dtype = read_header(stream)
+                promised = math.prod(shape) * dtype.itemsize
+                if not dtype.hasobject and promised != entry.file_size - stream.tell():
+                    raise InputError(
+                        f"{path}: array {entry.filename.removesuffix('.npy')!r:.80} has shape "
+                        f"{shape!s:.80} but {entry.file_size - stream.tell():,} bytes: write "
+                        "it again with numpy.savez"
+                    )
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -171,7 +171,7 @@ def test_single_shot_refuses_what_it_has_no_meaning_with(run, crowd, other):
 
 def test_a_negative_seed_is_refused(run, crowd):
     outcome = run("eval", "--embeddings", crowd, "--seed", "-1")
-    assert (outcome.code, outcome.err) == (1, "error: seed is -1: give 0 or more\n")
+    assert (outcome.code, outcome.err) == (1, "error: seed is -1: give 0 to 4294967295\n")
 
 
 def test_lists_are_no_longer_than_the_gallery(run, crowd, tmp_path):

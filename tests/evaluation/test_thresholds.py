@@ -140,7 +140,7 @@ def test_a_missing_file_is_refused(tmp_path):
         (["operating_points", 1], 0.5, "operating point 2 is 0.5 instead of named fields"),
         (["operating_points", 0, "asked"], -0.1, "operating point 1: asked is -0.1, not from 0"),
         (["operating_points", 1, "threshold"], "0.5", "operating point 2: threshold is '0.5'"),
-        (["operating_points", 1, "threshold"], 10**400, "threshold is beyond the numbers"),
+        (["operating_points", 1, "threshold"], 10**400, "threshold is beyond the range"),
         (["operating_points", 0, "true_positive_rate"], 1.5, "true_positive_rate is 1.5"),
         (
             ["operating_points", 0, "false_positive_rate"],

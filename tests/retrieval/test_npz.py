@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from functools import cache
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError, StorageError
 from reid_dhm.retrieval.embeddings import EmbeddingSet
@@ -66,12 +72,12 @@ def test_what_is_written_is_read_back(tmp_path, arrays):
     query = EmbeddingSet(arrays["query_embeddings"], np.arange(3), np.arange(3))
     gallery = EmbeddingSet(rng.standard_normal((7, 4)), np.arange(7), np.arange(7) % 2)
     write_evaluation_npz(tmp_path / "a.npz", query, gallery)
-    for given, read in zip(
+    for written, read in zip(
         (query, gallery), read_evaluation_npz(tmp_path / "a.npz")[:2], strict=True
     ):
-        np.testing.assert_array_equal(given.embeddings, read.embeddings)
-        np.testing.assert_array_equal(given.pids, read.pids)
-        np.testing.assert_array_equal(given.camids, read.camids)
+        np.testing.assert_array_equal(written.embeddings, read.embeddings)
+        np.testing.assert_array_equal(written.pids, read.pids)
+        np.testing.assert_array_equal(written.camids, read.camids)
 
         assert read.paths is None
 
@@ -216,3 +222,58 @@ def test_image_paths_are_carried_along_and_checked(tmp_path, arrays):
     assert read_evaluation_npz(tmp_path / "b.npz")[1].paths == gallery.paths
     refused(tmp_path, {**arrays, "gallery_paths": paths[:4]}, "gallery: paths have 4 entries")
     refused(tmp_path, {**arrays, "query_paths": np.arange(3)}, "query: paths are an array of shape")
+
+
+def with_header(tmp_path, arrays, name: str, shape: str) -> None:
+    """An evaluation file in which the header of one array promises another shape."""
+    np.savez(tmp_path / "good.npz", **arrays)
+    with (
+        zipfile.ZipFile(tmp_path / "good.npz") as good,
+        zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad,
+    ):
+        for entry in good.namelist():
+            content = good.read(entry)
+            if entry == f"{name}.npy":
+                header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+                length = -(len(header) + 11) % 64 + len(header) + 1
+                text = header.ljust(length - 1) + "\n"
+                start = b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode()
+                content = start + arrays[name].tobytes()
+            bad.writestr(entry, content)
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000, 4)", "(4, 10**30)", "(3, 5)", "(-3, -4)"])
+def test_a_shape_that_the_file_does_not_hold_is_refused(tmp_path, arrays, shape):
+    with_header(tmp_path, arrays, "query_embeddings", shape)
+    with pytest.raises(InputError, match=r"bad\.npz: .*query_embeddings|cannot be read") as caught:
+        read_evaluation_npz(tmp_path / "bad.npz")
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    content = bytearray(_whole_file())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    path.write_bytes(content)
+    message = ""
+    try:
+        read_evaluation_npz(path)
+    except InputError as error:
+        message = str(error)
+    assert message == "" or message.startswith(str(path))
+    assert "\n" not in message
+
+
+@cache
+def _whole_file() -> bytes:
+    stream = io.BytesIO()
+    rows = {"query": 2, "gallery": 3}
+    arrays = {f"{side}_embeddings": np.ones((n, 2), np.float32) for side, n in rows.items()}
+    for side, n in rows.items():
+        arrays[f"{side}_pids"] = arrays[f"{side}_camids"] = np.arange(n)
+    np.savez(stream, **arrays)
+    return stream.getvalue()

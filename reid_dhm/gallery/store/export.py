@@ -9,7 +9,7 @@ from typing import Any
 
 from reid_dhm.errors import UnsupportedError
 from reid_dhm.extras import require
-from reid_dhm.files import atomic_path
+from reid_dhm.files import atomic_path, csv_cell
 from reid_dhm.gallery.records import Tracklet, TrackletFilter
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -70,17 +70,11 @@ def _write_csv(gallery: GalleryStore, path: Path, where: TrackletFilter | None) 
         table.writeheader()
         for page in pages_of(gallery, where):
             table.writerows(
-                {name: _escape_formula(value) for name, value in as_row(tracklet).items()}
+                {name: csv_cell(value) for name, value in as_row(tracklet).items()}
                 for tracklet in page
             )
             count += len(page)
     return count
-
-
-def _escape_formula(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else value
 
 
 def _write_parquet(gallery: GalleryStore, path: Path, where: TrackletFilter | None) -> int:

@@ -6,7 +6,7 @@ image, so memory is far below query × gallery unless that many rows are request
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ def rerank(
     _check(query, gallery, metric)
     both = torch.from_numpy(np.concatenate([query, gallery])).to(parse_device(device))
     images = Images.of(metric, both)
+    total = len(images)  # half of k1 is used too: twice the images means all of them
+    settings = replace(settings, k1=min(settings.k1, 2 * total), k2=min(settings.k2, total))
     found = neighbourhoods(images, max(settings.k1 + 1, settings.k2))
     memberships = _memberships(images, found, settings)
     return RerankedDistances(

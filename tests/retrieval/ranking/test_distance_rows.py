@@ -151,7 +151,7 @@ def test_what_cannot_be_ranked_is_refused():
         holed[3, 29] = value
         with pytest.raises(InputError, match="query 3 has a distance that is not finite"):
             rank_rows(lambda a, b, d=holed: d[a:b], query, gallery, protocol)
-    with pytest.raises(ValueError, match=r"rows 0 to 5 came in the shape \(5, 29\)"):
+    with pytest.raises(ValueError, match=r"rows 0 to 5 have shape \(5, 29\)"):
         rank_rows(lambda a, b: whole[a:b, 1:], query, gallery, protocol)
     with pytest.raises(InputError, match="top_k is 0"):
         rank_rows(distances(query, gallery), query, gallery, protocol, top_k=0)

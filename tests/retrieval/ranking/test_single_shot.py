@@ -244,7 +244,7 @@ def test_bad_arguments_are_refused_by_name(both):
         rank_single_shot(query.select(query.camids == 1), one_camera)
     with pytest.raises(InputError, match="gallery is 'one'; choose one of all, single-shot"):
         Protocol(gallery="one")
-    with pytest.raises(InputError, match="repeats is None; give 1 or more"):
+    with pytest.raises(InputError, match="repeats is None: give 1 or more"):
         Protocol(gallery="single-shot", seed=0)
     with pytest.raises(InputError, match="seed is 0 but nothing is drawn"):
         Protocol(seed=0)
