@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid_dhm.cli.output import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from reid_dhm.evaluation.confidence import Estimate
     from reid_dhm.evaluation.run import EvaluationRun
     from reid_dhm.retrieval.results import RetrievalResult
-
-from reid_dhm.cli.output import printable
 
 logger = logging.getLogger(__name__)
 
