@@ -10,18 +10,20 @@ from reid_dhm.inference.zoo import registry
 from reid_dhm.inference.zoo.entries import DETECTION
 
 KINDS = (
-    "a name of `reid-dhm models`, yolox:FILE, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE "
-    "or motion"
+    "a name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE, torchvision:NAME, "
+    "torchvision:NAME:WEIGHTS, mot:FILE or motion"
 )
+_GRAPHS = (".onnx", ".xml")
 
 
 def build_detector(text: str = "motion", confidence: float | None = None) -> Detector:
     """Make the detector that a user names.
 
     Args:
-        text: ``yolox:FILE`` (ONNX), ``torchvision:NAME`` with weights from torchvision, or from a
-            file as ``torchvision:NAME:WEIGHTS``, ``mot:FILE`` (MOTChallenge's ``det.txt``), or
-            ``motion`` (what moves before a fixed camera; needs no weights).
+        text: a name of the model zoo, or a graph's file, whose outputs tell YOLOX from SSD;
+            ``yolox:FILE`` or ``ssd:FILE``; ``torchvision:NAME`` with weights from torchvision, or
+            from a file as ``torchvision:NAME:WEIGHTS``; ``mot:FILE`` (MOTChallenge's ``det.txt``);
+            or ``motion`` (what moves before a fixed camera; needs no weights).
         confidence: the lowest score of a box that is kept; each kind's own by default.
 
     Raises:
@@ -32,13 +34,19 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
         raise InputError(f"confidence is {confidence}: give 0 or more, below 1")
     named = registry.find(text, DETECTION)
     if named is not None:
-        text = f"yolox:{named.path}"
+        text = str(named.path)
+    if text.endswith(_GRAPHS) and Path(text).is_file():
+        text = f"{_kind_of(Path(text))}:{text}"
     kind, _, rest = text.partition(":")
     options = {} if confidence is None else {"confidence": confidence}
     if kind == "yolox" and rest:
         from reid_dhm.gallery.detect.yolox import YoloxDetector
 
         return YoloxDetector(Path(rest), **options)
+    if kind == "ssd" and rest:
+        from reid_dhm.gallery.detect.ssd import SsdDetector
+
+        return SsdDetector(Path(rest), **options)
     if kind == "torchvision" and rest:
         from reid_dhm.gallery.detect.torchvision import TorchvisionDetector
 
@@ -55,3 +63,13 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
 
         return MotionDetector()
     raise InputError(f"detector {text!r} is unknown: use {KINDS}")
+
+
+def _kind_of(graph: Path) -> str:
+    """``ssd`` for one output of rows of seven, else ``yolox``, which checks the rest itself."""
+    from reid_dhm.inference.engines.openvino_runtime import read_graph
+
+    outputs = read_graph(graph).outputs
+    shape = outputs[0].partial_shape
+    rows_of_seven = len(shape) == 4 and shape[3].is_static and shape[3].get_length() == 7
+    return "ssd" if len(outputs) == 1 and rows_of_seven else "yolox"
