@@ -18,7 +18,7 @@ class DataConfig:
     flip: float = 0.5
     pad: int = 10
     erasing: float = 0.5
-    # of the dataset's loader (datasets/README.md): camera_regex, boxes, with_val
+    # options of the dataset's loader (datasets/README.md): camera_regex, boxes, queries, with_val
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -46,7 +46,7 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """The terms of the objective; ``alpha`` and ``mimic_drop`` act with ``method: dhm`` alone."""
+    """The terms of the objective; ``alpha`` and ``mimic_drop`` need ``method: dhm``."""
 
     smoothing: float = 0.1
     metric: str = "triplet"
@@ -80,7 +80,7 @@ class TrainConfig:
     clip_norm: float | None = None
     ema: float | None = None  # decay per step, e.g. 0.999
     sync_bn: bool = False
-    freeze_bn: bool = False  # all statistics stay as loaded, those of fresh branches and necks too
+    freeze_bn: bool = False  # all statistics stay as loaded, also in fresh branches and necks
     compile: bool = False
     evaluate_every: int = 10
     diagnose_every: int = 0  # epochs between measurements of gradient agreement; 0 is never
@@ -88,17 +88,17 @@ class TrainConfig:
 
 @dataclass
 class TestConfig:
-    """How the model is evaluated during training; ``tools/eval.py`` has the rest."""
+    """How the model is evaluated during training; ``reid-dhm eval`` has further options."""
 
     metric: str = "cosine"
-    camera_rule: bool = True  # leave out the query's own person from the query's own camera
+    camera_rule: bool = True  # ignore gallery images of the query's person and camera
     flip: bool = False
     ensemble: bool = False  # keep branch embeddings, at their own cost
 
 
 @dataclass
 class Config:
-    """Everything an experiment is made of."""
+    """The configuration of an experiment."""
 
     method: str = "dhm"
     task: str = "reid"

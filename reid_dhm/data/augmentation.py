@@ -1,7 +1,7 @@
 """Augmentation and normalisation of a whole batch at a time, on the device the images are on.
 
-The order is the field's: resize, flip, pad and crop, normalise, erase. Randomness is drawn apart
-from its application, on the CPU, so a seed gives the same augmentation on every device.
+The order is the usual one: resize, flip, pad and crop, normalise, erase. Random numbers are drawn
+on the CPU, apart from their application, so a seed gives the same augmentation on every device.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TestTransform:
         std: likewise, positive.
     """
 
-    __test__ = False  # not a test, whatever pytest thinks of the name
+    __test__ = False  # not a test, despite its name
 
     size: tuple[int, int]
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -43,7 +43,7 @@ class TestTransform:
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """What chance decided for each of B images.
+    """Random decisions for each of B images.
 
     Attributes:
         flip: (B,) bool, mirror left to right.
@@ -113,7 +113,7 @@ class TrainAugmentation:
         return self.apply(images, self.draw(len(images), generator))
 
     def draw(self, count: int, generator: torch.Generator) -> AugmentationDraw:
-        """Draw what happens to ``count`` images."""
+        """Draw the augmentation of ``count`` images."""
         return AugmentationDraw(
             flip=torch.rand(count, generator=generator) < self.flip,
             crop=torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator),
@@ -121,14 +121,14 @@ class TrainAugmentation:
         )
 
     def apply(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
-        """Do to (B, 3, h, w) uint8 images what was drawn; the result is as of calling."""
+        """Apply a draw to (B, 3, h, w) uint8 images; returns as :meth:`__call__` does."""
         draw = draw.to(images.device)
         rows = self._flip_and_crop(resize(images, self.size), draw)
         normalised = _normalise(rows, self.mean, self.std)
         return _as_images(normalised.masked_fill_(self._erased(draw.box), 0))
 
     def _draw_boxes(self, count: int, generator: torch.Generator) -> Tensor:
-        """(B, 4) boxes: the first attempt that fits, where one is drawn at all."""
+        """(B, 4) boxes: the first attempt that fits, if one is drawn."""
         height, width = self.size
         # In float64 the product of a draw below 1 with a whole number stays below that number.
         chance, down, right = torch.rand(3, count, dtype=torch.float64, generator=generator)
@@ -153,8 +153,8 @@ class TrainAugmentation:
         padding = (0, 0, *4 * (self.pad,))
         padded = F.pad(images.permute(0, 2, 3, 1), padding).contiguous()
         both = torch.cat([padded, padded.flip(2)])
-        # A row of the crop is one piece of memory wherever it starts, and both ways round are at
-        # hand: copying rows is many times faster than gathering pixels.
+        # A row of the crop is contiguous wherever it starts, and both orientations are in memory:
+        # copying rows is many times faster than gathering pixels.
         rows = both.flatten().unfold(0, 3 * width, 3)
         image = torch.arange(count, device=images.device) + count * draw.flip
         first = image * both.shape[1] + draw.crop[:, 0]
@@ -163,14 +163,14 @@ class TrainAugmentation:
         return rows.index_select(0, starts.flatten()).view(count, height, 3 * width)
 
     def _erased(self, box: Tensor) -> Tensor:
-        """(B, H, 3W) bool, which values of the RGB rows lie in the (B, 4) boxes."""
+        """(B, H, 3W) bool: the values of the RGB rows that lie in the (B, 4) boxes."""
         height, width = self.size
         top, left, box_height, box_width = box.unsqueeze(2).unbind(1)
         lines = torch.arange(height, device=box.device)
         columns = torch.arange(width, device=box.device).repeat_interleave(3)
         crossed = (lines >= top) & (lines < top + box_height)
         inside = (columns >= left) & (columns < left + box_width)
-        # Each row is a copy of its image's `inside`, or of nothing.
+        # Each row is a copy of its image's `inside`, or empty.
         table = torch.cat([torch.zeros_like(inside), inside])
         rows = torch.arange(len(box), device=box.device)[:, None] + len(box) * crossed
         return table.index_select(0, rows.flatten()).view(len(box), height, 3 * width)
@@ -203,12 +203,12 @@ def _normalise(rows: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """What normalises one RGB row of 3W pixel values 0 … 255: multiply, then add."""
+    """Factors and offsets that normalise one RGB row of 3W pixel values 0 … 255."""
     scale = torch.tensor([1 / (255 * s) for s in std], device=device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
     return scale.repeat(width), shift.repeat(width)
 
 
 def _as_images(rows: Tensor) -> Tensor:
-    """(B, H, 3W) RGB rows seen as (B, 3, H, W), which is channels_last in memory."""
+    """(B, H, 3W) RGB rows viewed as (B, 3, H, W), channels_last in memory."""
     return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)

@@ -1,7 +1,7 @@
 """From index batches to batches of uint8 images on the training device.
 
-A set that fits is decoded once and kept; a larger one is decoded by worker processes as it is
-needed. Both give the same batches; augmentation and normalisation are left to others.
+A set that fits in memory is decoded once and kept; worker processes decode a larger one on demand.
+Both give the same batches. Augmentation and normalisation are :mod:`reid_dhm.data.augmentation`'s.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def build_loader(
         samples: the training images.
         labels: their class labels, in the same order.
         size: (height, width) of the model's input.
-        device: where batches are wanted.
-        cache_limit: bytes that the decoded set may take.
-        num_workers: decoding processes, if it takes more.
+        device: the device of the batches.
+        cache_limit: most bytes of the decoded set in memory.
+        num_workers: decoding processes above that limit.
         progress: called with the images done and the images in all.
 
     Raises:
@@ -93,12 +93,12 @@ def build_loader(
 def estimate_bytes(
     samples: Sequence[Sample], size: tuple[int, int]
 ) -> tuple[int, tuple[int, int] | None]:
-    """Memory that the decoded images take, from the header of every file.
+    """Memory of the decoded images, from the header of every file.
 
     Returns:
-        Bytes, and the (height, width) that all images share if they do and it is no larger than
-        ``size`` on either side. Such images are kept as they are; others are kept at ``size``,
-        and None says so.
+        Bytes, and the (height, width) that all images share if it is no larger than ``size`` on
+        either side: such images are kept as they are. Otherwise ``None``: images are kept at
+        ``size``.
 
     Raises:
         InputError: if there are no samples or an image cannot be read.
@@ -114,18 +114,18 @@ def estimate_bytes(
 
 
 class MemoryLoader:
-    """Decodes every image once, in threads, and cuts batches from the uint8 set.
+    """Decodes every image once, in threads, and takes batches from the uint8 set.
 
-    On a GPU with room (the set takes at most a quarter of the free memory) the set lives there and
-    the host only sends row numbers; otherwise it stays in main memory. It is held once.
+    On a GPU with room (the set takes at most a quarter of the free memory) the set is kept there
+    and the host only sends row numbers; otherwise it stays in main memory.
 
     Args:
         samples: N images.
         labels: their N class labels.
         size: (height, width) of the model's input.
-        device: where batches are wanted.
+        device: the device of the batches.
         progress: called with the images done and the images in all.
-        stored_size: (height, width) to keep images at; by default the size they all share, if
+        stored_size: (height, width) of the kept images; by default the size they all share if
             it is no larger than ``size``, else ``size``.
 
     Raises:
@@ -156,15 +156,15 @@ class MemoryLoader:
 
 
 class WorkerLoader:
-    """Decodes images in worker processes, anew in every epoch, and resizes them to ``size``.
+    """Decodes images in worker processes in every epoch and resizes them to ``size``.
 
-    The workers live as long as one call of :meth:`batches`.
+    The workers live during one call of :meth:`batches`.
 
     Args:
         samples: N images.
         labels: their N class labels.
         size: (height, width) of the images in a batch.
-        device: where batches are wanted.
+        device: the device of the batches.
         num_workers: decoding processes; 0 decodes in this one.
     """
 
@@ -212,7 +212,7 @@ class _BatchDecoder(Dataset[tuple[Tensor, Tensor] | InputError]):
         self._size = size
 
     def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor] | InputError:
-        # Raised in a worker, an error would reach the user as a traceback of two processes.
+        # An error raised in a worker would reach the user as a traceback of two processes.
         try:
             images = [resize_image(read_image(self._paths[row]), self._size) for row in rows]
         except InputError as error:

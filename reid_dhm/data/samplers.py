@@ -1,6 +1,6 @@
-"""Which images make a batch: P×K identity sampling, and plain shuffling.
+"""Batches of images: P×K identity sampling, and plain shuffling.
 
-Every draw follows from (seed, epoch) alone, so a run that resumes needs no state from here.
+Every draw follows from (seed, epoch) alone, so a resumed run needs no state of the sampler.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class IdentitySampler:
     """P×K batches: P different identities, K images of each.
 
     The images of every identity are shuffled and cut into groups of K that repeat no image;
-    the remainder waits for another epoch's shuffle. An identity with fewer than K images gives
-    one group, which repeats them in turn.
+    the remainder waits for the shuffle of another epoch. An identity with fewer than K images
+    gives one group, which repeats them in turn.
 
-    An epoch is the fewest batches that have room for every group once: ``ceil(groups / P)``. It
-    depends on the labels alone, so it is exact, and the same in every epoch. Every identity is
-    visited. A batch holds an identity at most once, so one with more groups than there are
-    batches leaves its surplus out; the places that this or rounding up leaves free go to other
-    identities, drawn anew each epoch, for one more turn each. (The usual implementation stops as
-    soon as fewer than P identities have groups left, at a batch that differs from epoch to epoch.)
+    An epoch has the fewest batches with room for every group once: ``ceil(groups / P)``. This
+    depends on the labels alone, so it is exact and the same in every epoch. Every identity is
+    visited. A batch holds an identity at most once, so an identity with more groups than there
+    are batches leaves its surplus out; places left free by this or by rounding up go to other
+    identities, drawn in each epoch, one more turn each. (The usual implementation stops as soon
+    as fewer than P identities have groups left, at a batch that differs from epoch to epoch.)
 
     Under several processes the identities of each batch are split over the ranks in order, so the
     ranks' batches, concatenated, are exactly the batch of a single process.
@@ -115,7 +115,7 @@ class ShuffleSampler:
     incomplete batch drops the images that do not divide.
 
     Args:
-        labels: one label for each of the N images; only their number matters here.
+        labels: one label for each of the N images; only their number is used.
         batch_size: images in a batch over all processes.
         seed: ≥ 0, the same on every rank.
         rank: this process, 0 … world_size - 1.
@@ -167,7 +167,7 @@ def _check_split(name: str, value: int, world_size: int) -> None:
 
 
 def _groups(images: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Groups of ``size`` images of one identity without end, reshuffled when they run out."""
+    """Endless groups of ``size`` images of one identity, reshuffled when they run out."""
     while True:
         order = rng.permutation(images)
         if len(order) < size:
@@ -181,10 +181,10 @@ def _schedule(
 ) -> Iterator[np.ndarray]:
     """Draw the identities of each batch, all different, until every turn is used up.
 
-    ``turns`` must sum to ``length * per_batch`` with none above ``length``. Taking whoever has as
-    many turns as batches are left keeps both true of the rest; the other places are drawn weighted
-    by turns left (exponential keys, Efraimidis & Spirakis 2006), so that identities with many
-    images spread over the whole epoch.
+    ``turns`` must sum to ``length * per_batch`` with none above ``length``. Choosing every identity
+    with as many turns as batches are left keeps both true of the rest; the other places are drawn
+    weighted by turns left (exponential keys, Efraimidis & Spirakis 2006), so that identities with
+    many images spread over the whole epoch.
     """
     turns = turns.copy()
     for left in range(length, 0, -1):

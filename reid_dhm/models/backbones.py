@@ -1,8 +1,7 @@
-"""Backbones as ordered stages of blocks, whoever provides them.
+"""Backbones as ordered stages of blocks, from any provider.
 
-Whatever attaches to a backbone (side branches, heads, diagnostics) asks its stages for channels,
-stride and fork positions instead of knowing the architecture. Side branches are built in
-:mod:`reid_dhm.models.branches`.
+Side branches, heads and diagnostics read channels, stride and fork positions from the stages and
+depend on no architecture. Side branches are built in :mod:`reid_dhm.models.branches`.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 
 from reid_dhm.errors import InputError
 
-PROBE_SIZE = 64  # pixels: side of the image that shapes are read off, twice any total stride
+PROBE_SIZE = 64  # side in pixels of the image that shapes are measured on, twice any total stride
 
 
 @dataclass(frozen=True)
 class StageInfo:
-    """What a stage declares to whoever attaches to it.
+    """Name, output shape and fork positions of a stage.
 
     Attributes:
         name: the stage's name in its backbone.
@@ -41,7 +40,7 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class PathBlock:
-    """A block of a side branch's pathway, and the trunk block that it mirrors (if any does)."""
+    """A block of a side branch's pathway, and the trunk block that it mirrors, if any."""
 
     block: nn.Module
     source: nn.Module | None
@@ -57,8 +56,8 @@ class Split:
 
     Attributes:
         stages: name → blocks, in order; a stage begins with the transition (downsampling,
-            widening) that leads into it, so that whoever forks before it owns that transition.
-        pathway: builds the blocks of a branch; ``None`` derives them from the trunk's own.
+            widening) that leads into it, so that a branch forking before it owns the transition.
+        pathway: builds the blocks of a branch; ``None`` derives them from the trunk's blocks.
         embedding: makes a copy of the backbone's native embedding layer after pooling (OSNet's
             Linear + BN + ReLU) for a head without a neck, or ``None`` where there is none.
     """
@@ -69,11 +68,11 @@ class Split:
 
 
 class Backbone(nn.Module):
-    """Ordered stages; ``forward`` may hand out feature maps at any fork position.
+    """Ordered stages; ``forward`` can return feature maps at any fork position.
 
     Args:
-        name: what the backbone is called in configurations and cards.
-        split: its stages, as :class:`Split`.
+        name: its name in configurations and cards.
+        split: its stages.
         last_stride: 1 removes the last downsampling (Luo et al. 2019) of a backbone whose total
             stride is 32, here and in every branch; a total stride of 16 is left alone.
     """
@@ -137,7 +136,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> tuple[StageInfo, ...]:
-        """Run one small image through and read every stage's shapes off it."""
+        """Measure the shapes of every stage on one small image."""
         was_training = self.training
         self.eval()
         x = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
@@ -175,7 +174,7 @@ def remove_stride(module: nn.Module) -> None:
 def split_by_stride(blocks: Iterable[nn.Module]) -> dict[str, list[nn.Module]]:
     """Group a flat run of blocks into stages: ``stem``, then one stage at every downsampling.
 
-    Works for any network written as one ``nn.Sequential`` of blocks (MobileNets, EfficientNets).
+    For any network written as one ``nn.Sequential`` of blocks (MobileNets, EfficientNets).
     """
     groups: list[list[nn.Module]] = []
     x = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
@@ -193,14 +192,14 @@ def split_by_stride(blocks: Iterable[nn.Module]) -> dict[str, list[nn.Module]]:
 
 @dataclass(frozen=True)
 class Provider:
-    """How one backbone is made.
+    """How to create and split one backbone.
 
     Attributes:
-        create: makes the provider's own model with random weights.
-        split: takes it apart.
-        pretrained: makes it with downloaded ImageNet weights, or ``None`` where there are none.
-        unused: prefixes of the model's parameters that no stage or embedding holds (classifiers).
-        rename: turns a tensor's name in the provider's published files into the model's.
+        create: the provider's own model with random weights.
+        split: its stages.
+        pretrained: the model with downloaded ImageNet weights, or ``None`` if none are published.
+        unused: prefixes of parameters that no stage or embedding holds (the classifier's).
+        rename: from a tensor's name in the provider's published files to the model's.
     """
 
     create: Callable[[], nn.Module]

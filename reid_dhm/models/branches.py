@@ -36,13 +36,13 @@ class Branch(nn.Module):
 
 
 def default_branches(backbone: Backbone) -> list[BranchSpec]:
-    """Two forks, before each of the last two stages (``layer2`` and ``layer3`` of a ResNet).
+    """Forks before each of the last two stages (after ``layer2`` and ``layer3`` of a ResNet).
 
     Branches whose blocks all match the trunk's start as copies, the others fresh.
     """
     specs = []
     for info in backbone.info[-3:-1]:
-        with torch.device("meta"):  # shapes are asked for, not weights
+        with torch.device("meta"):  # shapes are needed, not weights
             fits = all(_fits(block) for block in _pathway(backbone, info.name))
         specs.append(BranchSpec(info.name, "copy" if fits else "fresh"))
     return specs
@@ -54,8 +54,8 @@ def build_branch(
     """Build one branch.
 
     Raises:
-        InputError: no such stage, nothing left behind it, an unknown ``init``, or ``copy`` where
-            a block of the branch has no counterpart of its shape in the trunk.
+        InputError: no such stage, no stage after it, an unknown ``init``, or ``copy`` where a
+            block of the branch has no counterpart of its shape in the trunk.
     """
     info = backbone.stage(spec.after)
     if not backbone.stages_after(spec.after):
@@ -99,8 +99,8 @@ def _fits(block: PathBlock) -> bool:
 def _copy(block: PathBlock, backbone: str, spec: BranchSpec) -> None:
     if block.source is None or not _fits(block):
         raise InputError(
-            f"the branch after {spec.after} cannot start as a copy: its block {block.name} has "
-            f"another shape than {backbone}'s; set init: fresh for this branch"
+            f"the branch after {spec.after} cannot start as a copy: the shape of its block "
+            f"{block.name} differs from {backbone}'s; set init: fresh for this branch"
         )
     block.block.load_state_dict(block.source.state_dict())
 

@@ -89,7 +89,7 @@ def load_model(path: Path) -> tuple[ReIDModel, ModelCard]:
     """Rebuild what :func:`save_model` wrote, in eval mode.
 
     Raises:
-        InputError: no card, a card with unknown fields, or weights that do not fit it.
+        InputError: a missing card, a card with unknown fields, or weights that do not fit it.
     """
     from reid_dhm.models.weights import load_weights, read_state_dict
 
@@ -108,7 +108,7 @@ def read_card(path: Path) -> ModelCard:
     try:
         text = path.read_text()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no model card ({error}): export the model again") from error
+        raise InputError(f"{path} is not a card ({error}): export the model again") from error
     return parse_card(text, path)
 
 
@@ -125,12 +125,12 @@ def parse_card(text: str, source: Path) -> ModelCard:
     """A JSON card from its text; raises :class:`InputError`, naming the source, if malformed."""
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is no JSON's error
-        raise InputError(f"{source} is no model card ({error}): export the model again") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5,000 digits
+        raise InputError(f"{source} is not a card ({error}): export the model again") from error
     try:
         unknown = sorted(content.keys() - {f.name for f in fields(ModelCard)})
         if unknown:
-            raise InputError(f"{source} has an unknown field {unknown[0]!r}: it is no model card")
+            raise InputError(f"{source} has an unknown field {unknown[0]!r}: it is not a card")
         content["branches"] = tuple(BranchSpec(**spec) for spec in content.get("branches", ()))
         for key in ("size", "mean", "std"):
             if key in content:
@@ -141,7 +141,7 @@ def parse_card(text: str, source: Path) -> ModelCard:
             raise TypeError(f"its {wrong} is {getattr(card, wrong)!r}")
         return card
     except (TypeError, AttributeError) as error:
-        raise InputError(f"{source} is no model card ({error}): export the model again") from error
+        raise InputError(f"{source} is not a card ({error}): export the model again") from error
 
 
 def _is_size(value: object) -> bool:
@@ -183,4 +183,4 @@ _SOUND: dict[str, Callable[[object], bool]] = {
     "embedding": _is_word,
     "training": _is_training,
 }
-"""What a card from a file must hold, that those who use it need not ask."""
+"""Checks of a card from a file, by field; users of a card rely on them."""

@@ -12,11 +12,11 @@ from reid_dhm.errors import InputError
 
 
 class ReIDOutput(NamedTuple):
-    """What one head says of a batch.
+    """Output of one head for a batch.
 
     Attributes:
         features: (B, D) before the neck; the triplet loss works on these.
-        embeddings: (B, D) after the neck; tests compare these.
+        embeddings: (B, D) after the neck; compared in tests.
         logits: (B, C) identity scores.
     """
 

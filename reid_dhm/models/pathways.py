@@ -1,6 +1,6 @@
-"""What blocks a side branch runs: the reference layouts of the ResNets, and derived ones.
+"""The blocks of side branches: the reference layouts of the ResNets, and derived ones.
 
-A pathway is built from the output of a stage to the end of the network, without its head.
+A pathway runs from the output of a stage to the end of the network, without its head.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _kept(preserving: tuple[bool, ...]) -> Iterator[int]:
 
 
 def resnet_pathway(backbone: Backbone, after: str) -> list[PathBlock]:
-    """The reference layout of a ResNet; any fork it does not tabulate is derived."""
+    """The reference layout of a ResNet; other forks are derived."""
     layout = RESNET_LAYOUT[backbone.name].get(after)
     if layout is None:
         return derived_pathway(backbone, after)
@@ -72,7 +72,7 @@ def resnet_pathway(backbone: Backbone, after: str) -> list[PathBlock]:
 
 
 def _strided(block: nn.Module) -> bool:
-    """Whether the block really downsamples: ``last_stride: 1`` changes its convolutions alone."""
+    """Whether the block downsamples; ``last_stride: 1`` changes only its convolutions."""
     return any(max(m.stride) > 1 for m in block.modules() if isinstance(m, nn.Conv2d))
 
 

@@ -1,4 +1,4 @@
-"""The re-ID model: a trunk with its head, and side branches while it is trained."""
+"""The re-ID model: a trunk with its head, and side branches in training."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class ReIDModel(nn.Module):
     Args:
         backbone: the trunk.
         num_classes: training identities.
-        branches: where branches leave and how they start; none for a plain backbone.
+        branches: where branches fork and how they start; none for a plain backbone.
         pooling: ``avg`` or ``gem``, for every head.
         neck: ``bnneck`` or ``none``, for every head.
         fork: ``fixed`` leaves at the end of the stage named; ``random`` lets
             :meth:`draw_forks` choose among the positions inside it.
 
     Raises:
-        InputError: ``fork: random`` for a branch with a single position to leave at.
+        InputError: ``fork: random`` for a branch with a single fork position.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class ReIDModel(nn.Module):
         for branch in self.side_branches:
             if fork == "random" and len(branch.positions) < 2:
                 raise InputError(
-                    f"fork: random needs two positions to leave at, and {branch.after} of "
-                    f"{backbone.name} has one: use fork: fixed or fork after another stage"
+                    f"fork: random needs two fork positions, and {branch.after} of {backbone.name} "
+                    "has one: use fork: fixed or fork after another stage"
                 )
 
     @property
@@ -64,7 +64,7 @@ class ReIDModel(nn.Module):
         return [branch for branch in self.branches if isinstance(branch, Branch)]
 
     def draw_forks(self, generator: torch.Generator | None = None) -> tuple[int, ...]:
-        """After how many blocks each branch leaves its stage: drawn, or the end if fixed."""
+        """Number of blocks after which each branch leaves its stage: drawn, or the end if fixed."""
         forks = []
         for branch in self.side_branches:
             index = len(branch.positions) - 1
@@ -78,7 +78,7 @@ class ReIDModel(nn.Module):
 
         Args:
             images: (B, 3, H, W) float, normalised.
-            forks: what :meth:`draw_forks` drew; ``None`` leaves at the end of each stage.
+            forks: from :meth:`draw_forks`; ``None`` is the end of each stage.
         """
         branches = self.side_branches
         if forks is None:
@@ -96,12 +96,12 @@ class ReIDModel(nn.Module):
         return self.head(self.backbone(images)[0]).logits
 
     def embed_ensemble(self, images: Tensor) -> Tensor:
-        """Main and branch embeddings, each L2-normalised, side by side: (B, ΣD)."""
+        """Main and branch embeddings, each L2-normalised, concatenated: (B, ΣD)."""
         heads = [F.normalize(out.embeddings.float()) for out in self(images)]
         return torch.cat(heads, dim=1)
 
     def deploy(self) -> ReIDModel:
-        """A copy without branches, in eval mode: the modules of the backbone never branched."""
+        """A copy without branches, in eval mode: the modules of the plain backbone."""
         branches, self.branches = self.branches, nn.ModuleList()
         try:
             return copy.deepcopy(self).eval()

@@ -1,18 +1,18 @@
-"""torchreid, imported when it is needed: its PyPI package and upstream name their modules apart."""
+"""torchreid, imported when needed; its PyPI package and upstream have different module names."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import UnsupportedError
 
 
 def torchreid_module(name: str) -> ModuleType:
     """A module of torchreid by its name in upstream, such as ``models`` or ``metrics.rank``.
 
     Raises:
-        InputError: torchreid, or something that it imports, is not installed.
+        UnsupportedError: torchreid, or something that it imports, is not installed.
     """
     try:
         return importlib.import_module(f"torchreid.reid.{name}")
@@ -20,6 +20,6 @@ def torchreid_module(name: str) -> ModuleType:
         try:
             return importlib.import_module(f"torchreid.{name}")
         except ImportError as error:
-            raise InputError(
+            raise UnsupportedError(
                 f"torchreid cannot be imported ({error}): pip install torchreid gdown tensorboard"
             ) from error

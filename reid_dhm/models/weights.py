@@ -1,4 +1,4 @@
-"""Reading weight files without executing anything in them, and fitting them to a module."""
+"""Reading weight files without executing code in them, and loading them into a module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reid_dhm.errors import InputError, NotFoundError, first_line
 logger = logging.getLogger(__name__)
 
 # torchreid stores its rank-1 beside the weights as a NumPy scalar; nothing else foreign is allowed.
-# NumPy 2 moved what makes one, and files name the old place or the new.
+# NumPy 2 moved its constructor, and files name the old place or the new.
 _SCALAR = np.float64().__reduce__()[0]
 _NUMPY_GLOBALS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),

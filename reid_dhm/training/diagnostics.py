@@ -1,7 +1,7 @@
-"""Do the heads pull the shared layers the same way? Gradient agreement, measured.
+"""Gradient agreement: whether the losses of all heads pull the shared layers in one direction.
 
-The DHM paper argues that plain deep supervision pulls shared layers in conflicting directions and
-that mimicking makes the objectives consistent; these figures let anyone check it on a run.
+The DHM paper (Li & Chen, CVPR 2020) argues that plain deep supervision pulls shared layers in
+conflicting directions and that mimicking makes the objectives consistent; these figures test it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def gradient_agreement(
     mode, weights and running statistics are left as they are.
 
     Args:
-        model: in the mode it is trained in, frozen batch normalisation included.
+        model: in training mode, frozen batch normalisation included.
         criterion: the objective.
         batches: (images (B, 3, H, W) float, labels (B,)) pairs, at least two.
 
@@ -34,7 +34,10 @@ def gradient_agreement(
         ``gradient/cosine/STAGE/BRANCH`` (mean over batches of the cosine, -1 … 1),
         ``gradient/cosine_variance/STAGE/BRANCH`` (its variance over batches), and
         ``gradient/variance/STAGE``: the main gradient's variance over batches, relative to the
-        squared length of its mean (also without branches, so that methods can be compared).
+        squared length of its mean (also without branches, to compare methods).
+
+    Raises:
+        InputError: fewer than two batches.
     """
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     random_state = torch.get_rng_state()
@@ -58,7 +61,7 @@ def gradient_agreement(
                 cosines[f"{name}/{branch}"].append(float(cosine))
         count += 1
     if count < 2:
-        raise InputError(f"gradients vary over batches, and {count} cannot show it: give two")
+        raise InputError(f"the variance over batches needs two of them, not {count}")
     for name, value in model.named_buffers():
         value.copy_(buffers[name])
     torch.set_rng_state(random_state)

@@ -36,7 +36,8 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     Args:
         features: (B, D), before the neck and not normalised.
         labels: (B,) int64.
-        margin: by how much the nearest stranger must be farther than the farthest own image.
+        margin: least difference between the distance to the nearest image of another person and
+            to the farthest image of the same person.
     """
     anchors = features.float()
     everyone, all_labels, first = gather(anchors, labels)
@@ -94,11 +95,11 @@ def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | No
     Args:
         name: a key of :data:`METRIC_LOSSES`; those of :data:`LIBRARY_LOSSES` are
             pytorch-metric-learning's.
-        margin: of ``triplet``, 0.3 unless given.
+        margin: of ``triplet``, 0.3 by default.
 
     Raises:
-        InputError: unknown name, a margin for another loss than the triplet's, or the library is
-            missing.
+        InputError: an unknown name, or a margin for another loss than ``triplet``.
+        UnsupportedError: pytorch-metric-learning is not installed.
     """
     if name not in METRIC_LOSSES:
         raise InputError(f"loss.metric is {name!r}: use one of {', '.join(METRIC_LOSSES)}")
@@ -107,5 +108,5 @@ def build_metric_loss(name: str, margin: float | None = None) -> MetricLoss | No
     if margin is None:
         return METRIC_LOSSES[name]
     if name != "triplet":
-        raise InputError(f"loss.margin is {margin}, but {name} takes none: leave it out")
+        raise InputError(f"loss.margin is {margin}, but {name} has no margin: leave it out")
     return partial(batch_hard_triplet, margin=margin)

@@ -47,13 +47,13 @@ class Criterion:
         head: int,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """One head's own part of the objective; with teachers detached, the parts add up to it.
+        """One head's part of the objective; as teachers are detached, the parts add up to it.
 
         Args:
-            outputs: what every head says, the main one first.
+            outputs: of all heads, the main one first.
             labels: (B,) int64.
-            head: which one learns here.
-            generator: draws which mimicking terms are left out.
+            head: index of the head that learns.
+            generator: draws the mimicking terms that are left out.
 
         Returns:
             Weighted scalars: ``id``, ``metric``, ``mimic``.

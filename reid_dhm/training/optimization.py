@@ -19,8 +19,8 @@ class Schedule:
         epochs: length of the training.
         milestones: epochs at which ``multistep`` multiplies by ``gamma``.
         gamma: its factor.
-        warmup_epochs: over which the factor rises linearly from ``warmup_factor`` to 1.
-        warmup_factor: where it starts.
+        warmup_epochs: epochs in which the factor rises linearly from ``warmup_factor`` to 1.
+        warmup_factor: the factor at the start.
         base_rate: the learning rate that the factor multiplies.
     """
 

@@ -1,6 +1,6 @@
-"""Every random draw of a training derives from its seed and where it happens.
+"""Seeds by place: every random draw of a training derives from its seed and its place.
 
-Nothing random is carried from step to step, so a resumed run draws what an uninterrupted one does.
+No random state is carried from step to step, so a resumed run draws as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-# What a draw is for; two purposes never share a stream.
+# Purposes of draws; two purposes never share a stream.
 MODEL, GLOBAL, STRUCTURE, AUGMENTATION = range(4)
 
 

@@ -53,7 +53,7 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware that a figure depends on."""
+    """Versions and hardware that results depend on."""
     versions = {}
     for package in (*_PACKAGES, "faiss-gpu", "faiss-cpu"):
         try:
@@ -90,8 +90,8 @@ class RunLog:
 
     Args:
         folder: the run folder.
-        last_epoch: records after this epoch belong to a run that was cut off, and are dropped.
-        silent: write nothing (every process but the first).
+        last_epoch: records after this epoch belong to an interrupted run and are dropped.
+        silent: write nothing (all processes except the first).
     """
 
     def __init__(self, folder: Path, last_epoch: int = -1, silent: bool = False) -> None:
@@ -122,7 +122,7 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run, oldest first; a last line cut off by a kill is left out."""
+    """The records of a run, oldest first; a line cut off by a kill is left out with a warning."""
     path = folder / "metrics.jsonl"
     records = []
     for line in path.read_text().splitlines() if path.is_file() else []:

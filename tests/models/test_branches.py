@@ -81,7 +81,7 @@ def test_fresh_convolutions_follow_he_et_al(backbones):
 )
 def test_copy_is_refused_where_no_block_matches(backbones, name, after, block):
     """The double-width layer4' and the narrower dense blocks have no counterpart in the trunk."""
-    refusal = f"branch after {after} cannot start as a copy: its block {block} .*init: fresh"
+    refusal = f"branch after {after} cannot start as a copy: .*its block {block} .*init: fresh"
     with pytest.raises(InputError, match=refusal):
         ReIDModel(backbones[name], 5, [BranchSpec(after, "copy")])
 
@@ -140,7 +140,7 @@ def test_a_fork_changes_what_its_branch_sees_and_nothing_else(backbones):
     ("name", "after"), [("densenet121", "denseblock3"), ("mobilenet_v3_small", "stage1")]
 )
 def test_random_is_refused_where_there_is_one_position(backbones, name, after):
-    with pytest.raises(InputError, match=rf"two positions.* and {after} of {name} has one"):
+    with pytest.raises(InputError, match=rf"two fork positions.* and {after} of {name} has one"):
         ReIDModel(backbones[name], 5, [BranchSpec(after)], fork="random")
 
 

@@ -136,7 +136,7 @@ def test_unknown_fields_are_refused_by_name(saved):
 )
 def test_malformed_cards_are_refused(saved, content):
     saved.write_bytes(content)
-    with pytest.raises(InputError, match=r"model.json is no model card .*export the model again"):
+    with pytest.raises(InputError, match=r"model.json is not a card .*export the model again"):
         read_card(saved)
 
 
@@ -162,9 +162,7 @@ def test_malformed_cards_are_refused(saved, content):
 )
 def test_a_value_of_another_type_is_refused_by_name(saved, field):
     saved.write_text(json.dumps({**json.loads(saved.read_text()), **field}))
-    with pytest.raises(
-        InputError, match=rf"model.json is no model card \(its {next(iter(field))} "
-    ):
+    with pytest.raises(InputError, match=rf"model.json is not a card \(its {next(iter(field))} "):
         read_card(saved)
 
 

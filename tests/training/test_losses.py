@@ -320,7 +320,7 @@ def test_no_metric_loss_can_be_asked_for():
 
 @pytest.mark.parametrize("name", ["none", *LIBRARY_LOSSES])
 def test_a_margin_is_refused_where_nothing_takes_it(name):
-    with pytest.raises(InputError, match=rf"loss\.margin is 0\.3, but {name} takes none"):
+    with pytest.raises(InputError, match=rf"loss\.margin is 0\.3, but {name} has no margin"):
         build_metric_loss(name, margin=0.3)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="Backbone, size, batch and recipe.")] = Path(
-        "configs/market1501_mobilenetv2_cpu.yaml"
+        "market1501_mobilenetv2_cpu"
     ),
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change.")
@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Compare training and its input pipeline with torchreid's, and measure the cost of branches.
 
-    Example: reid-dhm benchmark train configs/market1501_mobilenetv2_cpu.yaml
+    Example: reid-dhm benchmark train market1501_mobilenetv2_cpu
     """
     from reid_dhm.config import load_config
 
