@@ -15,7 +15,8 @@ from reid_dhm.experiments.run import run_experiment
 from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.export.check import Agreement
-from reid_dhm.inference.export.writer import SUFFIXES, export_model
+from reid_dhm.inference.export.formats import SUFFIXES
+from reid_dhm.inference.export.writer import export_model
 
 Progress = Callable[[int, int, int, "dict[str, float]"], None]
 """Called after each step with epoch, step, steps per epoch, and the loss terms."""

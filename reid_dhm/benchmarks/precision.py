@@ -19,7 +19,8 @@ from reid_dhm.inference.checkpoints import open_checkpoint
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.agreement import cosines
 from reid_dhm.inference.engines.openvino_engine import has_bf16
-from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_model, spread
+from reid_dhm.inference.export.formats import CALIBRATION, VERIFICATION, spread
+from reid_dhm.inference.export.writer import export_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

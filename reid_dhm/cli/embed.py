@@ -39,9 +39,9 @@ def embed(
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"],
         typer.Option(
-            help="What runs the network; auto is the first of OpenVINO in bf16, ONNX Runtime, "
-            "OpenVINO and PyTorch (on a GPU, of PyTorch and ONNX Runtime) that is installed and "
-            "whose first images agree with PyTorch in float32. An exported file runs on the CPU.",
+            help="auto: the first of OpenVINO in bf16, ONNX Runtime, OpenVINO and PyTorch (on a "
+            "GPU, PyTorch and ONNX Runtime) that is installed and agrees with PyTorch in float32 "
+            "on the first images. An exported file runs on the CPU.",
         ),
     ] = "auto",
     device: DeviceOption = "auto",
@@ -49,20 +49,22 @@ def embed(
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile", help="Engine torch on a GPU: compile, and replay one CUDA graph."
+            "--compile", help="Engine torch on a GPU: compile it and replay one CUDA graph."
         ),
     ] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images at once.", show_default="what suits the engine"),
+        typer.Option(
+            min=1,
+            max=65536,
+            help="Images per batch.",
+            show_default="depends on the engine",
+        ),
     ] = None,
     flip: FlipOption = False,
     on_error: Annotated[
         Literal["stop", "skip"],
-        typer.Option(
-            help="What an image that cannot be read does: stop the run before anything is "
-            "written, or be left out."
-        ),
+        typer.Option(help="For an unreadable image: stop before anything is written, or skip it."),
     ] = "stop",
     json: JsonOption = None,
     backbone: BackboneOption = None,
@@ -74,7 +76,7 @@ def embed(
 
     The file holds `embeddings` (N, D), unit rows of float32, and `paths` (N,).
 
-    Example: reid-dhm embed --checkpoint runs/demo --images crops --output crops.npz
+    Example: reid-dhm embed --images crops --output crops.npz
     """
     from reid_dhm.cli.progress import progress_bar
     from reid_dhm.inference.checkpoint_file import find_checkpoint
@@ -85,6 +87,8 @@ def embed(
     if json == output:
         raise typer.BadParameter(f"{json} is --output as well: give --json another name")
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder: give the name of a file to write")
     paths = images_below(images)
     embedder = Embedder(
         found,
@@ -104,7 +108,9 @@ def embed(
     seconds = time.perf_counter() - start
     kept = [path for row, path in enumerate(paths) if row not in skipped]
     if not kept:
-        raise InputError(f"none of the {len(paths)} images below {images} can be read")
+        raise InputError(
+            f"none of the {len(paths)} images in {images} can be read: see --on-error stop"
+        )
     write_embeddings(output, embeddings, kept)
 
     for error in skipped.values():
@@ -115,6 +121,8 @@ def embed(
         f"{seconds:.1f} s, {len(paths) / seconds:.0f} images a second "
         f"({embedder.engine} in {embedder.precision} on {embedder.device})"
     )
+    load = f"numpy.load({str(output)!r})"
+    say(f"next: python -c \"import numpy; print({load}['embeddings'].shape)\"")
     if json is not None:
         figures = {
             "num_pictures": len(kept),
@@ -132,7 +140,7 @@ def embed(
 
 
 def _stop(row: int, error: InputError) -> None:
-    raise InputError(f"{error} (--on-error skip leaves it out and goes on)") from error
+    raise InputError(f"{error} (--on-error skip leaves it out and continues)") from error
 
 
 def images_below(folder: Path) -> list[str]:
@@ -147,5 +155,5 @@ def images_below(folder: Path) -> list[str]:
         raise NotFoundError(f"{folder} is not a folder: give the folder that holds the images")
     paths = [str(path) for path in list_images_below(folder)]
     if not paths:
-        raise InputError(f"{folder} holds no images: give the folder that does")
+        raise InputError(f"{folder} contains no images: give a folder of images")
     return paths

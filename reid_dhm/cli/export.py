@@ -58,11 +58,10 @@ def export(
 ) -> None:
     """Write the deployed model: uint8 RGB images in, L2-normalised embeddings out.
 
-    Preprocessing is inside, any number of images is taken at once. The file is compared with
-    PyTorch's float32 embeddings on random images and on real ones (of --images, or of
-    --calibration those that int8 is not calibrated with) and kept only if it agrees: the lowest
-    cosine is to be 0.999. Of int8 the mean over real images is to be 0.99; single images may
-    lie below, and the lowest is printed.
+    Preprocessing is part of the file, and batches may have any size. The file is compared with
+    PyTorch's float32 embeddings on random images and on real ones (from --images, or those of
+    --calibration that are not used for it) and kept only if the lowest cosine is at least 0.999.
+    For int8 the mean over real images must be at least 0.99; single images may lie below.
 
     Example: reid-dhm export --checkpoint runs/demo --format onnx --output demo.onnx
     """
@@ -71,16 +70,21 @@ def export(
     if format == "safetensors" and json == output.with_suffix(".json"):
         raise typer.BadParameter(f"{json} will be the card of {output}: give --json another name")
     from reid_dhm.cli.embed import images_below
-    from reid_dhm.inference.checkpoints import open_checkpoint
-    from reid_dhm.inference.export.writer import CALIBRATION, VERIFICATION, export_model
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
+    from reid_dhm.inference.export.formats import CALIBRATION, VERIFICATION, check_request
 
+    check_request(format, output, int8)
+    file = find_checkpoint(checkpoint, backbone, size, neck, input)
     found = images_below(calibration) if calibration is not None else []
-    # Up to a fifth stay aside, to verify it on what it was not calibrated with.
+    # Up to a fifth of the images verify the file, so they are not used to calibrate it.
     aside = set(_some(found, min(VERIFICATION, len(found) // 5)))
     known = _some([path for path in found if path not in aside], CALIBRATION)
     real = _some(images_below(images), VERIFICATION) if images is not None else sorted(aside)
-    opened = open_checkpoint(checkpoint, backbone, size, neck, input)
-    agreements = export_model(*opened, format, output, real, known)
+
+    from reid_dhm.inference.checkpoints import open_checkpoint
+    from reid_dhm.inference.export.writer import export_model
+
+    agreements = export_model(*open_checkpoint(file), format, output, real, known)
 
     kind = f"{format}, int8 of {len(known)} images" if int8 else f"{format}, float32"
     say(f"{output}: {kind}")
@@ -90,7 +94,11 @@ def export(
             f"lowest {agreement.lowest:.6f}, mean {agreement.mean:.6f}"
         )
     if all(agreement.images == "random" for agreement in agreements):
-        say("no real image was compared: give --images DIR", err=True)
+        say("only random images were compared: add --images DIR for real ones", err=True)
+    if format == "torchscript":
+        say(f"next: load it with torch.jit.load({str(output)!r})")
+    else:
+        say(f"next: reid-dhm embed --checkpoint {output} --images DIR --output FILE.npz")
     if json is not None:
         cosine = {
             agreement.images: {
@@ -111,12 +119,12 @@ def export(
 
 
 def _some(paths: list[str], count: int) -> list[str]:
-    from reid_dhm.inference.export.writer import spread
+    from reid_dhm.inference.export.formats import spread
 
     return [paths[row] for row in spread(len(paths), count)]
 
 
 def _beside(output: Path) -> int:
-    """Bytes of OpenVINO's weights, which lie in a file of their own."""
+    """Bytes of OpenVINO's weights, which are a file of their own."""
     weights = output.with_suffix(".bin")
     return weights.stat().st_size if output.suffix == ".xml" else 0

@@ -1,4 +1,4 @@
-"""Where a network looks: activation maps of the main path."""
+"""Activation maps of the main path: where a network looks."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ def activation_maps(
     The activation-based attention map of Zagoruyko and Komodakis (ICLR 2017, section 3.1).
 
     Args:
-        model: its side branches, if any, are not run; it is moved to the device.
+        model: moved to the device; side branches are not run.
         card: how the model is fed.
         paths: N image files.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
-        (N, h, w) float32, h and w those of the last feature map.
+        (N, h, w) float32, the size of the last feature map.
 
     Raises:
-        InputError: an image that cannot be read, or a device that is not there.
+        InputError: an unreadable image.
+        UnsupportedError: a GPU that PyTorch does not see.
     """
     where = parse_device(device)
     transform = TestTransform(card.size, card.mean, card.std)

@@ -18,12 +18,15 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "mobilenetv2_dhm_market
 def write_slim(checkpoint: Path, output: Path) -> None:
     """Write the main path of a checkpoint in half precision, with a classifier of one class.
 
-    Nothing reads a classifier after training; where the file is opened, its numbers become float32
-    again, and embeddings agree with the checkpoint's but for their rounding.
+    Classifiers are used in training alone. An opened file computes in float32, and its embeddings
+    differ from the checkpoint's by rounding.
 
     Args:
-        checkpoint: what :func:`~reid_dhm.inference.checkpoints.open_checkpoint` opens.
-        output: a ``.safetensors``; its card comes beside it.
+        checkpoint: see :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
+        output: a ``.safetensors``; its card is written beside it.
+
+    Raises:
+        InputError: an exported file instead of a checkpoint.
     """
     import torch
 
@@ -33,7 +36,7 @@ def write_slim(checkpoint: Path, output: Path) -> None:
 
     model, card = open_checkpoint(checkpoint)
     if not isinstance(model, ReIDModel):
-        raise InputError(f"{checkpoint} is an exported file: give the checkpoint it was made of")
+        raise InputError(f"{checkpoint} is an exported file: give the checkpoint it was made from")
     slim = replace(card, num_classes=1, branches=(), embedding="main")
     kept = {
         name: value

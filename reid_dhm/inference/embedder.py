@@ -34,12 +34,12 @@ OnError = Callable[[int, InputError], None]
 
 
 class EmbeddedBatch(NamedTuple):
-    """A piece of the result.
+    """A part of the result.
 
     Attributes:
         rows: (n,) int64, rows of the images in the input, ascending.
         embeddings: (n, D) float32.
-        end: how many images of the input are done.
+        end: number of input images done.
     """
 
     rows: np.ndarray
@@ -170,7 +170,7 @@ class Embedder:
     def stream(
         self, images: Iterable[Image], on_error: OnError | None = None
     ) -> Iterator[EmbeddedBatch]:
-        """Embed images as they come, however many: nothing is kept of what was handed out.
+        """Embed any number of images in constant memory.
 
         Args:
             images: files, arrays of any sizes, or both; taken as they are needed.
@@ -180,7 +180,7 @@ class Embedder:
             The embeddings batch by batch, in input order.
 
         Raises:
-            InputError: as in a call, when everything before the image has been handed out.
+            InputError: as in a call, after the results of all images before the bad one.
         """
         _refuse_one(images)
         images = self._decided(images)
@@ -189,7 +189,7 @@ class Embedder:
         streams = self._engine.streams
         pool = ThreadPoolExecutor(streams, thread_name_prefix="engine")
         try:
-            # Closed at once when it is left, even by an error whose traceback keeps this frame.
+            # Closed immediately, even after an error whose traceback keeps this frame.
             with closing(read_batches(images, batch_size, self.card.size)) as batches:
                 for batch in batches:
                     running.append((batch, pool.submit(self._embed, batch)))
@@ -201,9 +201,9 @@ class Embedder:
             pool.shutdown(cancel_futures=True)
 
     def _decided(self, images: Iterable[Image]) -> Iterable[Image]:
-        """The same images, when the first of them have decided on the engine.
+        """The same images, after the first of them have decided which engine runs.
 
-        Only then is it known how many images it takes at once.
+        The batch size depends on the engine.
         """
         if self._engine.decided:
             return images
@@ -236,7 +236,7 @@ class Embedder:
 
 def _refuse_one(images: object) -> None:
     if isinstance(images, str | Path):
-        raise InputError(f"{images} is one image: give a list, [{str(images)!r}]")
+        raise InputError(f"{images} is a single image: give a list, [{str(images)!r}]")
 
 
 def _stop(row: int, error: InputError) -> None:
@@ -246,7 +246,7 @@ def _stop(row: int, error: InputError) -> None:
 def _finished(
     batch: ImageBatch, result: Future[np.ndarray], on_error: OnError
 ) -> Iterator[EmbeddedBatch]:
-    """Hand a batch out when its turn comes, and report each fault behind the rows before it."""
+    """Yield a batch and report each fault after the rows before it."""
     embeddings = result.result()
     done = 0
     for row, error in batch.faults:

@@ -20,7 +20,7 @@ from reid_dhm.inference.enlarging import Enlarger
 Image: TypeAlias = "str | Path | np.ndarray"
 """An image file, or (H, W, 3) uint8 RGB pixels of any size."""
 
-_IMAGES = "give files, or (H, W, 3) uint8 RGB arrays"
+_ACCEPTED = "give files, or (H, W, 3) uint8 RGB arrays"
 
 READERS = min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
 
@@ -29,11 +29,11 @@ class ImageBatch(NamedTuple):
     """Some of the input, in order.
 
     Attributes:
-        rows: (N,) int64, rows of the images in the input.
-        images: (N, H, W, 3) uint8 RGB, those that could be read.
-        faults: rows of the others, and what is wrong with each.
-        names: what messages call the images: their files, or their rows.
-        end: the row behind the last one.
+        rows: (N,) int64, rows of the readable images in the input.
+        names: their names in messages: files, or rows.
+        images: (N, H, W, 3) uint8 RGB, their pixels.
+        faults: rows of the unreadable images, and their errors.
+        end: the row after the last one.
     """
 
     rows: np.ndarray
@@ -46,12 +46,12 @@ class ImageBatch(NamedTuple):
 def read_batches(
     images: Iterable[Image], batch_size: int, size: tuple[int, int]
 ) -> Generator[ImageBatch, None, None]:
-    """Read and resize images, ``batch_size`` at a time; a few batches ahead, never more.
+    """Read and resize images, ``batch_size`` at a time, at most a few batches ahead.
 
     Args:
         images: files, arrays of any sizes, or both; taken as they are needed.
         batch_size: images in a batch; the last may be smaller.
-        size: (height, width) that all are resized to.
+        size: (height, width) of the result.
     """
     waiting = iter(images)
     ahead: deque[Future[ImageBatch]] = deque()
@@ -80,11 +80,11 @@ def _read_batch(images: Sequence[Image], start: int, enlarger: Enlarger) -> Imag
             elif isinstance(image, str | Path):
                 pixels, name = read_image(image), str(image)
             else:
-                raise InputError(f"image {row} is a {type(image).__name__}: {_IMAGES}")
+                raise InputError(f"image {row} is a {type(image).__name__}: {_ACCEPTED}")
         except InputError as error:
             faults.append((row, error))
             continue
-        # At once: a batch of large images would fill the memory.
+        # Immediately: a batch of large images would fill the memory.
         readable.append(pixels if _fits(pixels, size) else resize_image(pixels, size))
         names.append(name)
         rows.append(row)
@@ -99,6 +99,6 @@ def _fits(pixels: np.ndarray, size: tuple[int, int]) -> bool:
 def _checked(pixels: np.ndarray, row: int) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise InputError(
-            f"image {row} is an array of shape {pixels.shape} and type {pixels.dtype}: {_IMAGES}"
+            f"image {row} is an array of shape {pixels.shape} and type {pixels.dtype}: {_ACCEPTED}"
         )
     return pixels

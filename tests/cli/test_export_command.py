@@ -100,11 +100,11 @@ def test_a_name_that_does_not_fit_the_format_is_one_line(run, trained_run, tmp_p
     outcome = run("export", "--checkpoint", trained_run, *options)
     assert outcome.code == 1
     assert outcome.err.startswith("error: ")
-    assert "ends in .onnx" in outcome.err
+    assert "ending in .onnx" in outcome.err
     assert outcome.err.count("\n") == 1
 
 
 def test_that_no_real_image_was_compared_is_said(run, trained_run, tmp_path):
     options = ("--format", "torchscript", "--output", tmp_path / "model.pt")
     outcome = run("export", "--checkpoint", trained_run, *options)
-    assert "no real image was compared: give --images DIR" in outcome.err
+    assert "only random images were compared: add --images DIR" in outcome.err

@@ -227,8 +227,8 @@ def test_one_that_differs_gives_way_with_one_warning(caplog):
     engine(BATCH)
     assert [record.getMessage() for record in caplog.records] == [
         # (2 + 1 + 1) / (√6 √3)
-        "fast in bf16 differs from torch in float32 on the first images (cosine 0.9428, 0.999 is "
-        "asked for): using slow in float32"
+        "fast in bf16 differs from torch in float32 on the first images (cosine 0.9428, at least "
+        "0.999 is required): using slow in float32"
     ]
 
 
@@ -284,7 +284,7 @@ def test_what_was_insisted_on_runs_with_a_warning(caplog):
     engine = CheckedEngine([choice("fast", "bf16", error=1)], REFERENCE, insist=True)
     assert engine(BATCH)[-1, 0] == 2
     assert engine.name == "fast"
-    assert caplog.records[0].getMessage().endswith("it is used as asked")
+    assert caplog.records[0].getMessage().endswith("it is used, as it was asked for by name")
 
 
 def test_the_first_batch_alone_is_compared_and_in_part():

@@ -1,6 +1,6 @@
-"""What runs a network, and the proof that it gives eager PyTorch's embeddings before it is used.
+"""Engines, and the check against eager PyTorch that one passes before it is used.
 
-Which engines there are is :mod:`reid_dhm.inference.engines.selection`' to know.
+:mod:`reid_dhm.inference.engines.selection` knows which engines exist.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Protocol
 
 import numpy as np
 
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.errors import InputError, UnsupportedError, first_line
 
 logger = logging.getLogger(__name__)
 
 AGREEMENT = 0.999
-"""Lowest cosine to eager PyTorch in float32 with which an engine is taken."""
+"""Lowest cosine to eager PyTorch in float32 of an accepted engine."""
 
-_ROUNDED = 0.8  # 16 bits that are asked for may round as far as this; below it, something is wrong
+_ROUNDED = 0.8  # lowest cosine that rounding explains where 16 bits are asked for by name
 CHECKED = 8
 """Images of the first batch that are embedded both ways."""
 
@@ -30,11 +30,11 @@ class Engine(Protocol):
     """Runs one network on one device.
 
     Attributes:
-        name: as it is asked for, never ``auto``.
-        device: where it runs.
+        name: ``torch``, ``openvino`` or ``onnxruntime``.
+        device: ``cpu`` or ``cuda:N``.
         precision: ``float32``, ``bf16`` or ``fp16``.
-        batch_size: images that it takes at once best.
-        streams: calls at once, from as many threads, that keep the device busy.
+        batch_size: images per batch that suit it best.
+        streams: concurrent calls that keep the device busy.
         dim: length D of an embedding.
     """
 
@@ -63,7 +63,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine that might be taken, not made yet."""
+    """An engine that may be chosen, not built yet."""
 
     name: str
     precision: str
@@ -77,15 +77,15 @@ class Choice:
 class CheckedEngine:
     """The first of several engines whose embeddings agree with a reference; itself an Engine.
 
-    The first batch that comes decides. Until then the engine to be tried next is held.
+    The first batch decides; until then it holds the engine to be tried next.
 
     Args:
-        choices: best first, at least one. One that cannot be made or run gives way to the next.
-        reference: what they must agree with; taken unchecked where it is itself a choice.
-        insist: take a choice that rounds more than is allowed, too, with a warning.
+        choices: best first, at least one. One that cannot be built or run is replaced by the next.
+        reference: the engine they must agree with; accepted unchecked where it is itself a choice.
+        insist: accept a choice that rounds more than is allowed, with a warning.
 
     Raises:
-        InputError: none of the choices can be made.
+        UnsupportedError: none of the choices can be built.
     """
 
     def __init__(self, choices: Sequence[Choice], reference: Choice, insist: bool = False) -> None:
@@ -132,14 +132,15 @@ class CheckedEngine:
 
     @property
     def decided(self) -> bool:
-        """Whether the engine held is the one that stays."""
+        """Whether the engine has been chosen."""
         return self._reference is None
 
     def decide(self, images: np.ndarray) -> None:
         """Compare on the first of (N, H, W, 3) uint8 images, unless that was done before.
 
         Raises:
-            InputError: none of the choices agrees.
+            UnsupportedError: none of the choices agrees.
+            InputError: a model whose embeddings are not finite.
         """
         if self._reference is None:
             return
@@ -163,12 +164,12 @@ class CheckedEngine:
             if fault is None:
                 return
             if not self._left:
-                raise InputError(f"{fault}: use {self._way_out()}")
+                raise UnsupportedError(f"{fault}: use {self._way_out()}")
             self._choice, self._engine = self._next()
             logger.warning("%s: using %s", fault, self._choice)
 
     def _fault(self, images: np.ndarray, expected: np.ndarray, reference: Choice) -> str | None:
-        """What speaks against the engine held, if anything does."""
+        """The reason to reject the engine held, if there is one."""
         try:
             cosine = float(cosines(self._engine(images), expected).min())
         except Exception as error:  # whatever a library raises when its kernels meet the device
@@ -177,15 +178,15 @@ class CheckedEngine:
             return None
         differs = (
             f"{self._choice} differs from {reference} on the first images "
-            f"(cosine {cosine:.4f}, {AGREEMENT} is asked for)"
+            f"(cosine {cosine:.4f}, at least {AGREEMENT} is required)"
         )
         if self._insist and cosine >= _ROUNDED:
-            logger.warning("%s: it is used as asked", differs)
+            logger.warning("%s: it is used, as it was asked for by name", differs)
             return None
         return differs
 
     def _next(self) -> tuple[Choice, Engine]:
-        """The first of those left that can be made."""
+        """The first remaining choice that can be built."""
         while True:
             choice = self._left.popleft()
             try:
@@ -193,7 +194,7 @@ class CheckedEngine:
             except Exception as error:  # whatever a library raises for a network it cannot run
                 fault = f"{choice} cannot run this model ({first_line(error)})"
                 if not self._left:
-                    raise InputError(f"{fault}: use {self._way_out()}") from error
+                    raise UnsupportedError(f"{fault}: use {self._way_out()}") from error
                 logger.warning("%s: using %s", fault, self._left[0])
 
     def _way_out(self) -> str:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.errors import InputError, UnsupportedError, first_line
 from reid_dhm.inference.engines.openvino_runtime import read_graph
 from reid_dhm.models.card import ModelCard, parse_card
 
@@ -51,33 +50,33 @@ def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
     """Read the metadata of an exported file.
 
     Raises:
-        InputError: a file that cannot be read, that somebody else wrote, or that fits neither its
-            card nor its ``.bin``.
+        InputError: a file that cannot be read, or that contradicts its card or its ``.bin``.
+        UnsupportedError: a graph that another program wrote.
     """
     facts, size = _read(path)
     missing = [key for key in ("card", "fingerprint", "precision") if key not in facts]
     if missing:
-        raise InputError(
-            f"{path} says nothing of its {missing[0]}, so reid-dhm did not write it: "
-            "export the model with reid-dhm export"
+        raise UnsupportedError(
+            f"{path} was not written by reid-dhm export (it has no {missing[0]}), and graphs of "
+            "other programs cannot be opened: pass the weights that it was made from"
         )
     card = parse_card(facts["card"], source=path)
     if size != card.size:
         raise InputError(
-            f"{path} takes images of {size}, height and width, and its card says "
+            f"{path} takes images of {size} (height, width), but its card has "
             f"{card.size}: export the model again"
         )
-    # Files of before say nothing of their weights.
+    # Files of early versions have no digest of their weights.
     if WEIGHTS in facts and facts[WEIGHTS] != file_digest(path.with_suffix(".bin")):
         raise InputError(
-            f"{path} and {path.with_suffix('.bin').name} do not belong together: "
+            f"{path.with_suffix('.bin').name} contains the weights of another model than {path}: "
             "export the model again"
         )
     return ExportedModel(path, facts["fingerprint"], facts["precision"]), card
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What an exported file says of itself, by key; empty where it says nothing.
+    """The metadata of an exported file, by key; empty where there is none.
 
     Raises:
         InputError: a file that cannot be read, or whose reader is not installed.
@@ -95,7 +94,7 @@ def file_digest(path: Path) -> str:
 
 
 Facts = tuple[dict[str, str], tuple[int, ...]]
-"""Metadata, and the height and width of the input; nothing where that is not fixed."""
+"""Metadata, and the height and width of the input; empty where the file leaves them open."""
 
 
 def _read(path: Path) -> Facts:
@@ -110,7 +109,7 @@ def _of_onnx(path: Path) -> Facts:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # what a damaged file makes its parser raise
         raise InputError(
-            f"{path} is truncated or no ONNX ({first_line(error)}): export the model again"
+            f"{path} is truncated or not an ONNX file ({first_line(error)}): export the model again"
         ) from error
     start = f"{METADATA}."
     facts = {
@@ -135,18 +134,9 @@ def _of_openvino(path: Path) -> Facts:
 
 def _need(package: str, path: Path) -> None:
     if not installed(package):
-        raise InputError(f"{path} is read with {package}, which is missing: pip install {package}")
+        raise UnsupportedError(f"reading {path} needs {package}: pip install {package}")
 
 
 def installed(*packages: str) -> bool:
     """Whether all of these packages can be found; none is imported."""
     return all(importlib.util.find_spec(package) is not None for package in packages)
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, which holds a program."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())
-    except zipfile.BadZipFile:  # another format, or damaged: who reads its weights will tell
-        return False

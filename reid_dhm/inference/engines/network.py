@@ -1,6 +1,6 @@
-"""The network as engines take it: the part that embeds, or one graph from uint8 images on.
+"""The networks that engines run: the part that embeds, with or without normalisation of pixels.
 
-Reading, resizing and mirroring are the Embedder's.
+Reading, resizing and mirroring belong to the Embedder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import UnsupportedError
 from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, installed
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
@@ -26,7 +26,7 @@ _OPSET = 17
 
 
 class EmbeddingNetwork(nn.Module):
-    """What of a model embeds, as a module of its own.
+    """The part of a model that embeds, as a module of its own.
 
     Args:
         model: in eval mode; kept, not copied.
@@ -43,16 +43,16 @@ class EmbeddingNetwork(nn.Module):
         return self.model.embed_ensemble(images) if self.ensemble else self.model.embed(images)
 
     def folded(self) -> nn.Module:
-        """A copy whose convolutions do the work of the batch normalisations behind them."""
+        """A copy with batch normalisations folded into the convolutions before them."""
         try:
             return fuse(self)
-        except Exception as error:  # whatever a network does that cannot be traced
-            logger.debug("batch normalisations stay as they are: %s", error)
+        except Exception as error:  # tracing fails in any way there is
+            logger.debug("batch normalisations are not folded: %s", error)
             return self
 
 
 class DeployedNetwork(nn.Module):
-    """From uint8 images to embeddings: the normalisation of pixels lies inside.
+    """From uint8 images to embeddings; it normalises the pixels itself.
 
     Args:
         model: in eval mode, on the CPU; kept, not copied.
@@ -76,7 +76,7 @@ class DeployedNetwork(nn.Module):
 
 
 def example_images(card: ModelCard) -> Tensor:
-    """Two black images to trace a network with; a single one might be taken for a rule."""
+    """Two black images to trace a network with; a batch of one could be traced as a constant."""
     return torch.zeros((2, *card.size, 3), dtype=torch.uint8)
 
 
@@ -86,15 +86,13 @@ def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
     Its input is :data:`INPUT`, its outputs are :data:`OUTPUTS`; see :class:`DeployedNetwork`.
 
     Raises:
-        InputError: the package onnx is not installed.
+        UnsupportedError: the package onnx is not installed.
     """
     if not installed("onnx"):
-        raise InputError(
-            "graphs are made with the package onnx, which is missing: pip install onnx"
-        )
+        raise UnsupportedError("making a graph needs the package onnx: pip install onnx")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         graph = Path(folder) / "graph.onnx"
-        warnings.simplefilter("ignore")  # of the exporter's future, and of shapes that it takes in
+        warnings.simplefilter("ignore")  # about the exporter's future and constant shapes
         torch.onnx.export(
             DeployedNetwork(model, card).eval(),
             (example_images(card),),
@@ -103,6 +101,6 @@ def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
             output_names=list(OUTPUTS),
             dynamic_axes={name: {0: "N"} for name in (INPUT, *OUTPUTS)},
             opset_version=_OPSET,
-            dynamo=False,  # the newer exporter takes ten times as long to the same graph
+            dynamo=False,  # the newer exporter takes ten times as long for the same graph
         )
         return graph.read_bytes()

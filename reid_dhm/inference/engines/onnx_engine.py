@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from reid_dhm.devices import cpu_threads
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.errors import InputError, UnsupportedError, first_line
 from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, RAW
 
 _PROVIDERS = {"fp16": "TensorrtExecutionProvider", "float32": "CUDAExecutionProvider"}
-"""What computes in a precision on a GPU; TensorRT would round to TF32 in float32."""
+"""Provider of each precision on a GPU; TensorRT would round float32 to TF32."""
 
 
 class OnnxRuntimeEngine:
@@ -23,10 +23,11 @@ class OnnxRuntimeEngine:
             :func:`~reid_dhm.inference.engines.network.onnx_graph`.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32``, or ``fp16`` on a GPU.
-        batch_size: images at once; ``None`` for what suits the device.
+        batch_size: images per batch; ``None`` for what suits the device.
 
     Raises:
-        InputError: a file that is no such graph, or one that the device's provider does not run.
+        InputError: a file that is not such a graph.
+        UnsupportedError: a GPU whose provider cannot be loaded.
     """
 
     name = "onnxruntime"
@@ -45,12 +46,12 @@ class OnnxRuntimeEngine:
         kind, _, index = device.partition(":")
         on_gpu = kind == "cuda"
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # its warnings are for those who write kernels
+        options.log_severity_level = 3  # errors alone
         if not on_gpu:
-            options.intra_op_num_threads = 1  # a batch a core, which need not wait for each other
+            options.intra_op_num_threads = 1  # one batch per core, without waiting for each other
         self.batch_size = batch_size or (128 if on_gpu else 4)
         self.streams = 2 if on_gpu else cpu_threads()
-        # Kernels are built and chosen for one number of rows, so a GPU always gets that many.
+        # Kernels are built for one batch size, so a GPU always gets batches of that size.
         self._rows = self.batch_size if on_gpu else 0
         providers = _gpu_providers(int(index or 0), precision) if on_gpu else []
         name = str(graph) if isinstance(graph, Path) else "the graph"
@@ -59,7 +60,7 @@ class OnnxRuntimeEngine:
                 str(graph) if isinstance(graph, Path) else graph,
                 options,
                 providers=[*providers, "CPUExecutionProvider"],
-                enable_fallback=0,  # else what cannot be loaded is left out without an error
+                enable_fallback=0,  # otherwise a provider that cannot be loaded is dropped silently
             )
         except Exception as error:  # its exceptions share no other base
             raise InputError(
@@ -67,9 +68,9 @@ class OnnxRuntimeEngine:
                 "again"
             ) from error
         if on_gpu and self._session.get_providers()[0] != _PROVIDERS[precision]:
-            raise InputError(
-                f"{name} is not run by {_PROVIDERS[precision]}, whose libraries cannot be loaded: "
-                "install CUDA's (for fp16, TensorRT's) or use engine torch"
+            raise UnsupportedError(
+                f"{_PROVIDERS[precision]} cannot be loaded to run {name}: install the libraries of "
+                "CUDA (for fp16, of TensorRT) or use engine torch"
             )
         dims = {output.name: output.shape[1] for output in self._session.get_outputs()}
         self.dim = int(dims[RAW])
@@ -79,7 +80,7 @@ class OnnxRuntimeEngine:
         return self._run([RAW], images)[0]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
+        """(N, H, W, 3) uint8 RGB → all outputs of the graph, by name."""
         return dict(zip(OUTPUTS, self._run(OUTPUTS, images), strict=True))
 
     def _run(self, outputs: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
@@ -91,7 +92,7 @@ class OnnxRuntimeEngine:
 
 
 def gpu_precisions() -> tuple[str, ...]:
-    """What this ONNX Runtime was built to compute in on a GPU; whether it does, a session shows."""
+    """Precisions that this ONNX Runtime was built for on a GPU; a session may still fail."""
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -99,7 +100,7 @@ def gpu_precisions() -> tuple[str, ...]:
 
 
 def _gpu_providers(index: int, precision: str) -> list[tuple[str, dict[str, object]]]:
-    """What runs a graph on the GPU, best first."""
+    """Providers for a graph on the GPU, best first."""
     cuda: tuple[str, dict[str, object]] = (
         _PROVIDERS["float32"],
         {"device_id": index, "use_tf32": 0},

@@ -20,15 +20,15 @@ class OpenVINOEngine:
     Args:
         graph: serialised ONNX, a file (``.onnx``, ``.xml``) or an ``openvino.Model``, with the
             input and outputs of :func:`~reid_dhm.inference.engines.network.onnx_graph`.
-        precision: ``float32`` or ``bf16``; of an int8 graph, what its other layers compute in.
+        precision: ``float32`` or ``bf16``; in an int8 graph, that of the other layers.
 
     Raises:
-        InputError: a file that is no such graph.
+        InputError: a file that is not such a graph.
     """
 
     name = "openvino"
     device = "cpu"
-    batch_size = 8  # what a core works on stays in its cache
+    batch_size = 8  # fits a core's cache
 
     def __init__(self, graph: Any, precision: str = "float32") -> None:
         compiled = openvino_core().compile_model(
@@ -38,7 +38,7 @@ class OpenVINOEngine:
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "INFERENCE_NUM_THREADS": cpu_threads(),
-                # Pinned, the processes of one machine would all crowd on its first cores.
+                # Pinned threads of several processes would all run on the first cores.
                 "ENABLE_CPU_PINNING": False,
             },
         )
@@ -63,15 +63,15 @@ class OpenVINOEngine:
         return np.concatenate(parts)[: len(images)]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """(N, H, W, 3) uint8 RGB → all that the graph gives, by name."""
+        """(N, H, W, 3) uint8 RGB → all outputs of the graph, by name."""
         found = self._run(images)
         return {name: found[name] for name in OUTPUTS}
 
     def _run(self, images: np.ndarray) -> Any:
         request = self._requests.get()
         try:
-            # Inputs and outputs are copied: a request that was once given our memory to share
-            # writes later inputs into it (seen in 2026.4).
+            # Inputs and outputs are copied: a request that once shared our memory writes later
+            # inputs into it (seen in 2026.4).
             return request.infer({INPUT: images}, share_inputs=False, share_outputs=False)
         finally:
             self._requests.put(request)

@@ -1,4 +1,4 @@
-"""OpenVINO, as everything here uses it: without telemetry, and through one Core."""
+"""OpenVINO without telemetry, and through one Core per process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reid_dhm.errors import InputError, first_line
 
 
 def openvino() -> ModuleType:
-    """The package, imported so that it does not report its use to its maker over the network."""
+    """The package, imported so that it does not report its use over the network."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -21,17 +21,17 @@ def openvino() -> ModuleType:
 
 @cache
 def openvino_core() -> Any:
-    """The one ``openvino.Core`` of this process, which is never taken down.
+    """The one ``openvino.Core`` of this process, which is never destroyed.
 
-    A Core moves the stack that signals are handled on into memory of its own, and when it goes it
-    puts back what was there before. With several, that may be what another has freed, and the next
-    Ctrl+C or dead child ends the process with a segmentation fault (seen in 2026.4).
+    A Core moves the signal stack into memory of its own and restores the previous one when it is
+    destroyed. With several, that may be memory which another has freed, and the next Ctrl+C or
+    dead child ends the process with a segmentation fault (seen in 2026.4).
     """
     return openvino().Core()
 
 
 def read_graph(graph: Any) -> Any:
-    """An ``openvino.Model`` of a serialised graph, of a file, or as it is.
+    """An ``openvino.Model`` from a serialised graph or a file; a model is returned as it is.
 
     Raises:
         InputError: a file that OpenVINO cannot read.
@@ -44,8 +44,8 @@ def read_graph(graph: Any) -> Any:
     beside = graph.with_suffix(".bin")
     if graph.suffix == ".xml" and not beside.is_file():
         raise InputError(
-            f"{graph} cannot be read as a graph: {beside.name}, which belongs beside it, is "
-            "missing: copy it there, or export the model again"
+            f"{graph} cannot be read: {beside.name} is missing beside it: copy it there, or export "
+            "the model again"
         )
     try:
         return core.read_model(str(graph))

@@ -39,8 +39,8 @@ ORDER = {
         ("onnxruntime", "float32"),
     ),
 }
-"""What ``auto`` tries on a device, first to last; the order is fixed, so that embeddings do not
-depend on what else a machine does at the moment (rates: docs/results/inference.md)."""
+"""The order in which ``auto`` tries engines on a device. It is fixed, so that embeddings do not
+depend on the load of a machine (rates: docs/results/inference.md)."""
 
 
 def build_engine(

@@ -1,6 +1,6 @@
 """The PyTorch engine: channels last, batch normalisations folded, float32 or 16 bits.
 
-Taken plainly (``plain=True``) it is eager PyTorch in float32, what every engine is compared with.
+With ``plain=True`` it is eager PyTorch in float32, the reference of every engine.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class TorchEngine:
         card: its size, normalisation and which embedding is meant.
         device: ``auto`` (CUDA if there is any), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``float32`` (without TF32), ``bf16`` or ``fp16``.
-        compiled: compile the network and replay it as one CUDA graph; CUDA alone.
-        plain: leave batch normalisations as they are.
-        batch_size: images at once, for which a CUDA graph is recorded; ``None`` for what suits.
+        compiled: compile the network and replay it as one CUDA graph; only on CUDA.
+        plain: do not fold batch normalisations.
+        batch_size: images per batch, for which a CUDA graph is recorded; ``None`` for the default.
 
     Raises:
         InputError: a device that is not there, or ``compiled`` on the CPU.
@@ -57,7 +57,7 @@ class TorchEngine:
         self._device = parse_device(device)
         self._on_gpu = self._device.type == "cuda"
         if compiled and not self._on_gpu:
-            raise InputError("compiling is for the torch engine on a GPU: leave it out on the CPU")
+            raise InputError("compiled needs a GPU: leave it out on the CPU")
         self.device = str(self._device)
         self.precision = precision
         self.batch_size = batch_size or (256 if self._on_gpu else 32)
@@ -66,7 +66,7 @@ class TorchEngine:
         self._transform = TestTransform(card.size, card.mean, card.std)
 
         network = EmbeddingNetwork(model, card).eval()
-        if self._on_gpu:  # a copy: other engines make their graphs of the model on the CPU
+        if self._on_gpu:  # a copy: other engines export the model from the CPU
             network = copy.deepcopy(network).to(self._device)
         module = network if plain else network.folded()
         self._embed: _Embed = module.to(memory_format=torch.channels_last)
@@ -92,21 +92,21 @@ class TorchEngine:
         if self._dtype == torch.float32:
             with full_float32(self._device):
                 return self._embed(inputs).float()
-        # A weight is met once, and a CUDA graph must not find it cast already.
+        # Every weight is used once, and a CUDA graph must record its cast.
         with torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False):
             return self._embed(inputs).float()
 
 
 class _CudaGraph:
-    """Replays on the GPU, as one piece, what a function launches for a batch of one size.
+    """Replays, as one CUDA graph, the kernels of a function for a batch of one size.
 
-    Smaller batches fill up with what the last one left; larger ones are run as they come.
+    Smaller batches are padded with the last one's rows; larger ones run without the graph.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor) -> None:
         self._function = function
         self._inputs = example.clone()
-        self._lock = threading.Lock()  # inputs and outputs are the graph's own memory
+        self._lock = threading.Lock()  # inputs and outputs are memory of the graph
         aside = torch.cuda.Stream(example.device)
         aside.wait_stream(torch.cuda.current_stream(example.device))
         with torch.inference_mode(), torch.cuda.stream(aside):
@@ -128,15 +128,15 @@ class _CudaGraph:
 
 
 def half_precision(device: torch.device) -> str:
-    """``bf16`` where the GPU computes in it (from Ampere on), else ``fp16``.
+    """``bf16`` where the GPU computes in it (since Ampere), else ``fp16``.
 
-    ``torch.cuda.is_bf16_supported`` also says yes where bfloat16 is emulated, which is slow.
+    ``torch.cuda.is_bf16_supported`` is also true where bfloat16 is emulated, which is slow.
     """
     return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU computes in bfloat16 itself (AVX512-BF16, AMX); emulated, it is slow."""
-    # PyTorch before 2.9 cannot tell.
+    """Whether this CPU has bfloat16 instructions (AVX512-BF16, AMX); emulation is slow."""
+    # PyTorch before 2.9 does not report it.
     ask: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
     return any(ask().get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -1,4 +1,4 @@
-"""Whether a written file gives eager PyTorch's embeddings, and how nearly."""
+"""Comparing the embeddings of a written file with eager PyTorch's."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
 INT8_AGREEMENT = 0.99
-"""Of int8, on average over real images; random ones lie outside of what it is calibrated for."""
+"""Lowest mean cosine of int8 over real images; it is not calibrated for random ones."""
 
-_RANDOM = 16  # made-up images that every file is verified on
-_UNIT = 1e-3  # how far from 1 an embedding's length may be
+_RANDOM = 16  # images that every file is verified on
+_UNIT = 1e-3  # largest deviation of an embedding's length from 1
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""From images to what a file gives, by the names of
-:data:`~reid_dhm.inference.engines.network.OUTPUTS`."""
+"""From images to the outputs of a file, by the names of
+:data:`~reid_dhm.inference.engines.exported.OUTPUTS`."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a written file's embeddings agree with eager PyTorch's in float32.
+    """Agreement of a written file with eager PyTorch in float32.
 
     Attributes:
         images: ``random``, ``real``, or ``calibration`` for those that int8 was calibrated with.
-        count: how many there were.
-        lowest: of their cosines, over everything that the file gives.
-        mean: of their cosines, likewise.
+        count: number of images.
+        lowest: lowest cosine over all images and outputs.
+        mean: mean over the images of the lowest cosine over the outputs.
     """
 
     images: str
@@ -45,10 +45,10 @@ class Agreement:
 def verify(
     run: Run, model: ReIDModel, card: ModelCard, shown: Mapping[str, np.ndarray]
 ) -> list[Agreement]:
-    """Compare all that a file gives, the first image of each kind alone in its batch.
+    """Compare all outputs of a file; the first image of each kind is a batch of its own.
 
     Raises:
-        InputError: embeddings that are no unit rows.
+        InputError: embeddings that are not unit rows.
     """
     reference = TorchEngine(model, card, "cpu", plain=True)
     found = []
@@ -62,7 +62,7 @@ def verify(
             length = np.linalg.norm(given[EMBEDDINGS], axis=1)
             if not (np.abs(length - 1) < _UNIT).all():
                 raise InputError(
-                    f"its embeddings of {kind} images are no unit rows (lengths "
+                    f"its embeddings of {kind} images are not unit rows (lengths "
                     f"{length.min():.4f} to {length.max():.4f}): choose another format"
                 )
         cosine = np.stack([cosines(rows, expected) for rows in given.values()]).min(axis=0)
@@ -71,12 +71,12 @@ def verify(
 
 
 def random_images(size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8 white noise, the same every time."""
+    """(N, H, W, 3) uint8 white noise from a fixed seed."""
     return np.random.default_rng(0).integers(0, 256, (_RANDOM, *size, 3), np.uint8)
 
 
 def find_fault(found: Sequence[Agreement], int8: bool) -> str | None:
-    """What is wrong with a file, if anything is."""
+    """The reason why a file is not kept, if there is one."""
     for agreement in found:
         if int8 and agreement.images == "random":
             continue
@@ -86,9 +86,9 @@ def find_fault(found: Sequence[Agreement], int8: bool) -> str | None:
             else ("lowest", agreement.lowest, AGREEMENT)
         )
         if not value >= limit:
-            mend = "export it without int8" if int8 else "choose another format"
+            remedy = "export it without int8" if int8 else "choose another format"
             return (
                 f"its embeddings of {agreement.count} {agreement.images} images differ from "
-                f"PyTorch's ({kind} cosine {value:.4f}, {limit} is asked for): {mend}"
+                f"PyTorch's ({kind} cosine {value:.4f}, at least {limit} is required): {remedy}"
             )
     return None

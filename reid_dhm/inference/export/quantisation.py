@@ -16,24 +16,24 @@ from reid_dhm.inference.engines.exported import INPUT
 
 logger = logging.getLogger(__name__)
 
-# Convolutions, counted from the image, that stay in float32: the fewest that are enough. There an
-# edge is the small difference of large sums, which eight bits lose.
+# Convolutions, counted from the image, that stay in float32: the fewest that suffice. In the first
+# ones an edge is the small difference of large sums, which eight bits lose.
 _SPARED = (0, 6, 12, 24)
 
-# What makes unit rows, as OpenVINO and ONNX name it; eight bits would give them another length.
+# Operations that make unit rows, by OpenVINO's and ONNX's names; int8 would change their length.
 _LENGTH = ["ReduceL2", "Maximum", "Minimum", "Divide", "Clip", "Div"]
 
 
 def quantise(
     graph: Any, images: np.ndarray, agreement: Callable[[Any], float], enough: float
 ) -> Any:
-    """A graph in int8, but for the first convolutions where too much would be lost.
+    """A graph in int8, except for the first convolutions where int8 loses too much.
 
     Args:
         graph: an ``openvino.Model`` or an ``onnx.ModelProto`` in float32.
-        images: (N, H, W, 3) uint8 of what it will see; a few hundred are enough.
-        agreement: told a quantised graph, says how well it does.
-        enough: agreement with which the search ends; without it, the best graph is taken.
+        images: (N, H, W, 3) uint8, similar to those it will embed; a few hundred suffice.
+        agreement: returns the agreement of a quantised graph.
+        enough: agreement that ends the search; if none reaches it, the best graph is returned.
 
     Returns:
         A graph of the same kind.
@@ -47,7 +47,7 @@ def quantise(
     single = [images[i : i + 1] for i in range(len(images))]
     best: tuple[float, Any] | None = None
     for spared in (number for number in _SPARED if number < len(names)):
-        with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
             quantised = nncf.quantize(
                 graph,
                 nncf.Dataset([{INPUT: image} if named else image for image in single]),
@@ -88,13 +88,13 @@ def _nncf() -> ModuleType:
     """The package, imported so that it does not report its use to its maker over the network."""
     require("int8", "int8", "nncf")
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    # It loads what builds extensions for GPUs, which remarks on every machine without one.
+    # It loads the builder of GPU extensions, which warns on every machine without a GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     loggers = logging.getLoggerClass()
     try:
         import nncf
     finally:
-        logging.setLoggerClass(loggers)  # which nncf makes its own for every library
+        logging.setLoggerClass(loggers)  # nncf sets its own for every library
     # Its set_log_level() would set the level of handlers that others have added, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

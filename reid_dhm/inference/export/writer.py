@@ -1,6 +1,6 @@
-"""Writing a model for other programs, and proving that what was written gives its embeddings.
+"""Writing a model for other programs, and verifying the file against PyTorch.
 
-A file takes uint8 RGB images (N, H, W, 3) and gives (N, D) float32 unit rows. It appears whole
+A file takes uint8 RGB images (N, H, W, 3) and returns (N, D) float32 unit rows. It appears whole
 and verified, or not at all.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.files import temporary_folder
 from reid_dhm.inference.checkpoints import embedding_model, fingerprint
 from reid_dhm.inference.engines.agreement import cosines
@@ -42,24 +42,12 @@ from reid_dhm.inference.export.check import (
     random_images,
     verify,
 )
+from reid_dhm.inference.export.formats import VERIFICATION, check_request, spread
 from reid_dhm.inference.export.quantisation import quantise
 from reid_dhm.inference.reading import Image, read_batches
 from reid_dhm.models.card import ModelCard, load_model, save_model
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.version import __version__
-
-SUFFIXES = {
-    "onnx": ".onnx",
-    "openvino": ".xml",
-    "torchscript": ".pt",
-    "safetensors": ".safetensors",
-}
-"""Formats, and how their files must end so that they are known again."""
-
-CALIBRATION = 300
-"""Images that are enough to calibrate int8 with."""
-VERIFICATION = 64
-"""Real images that are enough to verify a file on."""
 
 _INT8_MARGIN = 0.002  # above that on calibration images, since others do a little worse
 
@@ -72,28 +60,32 @@ def export_model(
     images: Sequence[Image] = (),
     calibration: Sequence[Image] = (),
 ) -> list[Agreement]:
-    """Write what of a model embeds: the main path, or the ensemble where its card asks for it.
+    """Write the part of a model that embeds: the main path, or the ensemble if its card says so.
 
     Args:
         model: of a checkpoint, in eval mode.
         card: its card.
-        format: a key of :data:`SUFFIXES`; ``safetensors`` is weights with a card, for reid-dhm.
-        output: the file, ending as its format does; OpenVINO writes a ``.bin`` beside it, and
+        format: a key of :data:`.SUFFIXES`; ``safetensors`` is weights with a card, for reid-dhm.
+        output: the file, with the suffix of its format; OpenVINO writes a ``.bin`` beside it,
             weights their card.
-        images: real ones to verify it with, beside random ones; without, it is verified with
-            some of those it is calibrated with.
-        calibration: real ones to quantise it to int8 with (``onnx`` and ``openvino``); none for
+        images: real images to verify it on, besides random ones; by default some of those that
+            it is calibrated with.
+        calibration: real images to quantise it to int8 with (``onnx`` and ``openvino``); none for
             float32.
 
     Returns:
-        How the file agrees on random images, and on the real ones if there are any.
+        The agreement on random images, and on real ones if there are any.
 
     Raises:
-        InputError: what is no model to be exported, a package that is missing, or embeddings that
-            do not agree: some image's cosine below 0.999, for int8 the mean of the real images'
-            below 0.99; or no unit rows.
+        InputError: embeddings that do not agree (the lowest cosine is below 0.999; for int8, the
+            mean over real images is below 0.99) or are not unit rows.
+        UnsupportedError: an exported file as the model, or a missing package.
     """
-    _refuse(model, format, output, len(calibration) > 0)
+    check_request(format, output, int8=len(calibration) > 0)
+    if isinstance(model, ExportedModel):
+        raise UnsupportedError(
+            f"{model.path} is an exported file already: give the checkpoint it was made from"
+        )
     chosen = embedding_model(model, card)
     assert isinstance(chosen, ReIDModel)
     if card.embedding == "main":
@@ -120,25 +112,6 @@ def export_model(
     return found
 
 
-def _refuse(model: ReIDModel | ExportedModel, format: str, output: Path, int8: bool) -> None:
-    if format not in SUFFIXES:
-        raise InputError(f"format {format!r} is unknown: use {', '.join(SUFFIXES)}")
-    if isinstance(model, ExportedModel):
-        raise InputError(f"{model.path} is exported already: give the checkpoint it was made from")
-    if output.suffix != SUFFIXES[format]:
-        raise InputError(f"{output} is to be {format}: give a name that ends in {SUFFIXES[format]}")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder: give the name of a file to write")
-    if int8 and format not in ("onnx", "openvino"):
-        raise InputError(f"{format} is not written in int8: use onnx or openvino")
-    if not installed("onnx") and format in ("onnx", "openvino"):
-        raise InputError(f"{format} needs the package onnx: pip install onnx")
-    if not installed("openvino") and (
-        format == "openvino" or (format == "onnx" and not installed("onnxruntime"))
-    ):
-        raise InputError(f"{format} is verified with openvino, which is missing: install it")
-
-
 def _read(images: Sequence[Image], card: ModelCard) -> np.ndarray:
     """(N, H, W, 3) uint8; the first that cannot be read raises its error."""
     if not len(images):
@@ -150,7 +123,7 @@ def _read(images: Sequence[Image], card: ModelCard) -> np.ndarray:
 
 
 def _metadata(model: ReIDModel, card: ModelCard, format: str, sample: np.ndarray) -> dict[str, str]:
-    """What the file says of itself."""
+    """The metadata of the file."""
     mark = fingerprint(model, card)
     if len(sample):
         calibrated = hashlib.sha256(sample.tobytes()).hexdigest()
@@ -208,7 +181,7 @@ def _write_openvino(
     save = partial(openvino().save_model, graph, str(path), compress_to_fp16=False)
     save()
     graph.set_rt_info(file_digest(path.with_suffix(".bin")), [METADATA, WEIGHTS])
-    save()  # the weights are the same again
+    save()  # with the digest; the weights do not change
     return OpenVINOEngine(path).outputs
 
 
@@ -217,7 +190,7 @@ def _write_torchscript(
 ) -> Run:
     network = _UnitRows(DeployedNetwork(model, card)).eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch would rather have its newer format asked for
+        warnings.simplefilter("ignore")  # PyTorch recommends its newer format
         traced = torch.jit.trace(network, example_images(card), check_trace=False)
         frozen = torch.jit.freeze(traced)
         torch.jit.save(frozen, str(path), _extra_files={f"{METADATA}.json": json.dumps(facts)})
@@ -247,7 +220,7 @@ _WRITERS = {
 
 
 class _UnitRows(nn.Module):
-    """The first of a network's outputs alone."""
+    """Only the first of a network's outputs."""
 
     def __init__(self, network: DeployedNetwork) -> None:
         super().__init__()
@@ -260,12 +233,7 @@ class _UnitRows(nn.Module):
 def _judge(
     model: ReIDModel, card: ModelCard, sample: np.ndarray, engine: Callable[[Any], Run]
 ) -> Callable[[Any], float]:
-    """Tells the mean cosine of a graph's embeddings to eager PyTorch's."""
+    """A function from a graph to the mean cosine of its embeddings to eager PyTorch's."""
     judged = sample[spread(len(sample), VERIFICATION)]
     expected = TorchEngine(model, card, "cpu", plain=True)(judged)
     return lambda graph: float(cosines(engine(graph)(judged)[EMBEDDINGS], expected).mean())
-
-
-def spread(total: int, count: int) -> list[int]:
-    """``count`` rows of ``total``, evenly from the first to the last; all if there are no more."""
-    return [i * total // count for i in range(count)] if count < total else list(range(total))
