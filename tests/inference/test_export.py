@@ -313,14 +313,14 @@ def test_a_image_that_cannot_be_read_stops_it_by_name(tmp_path, resnet):
 
 
 @onnx
-def test_what_others_wrote_is_refused(tmp_path):
+def test_a_graph_of_others_is_asked_how_it_is_fed(tmp_path):
     import onnx
 
     identity = onnx.helper.make_node("Identity", ["x"], ["y"])
     value = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
     graph = onnx.helper.make_graph([identity], "theirs", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "theirs.onnx")
-    with pytest.raises(InputError, match=r"theirs\.onnx was not written by reid-dhm export"):
+    with pytest.raises(InputError, match=r"theirs\.onnx does not tell its colour order"):
         open_checkpoint(tmp_path / "theirs.onnx")
 
 

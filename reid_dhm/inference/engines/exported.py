@@ -51,15 +51,11 @@ def open_exported(path: Path) -> tuple[ExportedModel, ModelCard]:
 
     Raises:
         InputError: a file that cannot be read, or that contradicts its card or its ``.bin``.
-        UnsupportedError: a graph that another program wrote.
     """
     facts, size = _read(path)
     missing = [key for key in ("card", "fingerprint", "precision") if key not in facts]
     if missing:
-        raise UnsupportedError(
-            f"{path} was not written by reid-dhm export (it has no {missing[0]}), and graphs of "
-            "other programs cannot be opened: pass the weights that it was made from"
-        )
+        raise InputError(f"{path} has no {missing[0]} in its metadata: export the model again")
     card = parse_card(facts["card"], source=path)
     if size != card.size:
         raise InputError(
