@@ -23,11 +23,11 @@ from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.models import models
-from reid_dhm.cli.output import printable
 from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
 from reid_dhm.errors import ReidError
+from reid_dhm.text import printable
 from reid_dhm.version import __version__
 
 app = typer.Typer(

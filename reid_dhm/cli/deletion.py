@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
-from reid_dhm.cli.output import count_of, printable, say
+from reid_dhm.cli.output import count_of, say
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
@@ -33,6 +33,7 @@ from reid_dhm.cli.tracklet_options import (
     warn_of_untimed,
 )
 from reid_dhm.errors import InputError
+from reid_dhm.text import printable
 
 if TYPE_CHECKING:
     import numpy as np

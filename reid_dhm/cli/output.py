@@ -4,21 +4,7 @@ from __future__ import annotations
 
 import typer
 
-_LONGEST = 1000
-
-
-def printable(value: object) -> str:
-    r"""A value as one line of printable text; the middle of a very long one is left out.
-
-    Control characters and what is not Unicode appear escaped, such as ``\x1b``, so that a name
-    cannot move the cursor, change colors or fail to print.
-    """
-    text = str(value)
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from reid_dhm.text import printable
 
 
 def say(message: object, err: bool = False) -> None:

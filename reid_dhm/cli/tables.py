@@ -9,11 +9,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reid_dhm.cli.output import printable, say
+from reid_dhm.cli.output import say
+from reid_dhm.text import printable
 
 
 class SafeTable(Table):
-    """A table that shows strings as :func:`~reid_dhm.cli.output.printable` does."""
+    """A table that shows strings as :func:`~reid_dhm.text.printable` does."""
 
     def __init__(self, *headers: Any, title: str | None = None, **options: Any) -> None:
         shown = None if title is None else Text(printable(title), style="table.title")

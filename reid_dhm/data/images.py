@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from reid_dhm.data.listing import printable
 from reid_dhm.data.samples import Sample
 from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.text import printable
 
 # Pillow warns of images that are refused here in any case.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +133,9 @@ def check_name(path: Path | str) -> None:
     Raises:
         InputError: naming the path with its foreign bytes escaped.
     """
-    if printable(path) != str(path):
-        raise InputError(f"the name {printable(path)} is not UTF-8: rename the file or folder")
-
-
-def printable(path: Path | str) -> str:
-    """A path as text; bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the name {printable(path)} is not UTF-8: rename the file or folder"
+        ) from None

@@ -17,11 +17,13 @@ from reid_dhm.report.scores import Scores
 from reid_dhm.report.svg import INK, PALETTE, RIGHT, WRONG, Drawing, figure
 from reid_dhm.retrieval import metrics
 from reid_dhm.retrieval.results import RetrievalResult
+from reid_dhm.text import printable
 
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RANKS = 50
 _BINS = 60
 _LEAST_RATE = 1e-6  # where a ROC curve begins
+_LONGEST = 60  # characters of a name in a legend
 
 
 def cmc_curve(results: Sequence[tuple[str, RetrievalResult]]) -> Drawing:
@@ -161,7 +163,8 @@ def _legend(axes: Axes, lines: Sequence[object], place: Any) -> None:
 
 def _label(name: str) -> str:
     """The name for a legend; Matplotlib hides labels that begin with an underscore."""
-    return f" {name}" if name.startswith("_") else name
+    shown = printable(name, _LONGEST)
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _percent(axes: Axes) -> None:
@@ -185,4 +188,4 @@ def _few(last: int) -> list[int]:
 
 
 def _of(name: str) -> str:
-    return f"{name} " if name else ""
+    return f"{printable(name, _LONGEST)} " if name else ""

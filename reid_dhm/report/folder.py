@@ -44,18 +44,20 @@ def check_folder(folder: Path) -> None:
 def report_folder(folder: Path) -> Iterator[Path]:
     """A new folder to write to, which replaces ``folder`` when the block ends without an error.
 
+    What killed runs left of earlier reports is removed.
+
     Raises:
         InputError: as :func:`check_folder`.
     """
     check_folder(folder)
     folder = folder.resolve()
     with temporary_folder(folder.parent, folder.name) as scratch:
-        fresh = Path(scratch, "new")
+        fresh = scratch / "new"
         fresh.mkdir()
         _copy_assets(fresh)
         yield fresh
         if folder.exists():
-            folder.rename(Path(scratch, "old"))
+            folder.rename(scratch / "old")
         fresh.rename(folder)
 
 

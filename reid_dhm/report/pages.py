@@ -13,16 +13,18 @@ from markupsafe import Markup
 from reid_dhm.report.ranked_lists import RankedLists
 from reid_dhm.report.svg import Drawing
 from reid_dhm.retrieval.results import RetrievalResult
+from reid_dhm.text import printable
 
 
 def environment() -> jinja2.Environment:
-    """The template environment: values are escaped, and undefined names are errors."""
+    """The template environment: values are printable and escaped, undefined names are errors."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("reid_dhm.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
     )
     made.filters |= {
         "few": few,
@@ -32,6 +34,10 @@ def environment() -> jinja2.Environment:
         "points": points,
     }
     return made
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def percent(share: float, digits: int = 1) -> Markup:
@@ -125,8 +131,7 @@ class Pages:
 
     def _write(self, page: str, template: str, **content: Any) -> None:
         text = self.environment.get_template(template).render(name=self.name, **content)
-        # File names that are not UTF-8 are shown with question marks.
-        (self.folder / page).write_text(text, encoding="utf-8", errors="replace")
+        (self.folder / page).write_text(text, encoding="utf-8")
 
 
 def _search_data(
@@ -138,6 +143,8 @@ def _search_data(
         "digits": digits,
         "pids": query.pids.tolist(),
         "camids": query.camids.tolist(),
-        "names": None if query.paths is None else [Path(path).name for path in query.paths],
+        "names": None
+        if query.paths is None
+        else [printable(Path(path).name) for path in query.paths],
         "right": None if judged is None else (judged.matched_within(1) > 0.5).astype(int).tolist(),
     }

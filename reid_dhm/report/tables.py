@@ -18,8 +18,10 @@ from reid_dhm.evaluation.run import EvaluationRun
 from reid_dhm.files import csv_cell
 from reid_dhm.report.ranked_lists import Ranking
 from reid_dhm.report.selection import Confusion, Disagreement
+from reid_dhm.text import printable
 
 PER_QUERY = "per_query.csv"
+_LONGEST = 4096  # characters of a path
 
 
 def evaluation_results(
@@ -85,22 +87,27 @@ def write_per_query(path: Path, rankings: Sequence[Ranking]) -> None:
         "query": range(len(query)),
         "pid": query.pids,
         "camid": query.camids,
-        "path": query.paths or [""] * len(query),
+        "path": _texts(query.paths, len(query)),
     }
     for ranking in rankings:
         columns |= {ranking.prefix + name: values for name, values in _answers(ranking).items()}
-    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(map(csv_cell, columns))
+        writer.writerow(csv_cell(printable(name)) for name in columns)
         for row in zip(*columns.values(), strict=True):
             writer.writerow(map(csv_cell, row))
+
+
+def _texts(paths: Sequence[str] | None, count: int) -> list[str]:
+    """Paths as printable texts, empty where they are not known."""
+    return [""] * count if paths is None else [printable(path, _LONGEST) for path in paths]
 
 
 def _answers(ranking: Ranking) -> dict[str, Sequence[Any]]:
     result, gallery = ranking.result, ranking.evaluation.gallery
     top = result.topk_indices[:, 0]
     there = top >= 0
-    paths = gallery.paths or [""] * len(gallery)
+    paths = _texts(gallery.paths, len(gallery))
     return {
         "first_rank": _where(result.valid, ranking.first_ranks),
         "average_precision": _where(result.valid, result.average_precision),

@@ -6,7 +6,6 @@ The Market-1501 loader reads it. :mod:`reid_dhm.synthetic.renderer` makes the im
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import cv2
 
 from reid_dhm.errors import InputError, StorageError
+from reid_dhm.files import temporary_folder
 from reid_dhm.synthetic.renderer import Render, Renderer
 
 RECORD = "synthetic.json"
@@ -80,15 +80,14 @@ def write_synthetic(
     _check(wanted)
     if _is_there(root, wanted, overwrite):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        fresh = Path(scratch, "new")
+    with temporary_folder(root.parent, root.name) as scratch:
+        fresh = scratch / "new"
         fresh.mkdir()
         for folder, pid, render in _renders(wanted):
             _write_jpeg(fresh / folder, pid, render)
         (fresh / RECORD).write_text(wanted.record())
         if root.exists():
-            root.rename(Path(scratch, "old"))
+            root.rename(scratch / "old")
         fresh.rename(root)
     return root
 

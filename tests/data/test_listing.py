@@ -4,7 +4,7 @@ import pytest
 
 from reid_dhm.data.classification import load_classification
 from reid_dhm.data.datasets import load_dataset
-from reid_dhm.data.listing import list_images, list_images_below, printable, scan_folder
+from reid_dhm.data.listing import list_images, list_images_below, scan_folder
 from reid_dhm.errors import InputError, NotFoundError
 
 
@@ -61,11 +61,6 @@ def test_a_folder_without_permission_is_named(tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
     with pytest.raises(InputError, match=r"closed cannot be read .*permission"):
         scan_folder(tmp_path / "closed")
-
-
-def test_bytes_that_are_not_utf_8_are_escaped():
-    assert printable("a/caf\udce9.jpg") == "a/caf\\xe9.jpg"
-    assert printable("a/café.jpg") == "a/café.jpg"
 
 
 def test_a_published_set_counts_what_it_leaves_out(tmp_path, caplog):

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -169,3 +170,18 @@ def test_models_that_were_asked_otherwise_are_refused(models, known, tmp_path, c
     with pytest.raises(InputError, match="different gallery images"):
         write_comparison(tmp_path / "report", Comparison([one, other], {}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hostile_names_of_models_are_shown_as_data(models, change, tmp_path):
+    evil = "=evil\x1b[31m\n$x^2<script>" + "y" * 100_000
+    write_comparison(tmp_path / "report", Comparison([models[0], change(models[1], name=evil)], {}))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert len(page) < 2_000_000
+    assert "\x1b" not in page
+    assert "<script>y" not in page
+    for figure in (tmp_path / "report" / "figures").iterdir():
+        ElementTree.parse(figure)
+    with (tmp_path / "report" / "per_query.csv").open(newline="") as file:
+        header = next(csv.reader(file))
+    assert all(len(name) < 1100 and name.isprintable() for name in header)
+    assert not any(name.startswith("=") for name in header)

@@ -22,6 +22,7 @@ from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
 from reid_dhm.evaluation.cameras import CameraPairs
 from reid_dhm.report import pages
 from reid_dhm.report.evaluation_report import write_report
+from reid_dhm.text import printable
 
 
 def section(page: str, identity: str) -> str:
@@ -343,9 +344,9 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 @given(names, names)
 def test_names_are_shown_as_they_are_and_never_as_markup(name, file):
     shown = str(MACROS.facts({name: {file: name}}))
-    assert html.unescape(re.search(r"<h3>(.*?)</h3>", shown, re.DOTALL)[1]) == name
-    assert html.unescape(re.search(r"<dt>(.*?)</dt>", shown, re.DOTALL)[1]) == file
-    assert html.unescape(re.search(r"<dd>(.*?)</dd>", shown, re.DOTALL)[1]) == name
+    assert html.unescape(re.search(r"<h3>(.*?)</h3>", shown, re.DOTALL)[1]) == printable(name)
+    assert html.unescape(re.search(r"<dt>(.*?)</dt>", shown, re.DOTALL)[1]) == printable(file)
+    assert html.unescape(re.search(r"<dd>(.*?)</dd>", shown, re.DOTALL)[1]) == printable(name)
 
 
 def test_the_model_and_its_images_may_be_called_anything(make, tmp_path, change):
@@ -370,5 +371,25 @@ def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(make, tmp_path, c
     evaluation = change(evaluation, query=replace(evaluation.query, paths=paths))
     assert write_report(tmp_path / "report", evaluation) == []
     page = (tmp_path / "report" / "queries" / "0000.html").read_text(encoding="utf-8")
-    assert "caf?.jpg" in page
-    assert rows_of(tmp_path / "report")[0]["path"].endswith("caf?.jpg")
+    assert r"caf\xe9.jpg" in page
+    assert rows_of(tmp_path / "report")[0]["path"].endswith(r"caf\xe9.jpg")
+
+
+def test_a_hostile_name_is_one_line_of_limited_length(make, change, tmp_path):
+    name = "=cmd()\x1b]0;owned\x07\nsecond line\u202e" + "x" * 100_000
+    write_report(tmp_path / "report", change(make(name=name), facts={name: {name: name}}))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert len(page) < 1_000_000
+    for character in "\x1b\x07\u202e":
+        assert character not in page
+    assert r"\x1b]0;owned\x07\nsecond line\u202exxx" in page
+
+
+def test_no_cell_of_the_table_of_queries_is_a_formula(make, change, tmp_path):
+    evaluation = make()
+    gallery = evaluation.gallery
+    evil = tuple(f"=cmd|{number}" for number in range(len(gallery)))
+    evaluation = change(evaluation, gallery=replace(gallery, paths=evil))
+    write_report(tmp_path / "report", evaluation)
+    for row in rows_of(tmp_path / "report"):
+        assert row["top1_path"].startswith("'=cmd|")

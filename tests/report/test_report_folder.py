@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -66,3 +69,25 @@ def test_a_file_is_refused(tmp_path):
     (tmp_path / "report").touch()
     with pytest.raises(InputError, match="is a file"):
         check_folder(tmp_path / "report")
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from reid_dhm.report.folder import report_folder
+with report_folder(Path(sys.argv[1])) as fresh:
+    (fresh / "index.html").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    folder = tmp_path / "re[p]ort"
+    killed = subprocess.run([sys.executable, "-c", code, folder], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name[:10] for path in tmp_path.iterdir()] == [".re[p]ort-"]
+    with report_folder(folder) as fresh:  # of a process that runs: kept
+        (tmp_path / ".another-12-x").mkdir()
+        with pytest.raises(RuntimeError), report_folder(folder):
+            raise RuntimeError
+        assert fresh.is_dir()
+        write_results(fresh, "evaluation", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".another-12-x", "re[p]ort"]

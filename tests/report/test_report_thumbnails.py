@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -75,3 +80,39 @@ def test_activation_maps_are_asked_once_for_readable_images_and_grow_opaque(tmp_
     alpha = written[..., 3]
     assert alpha[0, 0] == 0
     assert 0 < alpha[0, 1] < alpha[1, 0] == alpha[1, 1] < 255
+
+
+def png_of_zeros(side: int) -> bytes:
+    """A valid black-and-white PNG of so many pixels a side, a few kilobytes long."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    packer = zlib.compressobj(9)
+    row = bytes(1 + side // 8)
+    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    )
+
+
+def test_a_huge_image_is_a_fault_and_takes_no_memory(tmp_path):
+    (tmp_path / "huge.png").write_bytes(png_of_zeros(30_000))
+    code = """
+import resource, sys
+from pathlib import Path
+from reid_dhm.report.thumbnails import write_thumbnails
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+made = write_thumbnails(Path(sys.argv[1]), {sys.argv[1] + "/huge.png": "q0"}, lambda done: None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(made.faults[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    grown, fault = done.stdout.splitlines()
+    assert int(grown) < 100_000  # KiB; decoded it has 2.7 GB
+    assert "pixels, and 32 million are the most" in fault

@@ -1,0 +1,37 @@
+"""Text from outside is shown as data, whatever it holds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reid_dhm.text import printable
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a/café.jpg", "a/café.jpg"),
+        ("a/caf\udce9.jpg", r"a/caf\xe9.jpg"),  # a byte that is not UTF-8
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("two\nlines\t", r"two\nlines\t"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),  # right-to-left override
+        ("\ud800", r"\ud800"),
+        (12, "12"),
+    ],
+)
+def test_what_is_not_printable_is_escaped(value, shown):
+    assert printable(value) == shown
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_every_text_becomes_one_line_that_can_be_encoded(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown.encode().decode() == shown
+
+
+def test_the_middle_of_a_long_text_is_left_out():
+    shown = printable("a" * 50_000 + "b" * 50_000, longest=20)
+    assert shown == "a" * 10 + " … " + "b" * 10
