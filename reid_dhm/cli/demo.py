@@ -23,13 +23,7 @@ def demo(
 
     Example: reid-dhm demo
     """
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.cli.tables import SafeTable, plain_console
-    from reid_dhm.cli.train import epoch_line
     from reid_dhm.config import load_config
-    from reid_dhm.demo.footage import run_footage_demo
-    from reid_dhm.demo.training import run_demo
-    from reid_dhm.synthetic import write_synthetic
 
     settings = load_config(config)
     epochs = settings.train.epochs
@@ -38,6 +32,13 @@ def demo(
             f"{config} trains on {', '.join(settings.data.name)}, not on synthetic people: use "
             "reid-dhm train for it"
         )
+    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.train import epoch_line
+    from reid_dhm.demo.footage import run_footage_demo
+    from reid_dhm.demo.training import run_demo
+    from reid_dhm.synthetic import write_synthetic
+
     run = Path(settings.output)
     say(f"Rendering people into {settings.data.root}")
     write_synthetic(Path(settings.data.root))
