@@ -74,11 +74,11 @@ def create_app(
         ],
     )
     app.state.service = service
-    errors.install(app, service.connections.folder)
     secured = [Depends(HTTPBearer(auto_error=False))] if service.tokens else []
-    for router in (catalog.router, search.router, deletion.router):
-        app.include_router(router, dependencies=secured)
-    app.include_router(session.router)
+    routers = (catalog.router, search.router, deletion.router, session.router)
+    for router in routers:
+        app.include_router(router, dependencies=secured if router is not session.router else [])
+    errors.install(app, service.connections.folder, routers)
     app.mount("/static", StaticFiles(directory=session.STATIC), name="static")
     return app
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from reid_dhm.errors import InputError, LockedError, ReidError, StorageFullError
 
@@ -88,12 +90,13 @@ def to_problem(error: ReidError) -> Problem:
     return Problem(507 if isinstance(error, StorageFullError) else 500, str(error))
 
 
-def install(app: FastAPI, folder: Path) -> None:
+def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter]) -> None:
     """Answer every exception of an application as a problem.
 
     Args:
         app: the application.
         folder: of the gallery; messages to clients do not reveal its path.
+        routers: of the application.
     """
 
     @app.exception_handler(Problem)
@@ -111,8 +114,23 @@ def install(app: FastAPI, folder: Path) -> None:
         return Problem(422, _sentence(error.errors())).response()
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), dict(error.headers or {})).response()
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(routers, request))
+        return Problem(error.status_code, str(error.detail), headers).response()
+
+
+def _methods(routers: Sequence[APIRouter], request: Request) -> list[str]:
+    """The methods of all routes of a path; Starlette's own header names those of the first."""
+    found = {
+        method
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return sorted(found or {"GET", "HEAD"})  # files and the schema
 
 
 def _sentence(errors: Sequence[Any]) -> str:

@@ -39,7 +39,11 @@ class Certificate:
 
     def __post_init__(self) -> None:
         try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.file, self.key)
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                self.file,
+                self.key,
+                password="",  # never asked for at a terminal
+            )
         except OSError as error:  # ssl's own are among them
             raise InputError(
                 f"{self.file} is not a usable certificate ({error.strerror or error}): give a PEM "
@@ -58,9 +62,10 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a text that is no host name
         raise InputError(
-            f"--host {host} is not an address of this machine ({error}): use 127.0.0.1 or 0.0.0.0"
+            f"--host {host[:100]} is not an address of this machine ({error}): use 127.0.0.1 or "
+            "0.0.0.0"
         ) from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,7 +106,7 @@ def build_server(
         access_log=False,  # paths tell who was searched for: only the audit log may
         server_header=False,
         proxy_headers=False,  # a client could claim any address
-        timeout_keep_alive=round(limits.header_seconds),
+        timeout_keep_alive=max(1, round(limits.header_seconds)),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_certfile=certificate.file if certificate else None,
         ssl_keyfile=certificate.key if certificate else None,

@@ -249,7 +249,8 @@ class Serve:
             self._folder, embed or self._embedder, Tokens(tokens or {}), detector=detector
         )
         bound, ready = listen("127.0.0.1", 0), threading.Event()
-        server = build_server(create_app(service, **options), certificate, ready.set)
+        limits = options.get("limits", Limits())
+        server = build_server(create_app(service, **options), certificate, ready.set, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         self._servers.append(server)
@@ -300,15 +301,25 @@ def person_beside() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def serve_real(tmp_path) -> Iterator[tuple[str, Site]]:
-    """A running service with the network of the package, and its site."""
+def real_embedder():
+    """The network of the package, as the command line uses it."""
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
 
-    embedder = Embedder(DEFAULT_CHECKPOINT)
-    site = build_site(tmp_path, embedder)
-    serve = Serve(site.folder, embedder)
-    yield serve(), site
+    return Embedder(DEFAULT_CHECKPOINT, precision="float32")
+
+
+@pytest.fixture
+def real_site(tmp_path, real_embedder) -> Site:
+    """A gallery of the package's network."""
+    return build_site(tmp_path, real_embedder)
+
+
+@pytest.fixture
+def serve_real(real_site, real_embedder) -> Iterator[tuple[str, Site]]:
+    """A running service with the network of the package, and its site."""
+    serve = Serve(real_site.folder, real_embedder)
+    yield serve(), real_site
     serve.stop()
     serve.join()
 

@@ -108,3 +108,53 @@ def test_closing_answers_who_waits_and_refuses_who_comes(network):
         network.go.set()
         assert waiting.result(10).tolist() == [[7]]
         closing.result(10)
+
+
+def test_one_request_that_fails_spoils_no_other_of_its_batch(network):
+    def embed(images):
+        rows = network(images)
+        if any(image[0, 0, 0] == 13 for image in images):
+            raise RuntimeError("cannot embed 13")
+        return rows
+
+    batcher = Batcher(embed)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher, [image(1)])
+        network.begun.wait(10)
+        together = [pool.submit(batcher, [image(number)]) for number in (2, 13, 3)]
+        wait_for(lambda: batcher.waiting == 3)
+        network.go.set()
+        assert first.result(10).tolist() == [[1]]
+        assert together[0].result(10).tolist() == [[2]]
+        assert together[2].result(10).tolist() == [[3]]
+        with pytest.raises(RuntimeError, match="cannot embed 13"):
+            together[1].result(10)
+    batcher.close()
+
+
+def test_a_network_that_returns_too_few_rows_fails_its_callers_and_goes_on():
+    answers = [np.zeros((0, 1), np.float32), np.ones((1, 1), np.float32)]
+    batcher = Batcher(lambda images: answers.pop(0))
+    with pytest.raises(RuntimeError, match="0 embeddings for 1 images"):
+        batcher([image(1)])
+    assert batcher([image(1)]).tolist() == [[1]]
+    batcher.close()
+
+
+def test_what_nobody_waits_for_any_more_is_not_embedded(network):
+    batcher = Batcher(network)
+    gone = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher, [image(1)])
+        network.begun.wait(10)
+        abandoned = pool.submit(batcher, [image(2)], gone.is_set)
+        wanted = pool.submit(batcher, [image(3)])
+        wait_for(lambda: batcher.waiting == 2)
+        gone.set()
+        network.go.set()
+        assert first.result(10).tolist() == [[1]]
+        assert wanted.result(10).tolist() == [[3]]
+        with pytest.raises(Busy):
+            abandoned.result(10)
+    assert sum(network.batches) == 2
+    batcher.close()

@@ -33,6 +33,12 @@ def test_every_other_address_does(host):
     check_address(host, TOKENS)
 
 
+@pytest.mark.parametrize("host", ["a" * 300, "ex..ample", "\udcff", "a b"])
+def test_a_text_that_is_no_address_is_refused_in_a_sentence(host):
+    with pytest.raises(InputError, match="is not an address of this machine"):
+        listen(host, 0)
+
+
 def test_a_name_for_others_needs_a_token():
     with pytest.raises(
         InputError, match=r"gallery\.example is reachable from other machines, so a token"

@@ -86,3 +86,14 @@ def test_the_description_says_when_a_token_is_needed(client, connect):
     guarded = connect({"anna": "annas-very-own-token"})
     described = guarded.get("/openapi.json").json()
     assert described["paths"]["/api/gallery"]["get"]["security"] == [{"HTTPBearer": []}]
+
+
+def test_a_refused_method_names_all_that_a_path_has(client, site):
+    known = {"tracklet": site.ids["gate", "anna"], "camera": "1", "frame": "0", "rank": "0"}
+    known["video"] = known["tracklet"].split("-")[0]
+    for path, calls in client.get("/openapi.json").json()["paths"].items():
+        response = client.patch(path.format(**known))
+        assert response.status_code == 405
+        allowed = set(response.headers["Allow"].split(", "))
+        assert allowed == {method.upper() for method in calls}, path
+        assert isinstance(response.json()["detail"], str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 
 
@@ -21,6 +22,9 @@ class SearchRequest:
         top_k: maximum number of candidates, 1 or more.
         min_similarity: lowest similarity of a candidate, -1 to 1; None for no limit.
         by_person: return only the best tracklet of every labelled person.
+
+    Raises:
+        InputError: ``top_k`` or ``min_similarity`` is out of range.
     """
 
     where: TrackletFilter = field(default_factory=TrackletFilter)
@@ -30,3 +34,9 @@ class SearchRequest:
     top_k: int = 10
     min_similarity: float | None = None
     by_person: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InputError(f"top_k is {self.top_k}: need 1 or more")
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise InputError(f"min_similarity is {self.min_similarity}: need -1 to 1")

@@ -253,3 +253,25 @@ class TestBadInput:
     def test_an_unknown_index_is_refused(self, shared):
         with pytest.raises(InputError, match="'Flatt' is not a FAISS factory string"):
             Searcher(shared, "Flatt").search(vectors(1), 1)
+
+
+class TestRequest:
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"top_k": 0}, "top_k is 0: need 1 or more"),
+            ({"top_k": -(10**20)}, "need 1 or more"),
+            ({"min_similarity": float("nan")}, "min_similarity is nan: need -1 to 1"),
+            ({"min_similarity": 1.01}, "need -1 to 1"),
+            ({"min_similarity": -float("inf")}, "need -1 to 1"),
+        ],
+    )
+    def test_numbers_out_of_range_are_refused(self, fields, message):
+        with pytest.raises(InputError, match=message):
+            SearchRequest(**fields)
+
+    def test_more_candidates_than_there_are_is_all_of_them(self, shared):
+        query = vectors(1, 5)
+        assert len(Searcher(shared).run(SearchRequest(top_k=10**20), query)) == 60
+        request = SearchRequest(top_k=10**20, by_person=True)
+        assert len(Searcher(shared).run(request, query)) == 60
