@@ -32,8 +32,10 @@ class Embedder:
         normalize: return unit rows; otherwise embeddings as the model gives them.
         flip: average each embedding with its mirrored image's, before normalising.
         precision: ``auto``, ``float32``, ``bf16`` or ``fp16``.
-        backbone, size, neck: for weights without a card, see
-            :func:`~reid_dhm.inference.checkpoints.open_checkpoint`.
+        backbone, size, neck: for weights without a card: ``osnet_x0_25``, ``(256, 128)`` (height
+            and width in pixels), ``none`` or ``bnneck``.
+        input: for graphs that others exported: ``openvino``, ``torchreid``, ``fastreid``,
+            ``imagenet``, or the path of a JSON card.
 
     Attributes:
         rgb: the embedder underneath, which takes every array for RGB.

@@ -25,6 +25,7 @@ from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.inference.checkpoint_file import find_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 
@@ -42,6 +43,7 @@ class Gallery:
         index: ``Flat`` is exact; a FAISS factory string is faster in millions of tracklets.
         thresholds: the model's ``thresholds.json``, for match probabilities; by default the one
             beside the checkpoint.
+        backbone, size, neck, input: for checkpoints without a card, as for :class:`Embedder`.
 
     Raises:
         InputError: a folder that cannot hold a gallery, or a damaged one.
@@ -55,12 +57,17 @@ class Gallery:
         device: str = "auto",
         index: str = "Flat",
         thresholds: str | PathLike[str] | None = None,
+        backbone: str | None = None,
+        size: tuple[int, int] | None = None,
+        neck: str | None = None,
+        input: str | None = None,
     ) -> None:
         self.store = GalleryStore(Path(folder), create=True)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._device = device
         self._index = index
         self._thresholds = None if thresholds is None else Path(thresholds)
+        self._details = (backbone, size, neck, input)
 
     def index(
         self,
@@ -134,7 +141,7 @@ class Gallery:
         Args:
             query: one image of the person, or several: files, PIL images, (H, W, 3) uint8 arrays.
             box: x1, y1, x2, y2 in pixels of a single query image; the whole image without.
-            channels: ``rgb`` or ``bgr``, the color order of arrays; required for them.
+            channels: ``rgb`` or ``bgr``, the colour order of arrays; required for them.
             detector: finds the person where no box is given.
             cameras, videos, person: only in these, by name, by content hash, with this label.
             after, before: only tracklets that overlap this span: seconds from the start of each
@@ -203,9 +210,8 @@ class Gallery:
     @cached_property
     def _embedder(self) -> Embedder:
         # As the command line embeds: 16 bits would move what queries are compared with.
-        return Embedder(
-            self._checkpoint or DEFAULT_CHECKPOINT, device=self._device, precision="float32"
-        )
+        found = find_checkpoint(self._checkpoint or DEFAULT_CHECKPOINT, *self._details)
+        return Embedder(found, device=self._device, precision="float32")
 
     @cached_property
     def _searcher(self) -> Searcher:
