@@ -47,6 +47,8 @@ def load(gallery: GalleryStore, index: FaissIndex) -> State | None:
         LockedError, StorageError: the gallery cannot be read.
     """
     path = path_of(gallery, index.kind)
+    if gallery.cache.is_symlink():
+        return None
     try:
         with path.open("rb") as file:
             if not _is_whole(file):
@@ -78,6 +80,9 @@ def save(gallery: GalleryStore, index: FaissIndex, state: State) -> bool:
         LockedError, StorageError: the gallery cannot be read.
     """
     path = path_of(gallery, index.kind)
+    if gallery.cache.is_symlink():  # what it links to is not the gallery's to write or delete
+        _log.warning("the index is not saved: %s is a link, remove it", gallery.cache)
+        return False
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         gallery.cache.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, StorageError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex, empty_gallery
@@ -185,8 +185,12 @@ class Searcher:
     def _means(self, tracklets: Sequence[TrackletId]) -> NDArray[np.float32]:
         for tracklet in tracklets:
             self.gallery.tracklet(tracklet)  # raises where there is none
-        pages = self.gallery.pages(TrackletFilter(tracklets=tracklets))
-        return np.concatenate([page.embeddings for page in pages]).astype(np.float32)
+        pages = [
+            page.embeddings for page in self.gallery.pages(TrackletFilter(tracklets=tracklets))
+        ]
+        if not pages:
+            raise StorageError(f"{self.gallery.path}: damaged (tracklets without embeddings)")
+        return np.concatenate(pages).astype(np.float32)
 
     def _dim(self) -> int:
         dim = self.gallery.dim

@@ -114,7 +114,8 @@ def unfinished_tracks(gallery: GalleryStore, where: TrackletFilter) -> list[tupl
     """
     condition, values = gallery.condition(where)
     with gallery.reading() as db:
-        return [_track(row) for row in db.execute(_UNFINISHED + condition, values)]
+        rows = db.execute(_UNFINISHED + condition, values).fetchall()
+        return [_track(row) for row in rows]
 
 
 def delete(
@@ -208,7 +209,7 @@ def _spans(db: Any, where: TrackletFilter) -> Iterator[tuple[int, float | None, 
         TrackletFilter(videos=where.videos, cameras=where.cameras)
     )
     sql = f"SELECT v.id, v.start_time FROM videos v {condition} AND NOT v.complete"
-    for video, start in [_video_start(row) for row in db.execute(sql, values)]:
+    for video, start in map(_video_start, db.execute(sql, values).fetchall()):
         after, before = (_from_start(bound, start) for bound in (where.after, where.before))
         if where.before is None:
             before = _last_frame_time(db, video)

@@ -52,7 +52,7 @@ def people(gallery: GalleryStore) -> dict[str, int]:
         "ORDER BY person"
     )
     with gallery.reading() as db:
-        return dict(_person(row) for row in db.execute(sql))
+        return dict(map(_person, db.execute(sql).fetchall()))
 
 
 @checked(str, int)

@@ -201,7 +201,8 @@ class GalleryStore:
     def videos(self) -> list[Video]:
         """All videos, in the order they were first indexed."""
         with self.reading() as db:
-            return [queries.video(row) for row in db.execute(queries.VIDEOS + " ORDER BY v.id")]
+            rows = db.execute(queries.VIDEOS + " ORDER BY v.id").fetchall()
+            return [queries.video(row) for row in rows]
 
     def video(self, hash: str) -> Video:
         """The video of a content hash.
@@ -242,7 +243,7 @@ class GalleryStore:
         condition, values = self.condition(where)
         sql = queries.TRACKLETS + condition + " AND t.key > ? ORDER BY t.key LIMIT ?"
         with self.reading() as db:
-            rows = db.execute(sql, (*values, after, min(limit, MAX_ROWS)))
+            rows = db.execute(sql, (*values, after, min(limit, MAX_ROWS))).fetchall()
             return [queries.tracklet(row) for row in rows]
 
     def tracklets_by_key(self, keys: Iterable[int]) -> list[Tracklet]:
@@ -278,7 +279,7 @@ class GalleryStore:
     def crops(self, key: int) -> list[Crop]:
         """The images of a tracklet with their embeddings, best first."""
         with self.reading() as db:
-            return [queries.crop(row) for row in db.execute(queries.CROPS, (key,))]
+            return [queries.crop(row) for row in db.execute(queries.CROPS, (key,)).fetchall()]
 
     def thumbnail(self, key: int) -> bytes | None:
         """The best image of a tracklet, as JPEG; None if it was deleted."""
