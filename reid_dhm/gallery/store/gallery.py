@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import ModelMismatchError, NotFoundError
 from reid_dhm.gallery.records import (
     DETECTION,
+    Box,
     Camera,
     Crop,
     EmbeddingPage,
@@ -77,9 +78,7 @@ class GalleryStore:
         self.close()
 
     def empty_cache(self) -> None:
-        """Delete all derived data, also what other processes are writing at this moment.
-
-        Where the cache is a link, the link is removed and its target is left alone.
+        """Delete all derived data, also what other processes write there at this moment.
 
         Raises:
             StorageError: it cannot be deleted.
@@ -109,7 +108,8 @@ class GalleryStore:
             try:
                 yield db
             finally:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def writing(self, *, changed: bool = False, deleted: bool = False) -> Iterator[Any]:
@@ -182,8 +182,8 @@ class GalleryStore:
     def cameras(self) -> list[Camera]:
         """All cameras, by name."""
         with self.reading() as db:
-            rows = db.execute("SELECT id, name FROM cameras ORDER BY name").fetchall()
-            return [queries.camera(row) for row in rows]
+            sql = "SELECT id, name FROM cameras ORDER BY name"
+            return list(map(queries.camera, db.execute(sql).fetchall()))
 
     def camera(self, name: str) -> Camera:
         """The camera of a name.
@@ -201,8 +201,8 @@ class GalleryStore:
     def videos(self) -> list[Video]:
         """All videos, in the order they were first indexed."""
         with self.reading() as db:
-            rows = db.execute(queries.VIDEOS + " ORDER BY v.id").fetchall()
-            return [queries.video(row) for row in rows]
+            sql = queries.VIDEOS + " ORDER BY v.id"
+            return list(map(queries.video, db.execute(sql).fetchall()))
 
     def video(self, hash: str) -> Video:
         """The video of a content hash.
@@ -262,13 +262,11 @@ class GalleryStore:
             NotFoundError: there is none.
         """
         wanted = TrackletId.parse(id) if isinstance(id, str) else id
-        found = self.tracklets(TrackletFilter(tracklets=[wanted]))
-        if not found:
-            raise NotFoundError(
-                f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list tracklets shows "
-                "its tracklets"
-            )
-        return found[0]
+        for found in self.tracklets(TrackletFilter(tracklets=[wanted])):
+            return found
+        raise NotFoundError(
+            f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list tracklets shows them"
+        )
 
     def boxes(self, key: int) -> NDArray[np.void]:
         """(N,) :data:`.DETECTION` of a tracklet, empty if it was deleted."""
@@ -288,9 +286,7 @@ class GalleryStore:
             row = db.execute(sql, (key,)).fetchone()
             return None if row is None else queries.jpeg(row)
 
-    def seen_in_frame(
-        self, video: str, frame: int
-    ) -> list[tuple[Tracklet, tuple[float, float, float, float]]]:
+    def seen_in_frame(self, video: str, frame: int) -> list[tuple[Tracklet, Box]]:
         """The people in a frame of a video, each with the box in that frame."""
         sql = queries.TRACKLETS + " WHERE v.hash = ? AND ? BETWEEN t.first_frame AND t.last_frame"
         with self.reading() as db:
@@ -302,8 +298,6 @@ class GalleryStore:
             for box in boxes["box"][boxes["frame"] == frame].tolist():
                 seen.append((tracklet, tuple(box)))
         return seen
-
-    # Embeddings
 
     def embeddings(
         self, where: TrackletFilter | None = None, after: int = 0, limit: int = 65536
