@@ -25,11 +25,11 @@ from reid_dhm.synthetic.clips import write_clips
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name != "changelog.md"),
+    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.name != "changelog.md"),
+    ROOT / "CONTRIBUTING.md",
 ]
-EXECUTED = [p for p in PAGES if p.name != "architecture.md"]  # has a test of its own
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\s*)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-RUN = {"sh", "python", "yaml"}
+RUN = {"sh", "python"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     return [Block(bool(mark), name, text) for mark, name, text in BLOCK.findall(page.read_text())]
+
+
+# The examples of the architecture have a test of their own.
+EXECUTED = [
+    page
+    for page in PAGES
+    if page.name != "architecture.md"
+    and any(block.language in RUN and not block.skipped for block in blocks(page))
+]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +118,7 @@ def here(prepared, tmp_path, monkeypatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_runs(page: Path, here: Path) -> None:
     if page.stem == "gallery":
         run(
@@ -163,10 +172,11 @@ def run(command: list[str]) -> None:
     assert ended.value.code == 0, " ".join(command)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_and_page_it_names_exists(page: Path) -> None:
     text = page.read_text()
-    known = {str(path.relative_to(ROOT)) for path in ROOT.glob("reid_dhm/**/*.py")}
+    rooms = ("reid_dhm/**/*.py", "tests/**/*.py")
+    known = {str(path.relative_to(ROOT)) for room in rooms for path in ROOT.glob(room)}
     for name in re.findall(r"`([\w/]+\.py)`", text):
         assert any(path == name or path.endswith(f"/{name}") for path in known), name
     for folder in re.findall(r"`(reid_dhm/[\w/]+/)`", text):
@@ -175,8 +185,8 @@ def test_every_file_and_page_it_names_exists(page: Path) -> None:
         assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_has_a_language_that_runs_or_is_no_command(page: Path) -> None:
     for block in blocks(page):
         if block.language == "" and not block.skipped:
-            assert "reid-dhm " not in block.text, block.text
+            assert not re.search("reid-dhm |^python ", block.text, re.MULTILINE), block.text
