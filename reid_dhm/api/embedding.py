@@ -23,7 +23,7 @@ class Embedder:
     """Turns images of people into embeddings.
 
     Args:
-        checkpoint: a run folder, a :class:`TrainingRun`, a ``.safetensors`` with its card, an
+        checkpoint: a run folder, a ``TrainingRun``, a ``.safetensors`` with its card, an
             exported ``.onnx`` or ``.xml``, or weights that others trained; ``None`` for the model
             of the package.
         engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest that is

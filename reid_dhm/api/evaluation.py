@@ -118,7 +118,7 @@ def evaluate(
         query_pids, query_camids: (Q,) integers: person and camera of each query.
         gallery: (G, D) embeddings of the same model.
         gallery_pids, gallery_camids: (G,) integers; rows with a negative person id are left out.
-        query_paths, gallery_paths: Q and G image files, for :meth:`EvaluationResult.plot`.
+        query_paths, gallery_paths: Q and G image files, for ``EvaluationResult.plot``.
         metric: ``cosine``, or ``euclidean`` for embeddings as they are.
         camera_rule: leave out gallery images of the query's person from the query's camera.
         ap: ``standard`` or ``trapezoid`` (the MATLAB code of Market-1501).

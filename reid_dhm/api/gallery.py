@@ -38,12 +38,12 @@ class Gallery:
     Args:
         folder: where it lies; created if it does not exist.
         checkpoint: the model that embeds people, always the same one: as for
-            :class:`Embedder`; None for the model of the package.
+            ``Embedder``; None for the model of the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         index: ``Flat`` is exact; a FAISS factory string is faster in millions of tracklets.
         thresholds: the model's ``thresholds.json``, for match probabilities; by default the one
             beside the checkpoint.
-        backbone, size, neck, input: for checkpoints without a card, as for :class:`Embedder`.
+        backbone, size, neck, input: for checkpoints without a card, as for ``Embedder``.
 
     Raises:
         InputError: a folder that cannot hold a gallery, or a damaged one.

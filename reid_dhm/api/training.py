@@ -124,7 +124,7 @@ def export(
     The file is kept only if its embeddings agree with PyTorch's in float32.
 
     Args:
-        checkpoint: a run folder, a :class:`TrainingRun` or a ``.safetensors``; None for the
+        checkpoint: a run folder, a ``TrainingRun`` or a ``.safetensors``; None for the
             package's model.
         output: the file, ending in ``.onnx``, ``.xml`` (OpenVINO), ``.pt`` or ``.safetensors``.
         format: ``onnx``, ``openvino``, ``torchscript`` or ``safetensors``; by default as ``output``

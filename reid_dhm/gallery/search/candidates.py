@@ -31,8 +31,9 @@ class Candidate:
         similarity: cosine between the query and the tracklet's mean embedding, -1 to 1.
         probability: that both show one person, 0 to 1, by the calibration of the thresholds file
             and assuming that one tracklet of the gallery shows the person; None without thresholds.
-        boxes: (N,) :data:`~reid_dhm.gallery.records.DETECTION` of the tracklet, in frame order;
-            None unless the search was asked for details.
+        boxes: (N,) structured array in frame order with ``frame`` (0-based), ``time`` (seconds),
+            ``box`` (x1, y1, x2, y2 in pixels) and ``score``; None unless the search was asked for
+            details.
         jpeg: image of the best crop; None unless the search was asked for details.
     """
 
