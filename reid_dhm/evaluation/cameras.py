@@ -15,7 +15,7 @@ from reid_dhm.retrieval.checks import check_sets, no_match
 from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.protocol import Protocol
-from reid_dhm.retrieval.ranking.counting import rank_positives, same_person_pairs
+from reid_dhm.retrieval.ranking.counting import rank_all_positives
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +95,7 @@ def _rank_camera(
     """First rank and AP of the query rows ``asked`` among the gallery rows ``shown``."""
     left, right = (torch.from_numpy(rows).to(queries.device) for rows in (asked, shown))
     part = replace(space, gallery=space.gallery[right], norms=space.norms[right])
-    ranks = [
-        rank_positives(part, queries[left], pairs)
-        for pairs in same_person_pairs(
-            query.pids[asked],
-            query.camids[asked],
-            gallery.pids[shown],
-            gallery.camids[shown],
-            protocol.camera_rule,
-        )
-    ]
-    if not ranks:
-        return np.zeros(0, np.int64), np.zeros(0)
-    row, rank = (np.concatenate([getattr(r, name) for r in ranks]) for name in ("query", "rank"))
-    first = metrics.first_rank(row, rank, len(asked))
-    return first, metrics.average_precision(row, rank, len(asked), protocol.ap)
+    ids = query.pids[asked], query.camids[asked], gallery.pids[shown], gallery.camids[shown]
+    found = rank_all_positives(part, queries[left], *ids, protocol.camera_rule)
+    first = metrics.first_rank(found.query, found.rank, len(asked))
+    return first, metrics.average_precision(found.query, found.rank, len(asked), protocol.ap)

@@ -88,17 +88,6 @@ class PairScores:
         at = at[false[at] > 0]
         return false[at], true[at]
 
-    def equal_error_rate(self) -> float:
-        """The error rate at which false positives and false negatives are equally frequent.
-
-        It is interpolated between thresholds of the grid.
-        """
-        false, missed = self.false_positive_rate, 1 - self.true_positive_rate
-        above = int(np.argmax(false <= missed))
-        gap = false - missed
-        share = gap[above - 1] / (gap[above - 1] - gap[above])
-        return float(false[above - 1] + share * (false[above] - false[above - 1]))
-
     def histogram(
         self, bins: int = 100
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -157,18 +146,6 @@ class PairScores:
         start = np.array([0.0, log_odds(prior)])
         slope, intercept = minimize(loss, start, jac=True, options={"gtol": 1e-10}).x.tolist()
         return Calibration(slope / spread, intercept - slope * middle / spread, prior)
-
-    def calibration_error(self, calibration: Calibration, bins: int = 15) -> float:
-        """Expected calibration error on these pairs (Guo et al. 2017), from 0 to 1.
-
-        The mean difference between predicted probability and share of same-person pairs, over
-        ``bins`` equal bins of probability, with pairs weighted by the calibration's prior.
-        """
-        held, weight = self._weighted(calibration.prior)
-        predicted = calibration.probability(held)
-        step = np.minimum((predicted * bins).astype(np.int64), bins - 1)
-        excess = weight.sum(0) * predicted - weight[0]
-        return float(np.abs(np.bincount(step, weights=excess)).sum())
 
     def _weighted(self, prior: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores (n,) of non-empty bins, and the weights (2, n) of both kinds of pairs there."""

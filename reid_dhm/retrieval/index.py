@@ -24,21 +24,17 @@ _TASK = 1024  # rows converted per task of a thread
 _QUERIES = 4096  # queries searched at a time; with fewer FAISS reads the gallery more often
 _SLACK = 16  # candidates beyond those asked for, so that rounding rarely decides at the end
 _GPU_MAX_K = 2048  # FAISS's own limit
-_GPU_KINDS = ("Flat", "IVF")  # prefixes of the kinds that FAISS implements on GPUs
 _SWEEP = 2**24  # scores held at a time by the exhaustive search
-_TRAINING_ROWS = 2**18
 
 
 class GalleryIndex:
     """Nearest-neighbour search in a gallery.
 
     FAISS proposes candidates from float32 sums; :meth:`Space.exact` scores them again, and equal
-    ones are ordered by gallery row. Kind ``Flat`` is exact: if rounding could have hidden a
-    neighbour of a query, that query is compared with the whole gallery. Other kinds are
-    approximate.
+    ones are ordered by gallery row. The result is exact: if rounding could have hidden a
+    neighbour of a query, that query is compared with the whole gallery.
 
     Attributes:
-        kind: FAISS ``index_factory`` string.
         metric: ``cosine`` or ``euclidean``.
         name: the FAISS index used, such as ``IndexFlat (inner product)``.
         device: ``cpu``, ``cuda``, or ``cuda x N`` for N GPUs.
@@ -49,32 +45,21 @@ class GalleryIndex:
         gallery: NDArray[np.float32],
         *,
         metric: str = "cosine",
-        kind: str = "Flat",
         device: str = "auto",
     ) -> None:
         """Index ``gallery``, (G, D) float32; it is referenced, not copied.
 
         Args:
-            device: ``auto`` (every GPU that FAISS sees), ``cuda`` or ``cpu``.
+            device: ``auto`` (all GPUs that FAISS sees, else the CPU) or ``cpu``.
 
         Raises:
-            InputError: for an unknown metric, kind or device, ``cuda`` without a GPU that FAISS
-                can use, or a zero gallery row under ``cosine``.
+            InputError: an unknown metric, or a zero gallery row under ``cosine``.
         """
-        self.metric, self.kind = metric, kind
+        self.metric = metric
         self.space = Space.of(metric, torch.from_numpy(gallery))
-        gpus = _gpus(device, kind)
-        try:
-            index = faiss.index_factory(gallery.shape[1], kind, _faiss_metric(metric))
-        except RuntimeError as error:
-            raise InputError(
-                f"index {kind!r} is not a FAISS index_factory string for {gallery.shape[1]} "
-                "dimensions: use Flat for exact search"
-            ) from error
-        self.index: Any = faiss.index_cpu_to_all_gpus(index, ngpu=gpus) if gpus else index
-        if not self.index.is_trained:
-            step = -(-len(gallery) // _TRAINING_ROWS)
-            self.index.train(self._rows(self.space.gallery[::step], self.space.norms[::step]))
+        flat = faiss.IndexFlat(gallery.shape[1], _faiss_metric(metric))
+        gpus = 0 if device == "cpu" else faiss.get_num_gpus()
+        self.index: Any = faiss.index_cpu_to_all_gpus(flat, ngpu=gpus) if gpus else flat
         for start in range(0, len(gallery), _ADDED):
             rows = slice(start, start + _ADDED)
             self.index.add(self._rows(self.space.gallery[rows], self.space.norms[rows]))
@@ -96,8 +81,8 @@ class GalleryIndex:
 
         Returns:
             scores: (Q, k) float64, the cosine similarity or minus the Euclidean distance: higher
-                is closer. -inf where the index found fewer than k.
-            indices: (Q, k) int64 gallery rows, -1 where the index found fewer.
+                is closer. -inf beyond the size of the gallery.
+            indices: (Q, k) int64 gallery rows, -1 beyond the size of the gallery.
 
         Raises:
             InputError: if k is below 1, D differs from the gallery's, or a query is zero under
@@ -130,16 +115,13 @@ class GalleryIndex:
         if self.device != "cpu":
             wanted = min(wanted, _GPU_MAX_K)
         proposed, candidates = self._propose(self._rows(rows, norms), wanted)
-        found = candidates >= 0
-        query, place = np.nonzero(found)
-        scores = np.full(candidates.shape, -np.inf)
-        scores[query, place] = self.space.exact_many(
-            rows, norms, torch.from_numpy(query), torch.from_numpy(candidates[query, place])
-        ).numpy()
+        query = torch.arange(len(rows)).repeat_interleave(wanted)
+        exact = self.space.exact_many(rows, norms, query, torch.from_numpy(candidates.ravel()))
+        scores = exact.numpy().reshape(candidates.shape)
         last = self._score(proposed)[:, -1]
-        error = np.abs(self._score(proposed) - scores, where=found, out=np.zeros(scores.shape))
+        error = np.abs(self._score(proposed) - scores)
         scores, candidates = _best(scores, candidates, k)
-        if self.kind == "Flat" and wanted < len(self):
+        if wanted < len(self):
             # No image left out by FAISS scores above `last` by more than its rounding error.
             margin = np.maximum(self._margin(rows, norms), 2 * error.max())
             unsure = np.flatnonzero((wanted < k) | (scores[:, -1] <= last + margin))
@@ -221,23 +203,10 @@ class GalleryIndex:
 def _best(
     scores: NDArray[np.float64], indices: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The k best of each row, by score, equal ones by index; missing candidates are last."""
+    """The k best of each row, by score, equal ones by index."""
     order = np.lexsort((indices, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
 def _faiss_metric(metric: str) -> int:
     return faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
-
-
-def _gpus(device: str, kind: str) -> int:
-    """Number of GPUs for an index of this kind; 0 means the CPU."""
-    if device not in ("auto", "cuda", "cpu"):
-        raise InputError(f"index device is {device!r}: choose auto, cuda or cpu")
-    count = faiss.get_num_gpus() if device != "cpu" else 0
-    if device == "cuda" and count == 0:
-        raise InputError(
-            "index device is 'cuda', but FAISS sees no GPU: use auto, or install faiss-gpu with a "
-            "CUDA driver"
-        )
-    return count if kind.startswith(_GPU_KINDS) else 0

@@ -200,6 +200,15 @@ def test_per_query_csv_holds_known_answers(known, tmp_path):
     assert "(2 counted" in (tmp_path / "report" / "index.html").read_text()
 
 
+def test_per_query_csv_holds_nothing_that_a_spreadsheet_takes_for_a_formula(
+    known, tmp_path, change
+):
+    paths = ("=HYPERLINK(1)", "@SUM(A1)", "plain.jpg")
+    write_report(tmp_path / "report", change(known, query=replace(known.query, paths=paths)))
+    shown = [row["path"] for row in rows_of(tmp_path / "report")]
+    assert shown == ["'=HYPERLINK(1)", "'@SUM(A1)", "plain.jpg"]
+
+
 def test_distances_are_written_as_distances(make, tmp_path):
     evaluation = make(metric="euclidean", with_images=False)
     write_report(tmp_path / "report", evaluation)

@@ -143,6 +143,27 @@ def rank_positives(space: Space, queries: Tensor, pairs: Pairs) -> PositiveRanks
     return PositiveRanks(query, place + 1 + closer)
 
 
+def rank_all_positives(
+    space: Space,
+    queries: Tensor,
+    query_pids: NDArray[np.int64],
+    query_camids: NDArray[np.int64],
+    gallery_pids: NDArray[np.int64],
+    gallery_camids: NDArray[np.int64],
+    camera_rule: bool,
+) -> PositiveRanks:
+    """:func:`rank_positives` of all pairs of the same person, batch by batch."""
+    ids = query_pids, query_camids, gallery_pids, gallery_camids
+    ranks = [
+        rank_positives(space, queries, pairs) for pairs in same_person_pairs(*ids, camera_rule)
+    ]
+    none = np.zeros(0, dtype=np.int64)
+    return PositiveRanks(
+        np.concatenate([none, *(each.query for each in ranks)]),
+        np.concatenate([none, *(each.rank for each in ranks)]),
+    )
+
+
 def _block_numbers(query: NDArray[np.int64], total: int, height: int) -> NDArray[np.int64]:
     """(total,) number of the block of each query, from 0; -1 without a correct image.
 

@@ -21,7 +21,7 @@ from reid_dhm.retrieval.distances import Space
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.index import GalleryIndex
 from reid_dhm.retrieval.protocol import Protocol
-from reid_dhm.retrieval.ranking.counting import rank_positives, same_person_pairs
+from reid_dhm.retrieval.ranking.counting import rank_all_positives, same_person_pairs
 from reid_dhm.retrieval.results import RetrievalResult
 
 _QUERIES = 4096  # queries whose lists are filtered at a time
@@ -59,10 +59,14 @@ def rank_gallery(
     check_sets(query, gallery)
     check_lengths(ranks, top_k)
     started = time.perf_counter()
-    positive, rank = _rank(query, gallery, protocol, parse_device(device))
-    first = metrics.first_rank(positive, rank, len(query))
-    precision = metrics.average_precision(positive, rank, len(query), ap)
-    penalty = metrics.inverse_negative_penalty(positive, rank, len(query))
+    where = parse_device(device)
+    space = Space.of(metric, torch.from_numpy(gallery.embeddings).to(where))
+    queries = torch.from_numpy(query.embeddings).to(where)
+    ids = query.pids, query.camids, gallery.pids, gallery.camids
+    found = rank_all_positives(space, queries, *ids, camera_rule)
+    first = metrics.first_rank(found.query, found.rank, len(query))
+    precision = metrics.average_precision(found.query, found.rank, len(query), ap)
+    penalty = metrics.inverse_negative_penalty(found.query, found.rank, len(query))
     ranked = time.perf_counter()
     if not first.any():
         raise InputError(no_match(query, gallery, camera_rule))
@@ -82,21 +86,6 @@ def rank_gallery(
         device=index.device,
         seconds={"rank": ranked - started, "search": time.perf_counter() - ranked},
     )
-
-
-def _rank(
-    query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, device: torch.device
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Query row and rank of every correct image."""
-    space = Space.of(protocol.metric, torch.from_numpy(gallery.embeddings).to(device))
-    queries = torch.from_numpy(query.embeddings).to(device)
-    ranks = [
-        rank_positives(space, queries, pairs)
-        for pairs in same_person_pairs(
-            query.pids, query.camids, gallery.pids, gallery.camids, protocol.camera_rule
-        )
-    ]
-    return np.concatenate([r.query for r in ranks]), np.concatenate([r.rank for r in ranks])
 
 
 def ranked_lists(

@@ -246,7 +246,7 @@ def test_bad_arguments_are_refused_by_name(both):
         Protocol(gallery="one")
     with pytest.raises(InputError, match="repeats is None: give 1 or more"):
         Protocol(gallery="single-shot", seed=0)
-    with pytest.raises(InputError, match="seed is 0 but nothing is drawn"):
+    with pytest.raises(InputError, match="seed is 0 but the gallery is all"):
         Protocol(seed=0)
 
 
