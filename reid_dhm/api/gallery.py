@@ -15,7 +15,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.ingest.index_video import index_video
-from reid_dhm.gallery.ingest.ingest import Options, Summary
+from reid_dhm.gallery.ingest.ingest import IndexingSummary
+from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
@@ -24,7 +25,7 @@ from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.inference.checkpoint_file import find_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -83,7 +84,7 @@ class Gallery:
         end: float | None = None,
         tracker: str = "bytetrack",
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> Summary:
+    ) -> IndexingSummary:
         """Find the people in a video and store who was where and when.
 
         An interrupted run is continued; indexing the same video twice adds nothing.
@@ -113,7 +114,7 @@ class Gallery:
             *(self.store, source, camera, self._embedder, str(self._checkpoint or "default")),
             detector=detector,
             confidence=confidence,
-            options=Options(stride, begin, end, TrackSettings(tracker=tracker)),
+            options=IndexingOptions(stride, begin, end, TrackSettings(tracker=tracker)),
             start=start,
             fps=fps,
             report=on_progress,

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_dhm.gallery.ingest.index_video import index_video
-from reid_dhm.gallery.ingest.ingest import Summary
+from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -58,7 +58,7 @@ def camera_of(clip: Clip) -> str:
 
 def index_clips(
     gallery: GalleryStore, clips: Sequence[Clip], embedder: Embedder, detector: str = "motion"
-) -> list[Summary]:
+) -> list[IndexingSummary]:
     """Index every clip under its camera's name."""
     return [
         index_video(gallery, clip.path, camera_of(clip), embedder, "benchmark", detector=detector)

@@ -1,7 +1,9 @@
-"""``reid-dhm index-video``: footage into a gallery."""
+"""``reid-dhm index-video``: finds the people in a video and stores them in a gallery."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reid_dhm.gallery.footage.frames import Source
-    from reid_dhm.gallery.ingest.ingest import Summary
+    from reid_dhm.gallery.ingest.ingest import IndexingSummary
 
 FRAMES, PEOPLE = "Which frames", "How people are found"
 
@@ -34,12 +36,14 @@ def index_video(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A video, a folder or 'pattern' of frames, a stream's address, or a webcam's "
-            "number.",
+            help="A video, a folder or 'pattern' of images, the address of a recording or live "
+            "stream, or the number of a webcam.",
         ),
     ],
-    gallery: Annotated[Path, typer.Option(metavar="DIR", help="Made if it is not there.")],
-    camera: Annotated[str, typer.Option(metavar="NAME", help="Which camera recorded it.")],
+    gallery: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder; created if it does not exist.")
+    ],
+    camera: Annotated[str, typer.Option(metavar="NAME", help="Name of the camera.")],
     start: Annotated[
         str | None,
         typer.Option(
@@ -50,18 +54,25 @@ def index_video(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(rich_help_panel=FRAMES, help="Of images, or of a video that is wrong."),
+        typer.Option(
+            rich_help_panel=FRAMES,
+            help="Frame rate of an image sequence, or to override a wrong header.",
+        ),
     ] = None,
     stride: Annotated[
-        int, typer.Option(min=1, rich_help_panel=FRAMES, help="Look at one of so many frames.")
+        int, typer.Option(min=1, rich_help_panel=FRAMES, help="Process every so many frames.")
     ] = 1,
     begin: Annotated[
         float,
-        typer.Option("--from", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="Begin."),
+        typer.Option(
+            "--from", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="Start, in seconds."
+        ),
     ] = 0.0,
     end: Annotated[
         float | None,
-        typer.Option("--to", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="End."),
+        typer.Option(
+            "--to", min=0, metavar="SECONDS", rich_help_panel=FRAMES, help="End, in seconds."
+        ),
     ] = None,
     patience: Annotated[
         float,
@@ -69,15 +80,16 @@ def index_video(
             min=0,
             metavar="SECONDS",
             rich_help_panel=FRAMES,
-            help="How long to call a stream that dropped.",
+            help="How long to try to reconnect to a live stream.",
         ),
     ] = 300.0,
     detector: Annotated[
         str,
         typer.Option(
             rich_help_panel=PEOPLE,
-            help="yolox:FILE, torchvision:NAME[:WEIGHTS], mot:FILE, or motion (what moves before a "
-            "fixed camera).",
+            help="A name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE, "
+            "torchvision:NAME[:WEIGHTS], mot:FILE, or motion (anything that moves; for a fixed "
+            "camera).",
         ),
     ] = "motion",
     confidence: Annotated[
@@ -95,7 +107,7 @@ def index_video(
     ] = 0.5,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="What embeds the people.", show_default="the package's own model"),
+        typer.Option(help="The model that embeds people.", show_default="the package's model"),
     ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = None,
@@ -104,32 +116,36 @@ def index_video(
     neck: NeckOption = None,
     input: InputOption = None,
 ) -> None:
-    """Find the people in a video and keep who was where and when, with their best images.
+    """Find the people in a video, and store who was where and when, with their best images.
 
-    A run that was stopped goes on where it was; indexing a video twice adds nothing.
+    An interrupted run is continued; indexing the same video twice adds nothing.
 
     Example: reid-dhm index-video --gallery galleries/site --camera gate gate.mp4
     --start 2026-03-01T08:00:00+01:00 --detector yolox:yolox_nano.onnx
     """
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.gallery.detect.factory import build_detector
-    from reid_dhm.gallery.footage.sources import open_source
-    from reid_dhm.gallery.ingest import index_video as indexing
-    from reid_dhm.gallery.ingest.ingest import Options
+    from reid_dhm.gallery.detect.factory import build_detector, check_detector
+    from reid_dhm.gallery.footage.sources import check_source, open_source
+    from reid_dhm.gallery.ingest.options import IndexingOptions
     from reid_dhm.gallery.records import check_name, wall_clock
-    from reid_dhm.gallery.track.tracklets import TrackSettings
+    from reid_dhm.gallery.track.settings import TrackSettings
     from reid_dhm.inference.checkpoint_file import find_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
-    from reid_dhm.inference.embedder import Embedder
 
     check_name("camera", camera)
-    options = Options(stride, begin, end, TrackSettings(tracker, track_confidence))
+    options = IndexingOptions(stride, begin, end, TrackSettings(tracker, track_confidence))
     moment = None if start is None else wall_clock(start)
+    check_source(source, fps)
+    check_detector(detector, confidence)
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
+
+    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.gallery.ingest import index_video as indexing
+    from reid_dhm.inference.embedder import Embedder
+
     finder = build_detector(detector, confidence)
+    frames = open_source(source, fps, patience)
     # An interrupted run may continue on another device, so nothing is rounded to 16 bits.
     embedder = Embedder(found, device=device, precision="float32")
-    frames = open_source(source, fps, patience)
     with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
         summary = indexing.index_video(
             *(gallery, frames, camera, embedder, str(checkpoint or "default")),
@@ -138,15 +154,15 @@ def index_video(
             start=moment,
             report=bar,
         )
-    _print(summary, frames.info.name)
+    _print(summary, frames.info.name, gallery)
     if json is not None:
         figures = figures_of(summary)
         figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}
         write_json(json, figures)
 
 
-def figures_of(summary: Summary) -> dict[str, Any]:
-    """What came of indexing, for machines."""
+def figures_of(summary: IndexingSummary) -> dict[str, Any]:
+    """What indexing did, for ``--json``."""
     return {
         "videos": summary.videos,
         "known": summary.known,
@@ -170,26 +186,34 @@ def figures_of(summary: Summary) -> dict[str, Any]:
 
 @contextmanager
 def stopped_by_interrupt(source: Source) -> Iterator[None]:
-    """Let Ctrl-C end a stream, so that what was seen is kept; files are gone on with later."""
-    from reid_dhm.gallery.footage.streams import Stream
+    """Let Ctrl+C end a live stream and keep what was seen; a second one ends the process at once.
 
-    if not isinstance(source, Stream):
+    A file is interrupted as usual: its indexing continues in the next run.
+    """
+    if not source.info.live:
         yield
         return
-    before = signal.signal(signal.SIGINT, lambda *_: source.stop())
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # what is committed stays
+        source.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _print(summary: Summary, name: str) -> None:
+def _print(summary: IndexingSummary, name: str, gallery: Path) -> None:
     from reid_dhm.cli.tables import SafeTable, plain_console
 
+    search = f"reid-dhm search --gallery {shlex.quote(str(gallery))} --query PERSON.jpg"
     if summary.known:
-        say(f"{name} is in the gallery already (video {summary.videos[0]}): nothing to do")
+        say(f"{name} is already in the gallery (video {summary.videos[0]}): nothing to do")
+        say(f"search it: {search}")
         return
-    again = ", going on where it was stopped" if summary.resumed else ""
+    again = ", continuing an interrupted run" if summary.resumed else ""
     say(
         f"{summary.frames} frames{again}: {summary.detections} boxes, {summary.tracklets} "
         f"tracklets (video {', '.join(summary.videos)})"
@@ -209,3 +233,5 @@ def _print(summary: Summary, name: str) -> None:
         )
     plain_console().print(table)
     say(f"end to end: {summary.seconds:.1f} s, {summary.frames / summary.seconds:.1f} frames/s")
+    say(f"gallery: {gallery}")
+    say(f"next: {search}")

@@ -36,6 +36,10 @@ def test_tool_indexes_with_nothing_but_a_video(clip, tmp_path):
     for stage in ("decode", "detect", "track and crop", "embed", "store"):
         assert stage in done.stdout
     assert "end to end" in done.stdout
+    assert done.stdout.splitlines()[-2:] == [
+        f"gallery: {tmp_path / 'g'}",
+        f"next: reid-dhm search --gallery {tmp_path / 'g'} --query PERSON.jpg",
+    ]
     with GalleryStore(tmp_path / "g") as gallery:
         assert gallery.count() >= 1
         assert gallery.fingerprint == Embedder(DEFAULT_CHECKPOINT).fingerprint
@@ -82,12 +86,12 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
     [
         (("gone.mp4",), "gone.mp4 does not exist"),
         (("{clip}", "--start", "noon"), "'noon' is not an ISO 8601 time"),
-        (("{clip}", "--detector", "hog"), "detector 'hog' is unknown"),
+        (("{clip}", "--detector", "hog"), "unknown detector 'hog'"),
         (("{clip}", "--detector", "yolox:{clip}"), "cannot be read as an ONNX network"),
         (("{clip}", "--checkpoint", "gone"), "checkpoint gone does not exist"),
         (("{clip}", "--confidence", "0.3"), "motion has no scores: drop the confidence"),
         (("{clip}", "--camera", "gate\n"), "camera name 'gate\\n' is not allowed"),
-        (("{clip}", "--from", "5", "--to", "2"), "the span from 5 s to 2.0 s holds nothing"),
+        (("{clip}", "--from", "5", "--to", "2"), "empty span from 5 s to 2.0"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_gallery(run, clip, tmp_path, options, message):

@@ -13,12 +13,13 @@ import pytest
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import Options, Summary, ingest
+from reid_dhm.gallery.ingest.ingest import IndexingSummary, ingest
+from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.gallery.track.crops import cut, decode, encode
-from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.synthetic.clips import Clip, write_clips
 
 MODEL = "c0ffee" * 10
@@ -168,7 +169,7 @@ def keep_film(film) -> Keep:
 STRIPES = 6
 DIM = 3 * STRIPES
 
-Index = Callable[..., Summary]
+Index = Callable[..., IndexingSummary]
 
 
 def stripes(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -209,7 +210,7 @@ def index() -> Index:
         embed=stripes,
         tracks: TrackSettings | None = None,
         **options,
-    ) -> Summary:
+    ) -> IndexingSummary:
         gallery.claim_model(MODEL, DIM, "stripes")
         return ingest(
             gallery,
@@ -217,7 +218,7 @@ def index() -> Index:
             source or open_source(str(video)),
             build_detector(detector),
             embed,
-            Options(chunk=chunk, tracks=tracks or TrackSettings(), **options),
+            IndexingOptions(chunk=chunk, tracks=tracks or TrackSettings(), **options),
             start,
         )
 

@@ -10,9 +10,6 @@ from reid_dhm.data.listing import IMAGE_SUFFIXES, list_images
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.footage.addresses import is_address, local_path, without_credentials
 from reid_dhm.gallery.footage.frames import MAX_FPS, MIN_FPS, Source
-from reid_dhm.gallery.footage.image_sequence import ImageSequence
-from reid_dhm.gallery.footage.streams import NetworkStream, Stream, Webcam
-from reid_dhm.gallery.footage.video_file import VideoFile
 
 
 def open_source(text: str, fps: float | None = None, patience: float = 300.0) -> Source:
@@ -29,45 +26,62 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
             UTF-8.
         NotFoundError: no such file.
     """
-    check_fps(fps)
-    _check_name(text)
-    if text.isdigit() and not Path(text).exists():
+    check_source(text, fps)
+    if not 0 <= patience:
+        raise InputError(f"--patience is {patience}: give seconds, 0 or more")
+
+    # Imported late: options are checked before PyAV and OpenCV are loaded.
+    from reid_dhm.gallery.footage.image_sequence import ImageSequence
+    from reid_dhm.gallery.footage.streams import NetworkStream, Stream, Webcam
+    from reid_dhm.gallery.footage.video_file import VideoFile
+
+    path = _path(text)
+    if path is None and not is_address(text):
         return Stream(f"webcam {text}", lambda: Webcam(int(text)), fps, patience)
-    path = Path(text).expanduser()
-    if is_address(text):
-        local = local_path(text)
-        if local is None:
-            first = NetworkStream(text)
-            if first.recorded:
-                first.close()
-                return VideoFile(text, fps)
-            name = without_credentials(text)
-            return Stream(name, lambda: NetworkStream(text), fps, patience, first)
-        path = local
+    if path is None:
+        first = NetworkStream(text)
+        if first.recorded:
+            first.close()
+            return VideoFile(text, fps)
+        name = without_credentials(text)
+        return Stream(name, lambda: NetworkStream(text), fps, patience, first)
     if path.is_dir():
         return ImageSequence(str(path), list_images(path), fps)
     if path.is_file():
         return VideoFile(path, fps)
-    if has_magic(str(path)):
-        found = [Path(name) for name in glob(str(path))]  # noqa: PTH207 (absolute patterns)
-        images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES]
-        return ImageSequence(str(path), images, fps)
-    raise NotFoundError(
-        f"{without_credentials(text) if '@' in text else text} does not exist: give a video, a "
-        "folder or pattern of frames, the address of a stream or the number of a webcam"
-    )
+    found = [Path(name) for name in glob(str(path))]  # noqa: PTH207 (absolute patterns)
+    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES]
+    return ImageSequence(str(path), images, fps)
 
 
-def check_fps(fps: float | None) -> None:
-    """Refuse a frame rate outside the range that is supported."""
+def check_source(text: str, fps: float | None = None) -> None:
+    """Refuse a source that does not exist or an impossible frame rate, without opening anything.
+
+    Raises:
+        InputError: a frame rate out of range, or a name that is not UTF-8.
+        NotFoundError: no such file.
+    """
     if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
-        raise InputError(f"--fps is {fps}: give frames per second, from {MIN_FPS:g} to {MAX_FPS:g}")
-
-
-def _check_name(text: str) -> None:
+        raise InputError(
+            f"--fps is {fps}: give frames per second, from {MIN_FPS:g} to {MAX_FPS:g}"
+        )
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InputError(
             f"the name {os.fsencode(text)!r} is not valid UTF-8: rename the file"
         ) from None
+    path = _path(text)
+    if path is None or path.exists() or has_magic(str(path)):
+        return
+    raise NotFoundError(
+        f"{without_credentials(text) if '@' in text else text} does not exist: give a video, a "
+        "folder or pattern of images, the address of a stream or the number of a webcam"
+    )
+
+
+def _path(text: str) -> Path | None:
+    """The path that a source names; None for the number of a webcam and for the network."""
+    if text.isdecimal() and text.isascii() and not Path(text).exists():
+        return None
+    return local_path(text) if is_address(text) else Path(text).expanduser()

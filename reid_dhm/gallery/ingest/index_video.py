@@ -12,7 +12,8 @@ from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Source
 from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import Options, Report, Summary, ingest
+from reid_dhm.gallery.ingest.ingest import IndexingSummary, Report, ingest
+from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.records import check_name, wall_clock
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -30,11 +31,11 @@ def index_video(
     *,
     detector: str | Detector = "motion",
     confidence: float | None = None,
-    options: Options | None = None,
+    options: IndexingOptions | None = None,
     start: str | datetime | None = None,
     fps: float | None = None,
     report: Report | None = None,
-) -> Summary:
+) -> IndexingSummary:
     """Find the people in a video and store who was where and when.
 
     All arguments are checked before the gallery is created or changed. An interrupted run is

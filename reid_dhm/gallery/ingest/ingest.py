@@ -1,7 +1,7 @@
-"""From frames to the store: decoder, detector and embedder at work beside each other.
+"""From frames to the store: decoder, detector, tracker and embedder run in parallel.
 
-A process killed at any moment loses at most the chunk of frames it was at: the next one shows the
-stored boxes to the tracker again and goes on from there.
+A process that is killed loses at most the current chunk of frames: the next one shows the stored
+boxes to the tracker again and continues.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from typing import TypeAlias
 
 import supervision as sv
 
-from reid_dhm.errors import InputError, LockedError
+from reid_dhm.errors import LockedError
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame, Source, Span
-from reid_dhm.gallery.ingest.indexing import Embedding, Stages, VideoIndexer
-from reid_dhm.gallery.ingest.pipeline import Stage, ahead, in_order, measured
+from reid_dhm.gallery.ingest.growing import check_not_grown
+from reid_dhm.gallery.ingest.indexing import Embedding, LockPatience, VideoIndexer
+from reid_dhm.gallery.ingest.options import IndexingOptions
+from reid_dhm.gallery.ingest.pipeline import Prefetched, Stage, Stages, in_order, measured
 from reid_dhm.gallery.records import Embed, NewVideo
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
-from reid_dhm.gallery.track.tracking import LEAST_RATE, release
-from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.gallery.track.settings import TrackSettings
+from reid_dhm.gallery.track.tracking import MIN_RATE, tracker_version
 
 logger = logging.getLogger(__name__)
 
@@ -39,47 +41,20 @@ _FRAMES_AHEAD = 8
 _PART_SECONDS = 600.0  # a stream is cut into videos of this length
 
 Report: TypeAlias = Callable[[int, int], None]
-"""Told the frames done and in all, 0 where nobody knows."""
+"""Called with the frames done and the total, 0 if it is unknown."""
 
 Detected: TypeAlias = "Iterator[tuple[Frame, sv.Detections]]"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a source is indexed.
-
-    Attributes:
-        stride: one of so many frames is looked at.
-        begin, end: seconds from the source's start; None is its end.
-        tracks: how boxes become tracklets.
-        chunk: frames between commits.
-    """
-
-    stride: int = 1
-    begin: float = 0.0
-    end: float | None = None
-    tracks: TrackSettings = field(default_factory=TrackSettings)
-    chunk: int = 64
-
-    def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise InputError(f"stride is {self.stride}: use 1 or more")
-        if self.begin < 0 or (self.end is not None and self.end <= self.begin):
-            raise InputError(
-                f"the span from {self.begin:g} s to {self.end} s holds nothing: let it begin at 0 "
-                "or later, and end later than that"
-            )
-
-
 @dataclass(slots=True)
-class Summary:
-    """What came of indexing.
+class IndexingSummary:
+    """What indexing did.
 
     Attributes:
         videos: content hashes: one, or several for a stream.
-        known: whether all of it was there already, and nothing was done.
-        resumed: whether a part of it was there already.
-        frames, detections: looked at and found now, not before a restart.
+        known: whether the video was indexed before, and nothing was done.
+        resumed: whether a part of it was indexed before.
+        frames, detections: processed and found now, not before a restart.
         tracklets: added now.
         seconds: from the first frame to the last commit.
         stages: what each stage did.
@@ -101,74 +76,82 @@ def ingest(
     source: Source,
     detector: Detector,
     embed: Embed,
-    options: Options | None = None,
+    options: IndexingOptions | None = None,
     start: datetime | None = None,
     report: Report | None = None,
-) -> Summary:
-    """Index a source; what an earlier process left unfinished is gone on with.
+) -> IndexingSummary:
+    """Index a source, and continue what an earlier process left unfinished.
 
     Args:
         gallery: whose model is claimed (:meth:`.GalleryStore.claim_model`).
-        camera: its name; made if it is new.
+        camera: its name; created if it is new.
         source: the frames. A live one is cut into videos of ten minutes.
         detector: finds people in them.
         embed: turns crops into embeddings.
         options: stride, span, tracking.
         start: wall-clock time of the source's first frame; of a live one, now by default.
-        report: told how far it is.
+        report: called with the progress.
 
     Raises:
-        InputError: the video is there under another camera or start or with other settings, or it
-            was deleted meanwhile; another process indexes the same live source; or the gallery
-            cannot be written.
+        InputError: the video is there under another camera or start or with other settings, is a
+            longer version of one that is there, or was deleted meanwhile.
+        LockedError: another process indexes the same source, or keeps the gallery locked.
+        StorageError: the source cannot be read further, or the gallery cannot be written.
     """
-    options = options or Options()
-    if (rate := source.info.fps / options.stride) < LEAST_RATE:
+    options = options or IndexingOptions()
+    if (rate := source.info.fps / options.stride) < MIN_RATE:
         logger.warning(
-            "%s is looked at %.2g times a second, and people are followed by where they were the "
-            "time before: who walks fast is lost, so look %g times or more if the footage has them",
-            *(source.info.name, rate, LEAST_RATE),
+            "%s: %.2g frames per second are processed, but tracking needs about %g: reduce "
+            "--stride, or expect people who walk fast to be lost",
+            *(source.info.name, rate, MIN_RATE),
         )
     live = source.info.live
     if live and start is None:
         start = datetime.now(timezone.utc)
     video = _new_video(source, detector, options, start)
     stages = Stages.new(1 if detector.stateful else os.cpu_count() or 1)
-    summary = Summary(stages=stages.all())
+    summary = IndexingSummary(stages=stages.all())
     began = time.perf_counter()
     with _alone(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
 
-        def indexer(part: NewVideo, position: int | None = None) -> VideoIndexer:
-            writer = VideoWriter.open(gallery, camera, part)
-            if position not in (None, writer.video.position):
+        def indexer(part: NewVideo, patience: LockPatience, position: int = 0) -> VideoIndexer:
+            writer = patience.insist(lambda: VideoWriter.open(gallery, camera, part))
+            if writer.video.position != position and not live:
                 raise LockedError(
                     f"{part.source} is being indexed by another process: wait until that is done"
                 )
             tracks = TrackSettings.from_dict(part.settings)
             rate = part.fps / part.settings["stride"]
-            return VideoIndexer(writer, tracks, rate, options.chunk, embedding, stages)
+            chunk = options.chunk
+            return VideoIndexer(writer, tracks, rate, chunk, embedding, stages, patience)
 
         position = 0
         if live:
             for left in _left_unfinished(gallery, camera, video.source):
-                if left.settings.get("tracking") == release():
-                    indexer(left).end()
-                else:  # the boxes that are stored would give other tracks now
-                    logger.warning("%s: who was in view when it stopped is lost", left.hash)
+                if left.settings.get("tracking") == tracker_version():
+                    indexer(left, LockPatience()).end()
+                else:  # the stored boxes would give other tracks now
+                    logger.warning(
+                        "%s: people in view when indexing was interrupted are lost, because the "
+                        "tracker has changed",
+                        left.hash,
+                    )
                     VideoWriter.open(gallery, camera, left).finish()
         else:
+            check_not_grown(gallery, camera, source)
             there = VideoWriter.open(gallery, camera, video).video
             if there.complete:
                 return replace(summary, videos=[there.hash], known=True)
             position = there.position
             summary.resumed = position > 0
-        total = _frames_in_all(source, options)
-        with _detected(source, detector, options, position, stages) as detected:
-            for moment, frames in _parts(detected, live):
+        total = _total_frames(source, options)
+        with _detected(source, detector, options, position, stages, embedding) as (found, ended):
+            patience = LockPatience(ended if live else None)
+            for moment, frames in _parts(found, live):
                 part = _part(video, moment)
-                current = indexer(part, None if live else position)
-                for frame, found in frames:
-                    current.see(frame, found)
+                current = indexer(part, patience, position)
+                for frame, people in frames:
+                    current.see(frame, people)
                     summary.frames += 1
                     if report is not None:
                         report(frame.number + 1, total)
@@ -181,7 +164,7 @@ def ingest(
 
 
 def _new_video(
-    source: Source, detector: Detector, options: Options, start: datetime | None
+    source: Source, detector: Detector, options: IndexingOptions, start: datetime | None
 ) -> NewVideo:
     info = source.info
     return NewVideo(
@@ -195,7 +178,7 @@ def _new_video(
         settings={
             **detector.settings,
             **options.tracks.as_dict(),
-            "tracking": release(),
+            "tracking": tracker_version(),
             "fps": info.fps,
             "stride": options.stride,
             "from": options.begin,
@@ -205,7 +188,7 @@ def _new_video(
 
 
 def _left_unfinished(gallery: GalleryStore, camera: str, source: str) -> list[NewVideo]:
-    """Parts of a stream that a killed process began."""
+    """Parts of a stream that a killed process left."""
     return [
         video
         for video in gallery.videos()
@@ -215,12 +198,12 @@ def _left_unfinished(gallery: GalleryStore, camera: str, source: str) -> list[Ne
 
 @contextmanager
 def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]:
-    """Keep other processes from indexing the same live source, until this one ends or is killed."""
+    """Keep other processes from indexing the same live source while this one runs."""
     if not source.info.live:
         yield
         return
     name = hashlib.blake2b(f"{camera}\n{source.info.name}".encode(), digest_size=8).hexdigest()
-    # A lock that every system has, and that no killed process holds: an empty database's.
+    # An empty database is a lock that every system has and that ends with its process.
     lock = sqlite3.connect(gallery.folder / f"{name}.lock", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -237,11 +220,16 @@ def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]
 
 @contextmanager
 def _detected(
-    source: Source, detector: Detector, options: Options, position: int, stages: Stages
-) -> Iterator[Detected]:
-    """Frames from ``position`` on, in order, with the people found in them."""
+    source: Source,
+    detector: Detector,
+    options: IndexingOptions,
+    position: int,
+    stages: Stages,
+    embedding: Embedding,
+) -> Iterator[tuple[Detected, Callable[[], bool]]]:
+    """Frames from ``position`` on, in order, with their people; and whether the source ended."""
     end = math.inf if options.end is None else options.end
-    # A stateful detector has to see again what came before.
+    # A stateful detector has to process the earlier frames again.
     first = 0 if detector.stateful else position
     frames = measured(source.frames(Span(first, options.stride, options.begin, end)), stages.decode)
 
@@ -249,23 +237,29 @@ def _detected(
         with stages.detect.busy():
             return detector.detect(frame)
 
+    def watched(frames: Prefetched[Frame]) -> Iterator[Frame | None]:
+        for frame in frames:
+            if frame is None:  # a stream may be away for long: look for errors meanwhile
+                embedding.check()
+            yield frame
+
     workers = stages.detect.workers
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="detect") as pool,
-        ahead(frames, _FRAMES_AHEAD, drop=source.info.live) as decoded,
+        Prefetched(frames, _FRAMES_AHEAD, drop=source.info.live, stop=source.stop) as decoded,
     ):
-        detected = in_order(pool, detect, decoded, 2 * workers)
-        yield dropwhile(lambda item: item[0].number < position, detected)
+        detected = in_order(pool, detect, watched(decoded), 2 * workers)
+        yield dropwhile(lambda item: item[0].number < position, detected), lambda: decoded.ended
 
 
 def _parts(detected: Detected, live: bool) -> Iterator[tuple[float, Detected]]:
-    """Videos to make of a source: when each begins, and its frames, counted from there."""
+    """The videos that a source becomes: when each begins, and its frames, counted from there."""
     if not live:
         yield 0.0, detected
         return
     for _, frames in groupby(detected, key=lambda item: item[0].time // _PART_SECONDS):
         begin = next(frames)
-        yield begin[0].time, _counted_from(begin, frames)  # noqa: B031 (nothing taken twice)
+        yield begin[0].time, _counted_from(begin, frames)  # noqa: B031 (each group is used once)
 
 
 def _counted_from(begin: tuple[Frame, sv.Detections], rest: Detected) -> Detected:
@@ -282,7 +276,7 @@ def _part(video: NewVideo, moment: float) -> NewVideo:
     return replace(video, hash=hash, start_time=video.start_time + timedelta(seconds=moment))
 
 
-def _frames_in_all(source: Source, options: Options) -> int:
-    """How many frames of the source will pass by; 0 where nobody knows."""
+def _total_frames(source: Source, options: IndexingOptions) -> int:
+    """How many frames of the source will be read; 0 if unknown."""
     count = source.info.num_frames or 0
     return count if options.end is None else min(count, round(options.end * source.info.fps))

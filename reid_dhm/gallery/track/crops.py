@@ -1,4 +1,4 @@
-"""Which images of a person are worth keeping: a quality score, and the best few spread over time.
+"""Chooses the best images of a person: a quality score, and the best few spread over time.
 
 Quality is the product of five numbers in 0 … 1:
 
@@ -22,15 +22,15 @@ _EDGE = 2.0  # pixels
 _CUT = 0.4
 _SHARPNESS_SIZE = (32, 64)  # width, height
 _HALF_SHARP = 400.0
-_SMALLEST = (16, 8)  # height, width in pixels: less shows nobody
-_TALLEST = 512  # pixels of a kept image
+_SMALLEST = (16, 8)  # height, width in pixels; smaller crops are useless
+_TALLEST = 512  # pixels, of a stored image
 _JPEG_QUALITY = 95
 
 
 def geometric_quality(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Quality of each box in a frame but for its sharpness; 0 for those too small.
+    """Quality of each box in a frame, without its sharpness; 0 for boxes that are too small.
 
     Args:
         boxes: (N, 4) of the people in the frame.
@@ -50,7 +50,7 @@ def geometric_quality(
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
-    """How sharp a (H, W, 3) image is, 0 … 1."""
+    """Sharpness of a (H, W, 3) image, 0 to 1."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA)
     variance = float(cv2.Laplacian(small, cv2.CV_64F).var())
@@ -58,16 +58,15 @@ def sharpness(image: NDArray[np.uint8]) -> float:
 
 
 class BestCrops:
-    """The best few crops of one track, ``apart`` seconds from each other at least.
+    """The best few crops of one track, at least ``apart`` seconds from each other.
 
-    A crop near in time to kept ones takes their place if it is better than all of them; any other
-    is added, or takes the place of the worst if that is worse. What is kept depends on the order
-    of the crops and on nothing else.
+    A crop near in time to kept ones replaces them if it is better than all of them; any other is
+    added, or replaces the worst if that is worse. The result depends on the order of crops only.
 
     Args:
         count: how many to keep.
-        apart: seconds.
-        crops: what is kept already.
+        apart: in seconds.
+        crops: crops kept before a restart.
     """
 
     def __init__(self, count: int, apart: float, crops: list[Crop] | None = None) -> None:
@@ -82,16 +81,16 @@ class BestCrops:
     def offer(
         self, frame: int, time: float, box: Box, limit: float, image: NDArray[np.uint8]
     ) -> bool:
-        """Look at a crop, and say whether it was kept.
+        """Consider a crop; returns whether it was kept.
 
         Args:
             frame, time, box: where it is.
-            limit: its quality but for its sharpness.
+            limit: its quality without its sharpness.
             image: the whole frame, BGR.
         """
         rivals = self._rivals(time)
         bar = max((crop.quality for crop in rivals), default=0.0)
-        if limit <= bar:  # sharpness cannot help it
+        if limit <= bar:  # however sharp it is
             return False
         pixels = cut(image, box)
         quality = limit * sharpness(pixels)
@@ -102,7 +101,7 @@ class BestCrops:
         return True
 
     def _rivals(self, time: float) -> list[Crop]:
-        """Those that a crop at this time has to beat."""
+        """The kept crops that a crop at this time would replace."""
         near = [crop for crop in self._crops if abs(crop.time - time) < self._apart]
         if near or len(self._crops) < self._count:
             return near
@@ -118,7 +117,7 @@ def cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
 
 def encode(image: NDArray[np.uint8]) -> bytes:
-    """A BGR image as JPEG, made smaller if it is taller than 512 pixels."""
+    """A BGR image as JPEG, reduced if it is taller than 512 pixels."""
     height, width = image.shape[:2]
     if height > _TALLEST:
         size = max(1, round(width * _TALLEST / height)), _TALLEST
@@ -128,12 +127,12 @@ def encode(image: NDArray[np.uint8]) -> bytes:
 
 
 def decode(jpeg: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB pixels of a kept image.
+    """(H, W, 3) uint8 RGB pixels of a stored image.
 
     Raises:
-        ValueError: it is no image.
+        ValueError: not an image.
     """
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError("no image")
+        raise ValueError("not an image")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,7 +1,7 @@
-"""Joining the boxes of one person from frame to frame, by a tracker of the ``trackers`` library.
+"""Joins the boxes of one person from frame to frame, by a tracker of the ``trackers`` library.
 
-The same frames and boxes give the same tracks, so a tracker is brought back to where it was by
-showing it what it saw.
+Tracking is deterministic: the same frames and boxes give the same tracks, so showing a new tracker
+what another one saw restores its state.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION
+from reid_dhm.gallery.track.settings import TRACKERS
 
-TRACKERS = ("bytetrack", "sort")
-LEAST_RATE = 3.0
-"""Frames a second below which people walk out of their own boxes from one to the next."""
+MIN_RATE = 3.0
+"""Frames per second below which a walking person's boxes no longer overlap between frames."""
 
-_RELEASE = 2  # of this module: grows when the same boxes may give other tracks
-_LOST_SECONDS = 0.5  # how long somebody may be hidden; longer, and people who meet are exchanged
-_LOST_FRAMES = 2.5  # and at least so many frames, for those who look seldom
-_RECENT = 15  # gaps between frames that tell how often is looked
+_VERSION = 2  # of this module: increased when the same boxes may give other tracks
+_LOST_SECONDS = 0.5  # how long a person may be hidden; longer values cause identity switches
+_LOST_FRAMES = 2.5  # the same as a number of frames, for low frame rates
+_RECENT = 15  # gaps between frames from which the actual frame rate is estimated
 
 
-def release() -> str:
-    """What the same boxes are joined by, besides the settings: ours and the library's release."""
-    return f"{_RELEASE} with trackers {metadata.version('trackers')}"
+def tracker_version() -> str:
+    """What determines the tracks of the same boxes besides the settings."""
+    return f"{_VERSION} with trackers {metadata.version('trackers')}"
 
 
 class Tracker:
-    """One video's tracker.
+    """The tracker of one video.
 
     Args:
-        name: one of :data:`TRACKERS`: ``bytetrack`` (Zhang et al. 2022) also goes on with faint
-            boxes where a track is already; ``sort`` (Bewley et al. 2016) takes all alike.
-        frame_rate: frames a second that it will see; where fewer come, because a live stream is
-            looked at as fast as the detector is, it waits longer for who is hidden.
+        name: one of :data:`.TRACKERS`: ``bytetrack`` (Zhang et al. 2022) also continues tracks with
+            boxes of low score; ``sort`` (Bewley et al. 2016) treats all boxes alike.
+        frame_rate: frames per second that it will see; where fewer arrive, as from a live stream
+            with a slow detector, it keeps hidden people for longer.
         activation: lowest score of a box that begins a track.
-        overlap: least intersection over union of a box and where its track was expected.
+        overlap: least intersection over union of a box and the predicted box of its track.
 
     Raises:
         InputError: an unknown name.
@@ -55,7 +55,7 @@ class Tracker:
 
         common: dict[str, Any] = {
             "frame_rate": frame_rate,
-            "lost_track_buffer": math.ceil(30 * _LOST_SECONDS),  # counted at 30 frames a second
+            "lost_track_buffer": math.ceil(30 * _LOST_SECONDS),  # counted at 30 frames per second
             "track_activation_threshold": activation,
             "minimum_consecutive_frames": 2,
             "minimum_iou_threshold": overlap,
@@ -65,30 +65,30 @@ class Tracker:
         elif name == "sort":
             self._tracker = SORTTracker(**common)
         else:
-            raise InputError(f"tracker {name!r} is unknown: use {' or '.join(TRACKERS)}")
+            raise InputError(f"unknown tracker {name!r}: use {' or '.join(TRACKERS)}")
         self._gaps = deque([1 / frame_rate], _RECENT)
         self._last: float | None = None
 
-    def update(self, time: float, detections: NDArray[np.void]) -> NDArray[np.int64]:
-        """Show it the next frame.
+    def update(self, time: float, detections: sv.Detections) -> NDArray[np.int64]:
+        """Process the next frame.
 
         Args:
-            time: of the frame, later than the last one's.
-            detections: (N,) :data:`~reid_dhm.gallery.records.DETECTION` of the frame.
+            time: of the frame in seconds, later than the last one's.
+            detections: N people in the frame.
 
         Returns:
-            (N,) number of each box's track, -1 where there is none (yet).
+            (N,) track number of each box, -1 for boxes without a track (yet).
         """
         if self._last is not None:
             self._gaps.append(time - self._last)
         self._last = time
-        # Whoever was not seen for so long is forgotten before boxes are joined.
+        # Tracks that were not seen for this long end before boxes are assigned.
         lost = max(_LOST_SECONDS, _LOST_FRAMES * median(self._gaps))
         self._tracker.maximum_time_without_update = lost
         tracked = self._tracker.update(
             sv.Detections(
-                xyxy=detections["box"].astype(np.float64).reshape(-1, 4),
-                confidence=detections["score"].astype(np.float64),
+                xyxy=detections.xyxy.astype(np.float64),
+                confidence=scores(detections).astype(np.float64),
                 data={"row": np.arange(len(detections))},
             ),
             timestamp=time,
@@ -99,14 +99,25 @@ class Tracker:
         return numbers
 
     def alive(self) -> set[int]:
-        """Tracks that may still go on."""
+        """Numbers of the tracks that may continue."""
         return {int(track.tracker_id) for track in self._tracker.tracks}
 
 
-def as_records(frame: int, time: float, found: sv.Detections) -> NDArray[np.void]:
-    """(N,) :data:`~reid_dhm.gallery.records.DETECTION` of what a detector found."""
-    records = np.zeros(len(found), DETECTION)
+def scores(detections: sv.Detections) -> NDArray[np.float32]:
+    """(N,) scores of detections; 1 where the detector gives none."""
+    if detections.confidence is None:
+        return np.ones(len(detections), np.float32)
+    return detections.confidence.astype(np.float32)
+
+
+def to_records(frame: int, time: float, detections: sv.Detections) -> NDArray[np.void]:
+    """(N,) :data:`~reid_dhm.gallery.records.DETECTION` of the N people in a frame."""
+    records = np.zeros(len(detections), DETECTION)
     records["frame"], records["time"] = frame, time
-    records["box"] = found.xyxy
-    records["score"] = 1 if found.confidence is None else found.confidence
+    records["box"], records["score"] = detections.xyxy, scores(detections)
     return records
+
+
+def from_records(records: NDArray[np.void]) -> sv.Detections:
+    """The detections of one frame from the store."""
+    return sv.Detections(records["box"].reshape(-1, 4), confidence=records["score"])

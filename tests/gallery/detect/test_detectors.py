@@ -312,9 +312,9 @@ def test_torchvision_weights_come_from_a_file_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hog", "detector 'hog' is unknown: use a name of"),
-        ("yolox:", "detector 'yolox:' is unknown"),
-        ("motion:fast", "detector 'motion:fast' is unknown"),
+        ("hog", "unknown detector 'hog': use a name of"),
+        ("yolox:", "unknown detector 'yolox:'"),
+        ("motion:fast", "unknown detector 'motion:fast'"),
         ("torchvision:hog", "torchvision has no detection model 'hog': use one of"),
         ("torchvision:ssd300_vgg16:gone.pth", "gone.pth does not exist"),
     ],

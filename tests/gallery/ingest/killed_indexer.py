@@ -15,7 +15,8 @@ from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.mot import MotDetections  # noqa: F401
 from reid_dhm.gallery.detect.motion import MotionDetector  # noqa: F401 (imported before the fork)
 from reid_dhm.gallery.footage.sources import open_source
-from reid_dhm.gallery.ingest.ingest import Options, ingest
+from reid_dhm.gallery.ingest.ingest import ingest
+from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.tracking import Tracker
 
@@ -31,7 +32,7 @@ def index(folder: str, video: str, detector: str) -> None:
     with GalleryStore(folder, create=True) as gallery:
         gallery.claim_model(footage.MODEL, footage.DIM, "stripes")
         source = open_source(video)
-        options = Options(chunk=8)
+        options = IndexingOptions(chunk=8)
         ingest(gallery, "gate", source, build_detector(detector), footage.stripes, options)
 
 

@@ -1,6 +1,7 @@
 """Indexing made-up footage from end to end."""
 
 import itertools
+import math
 import threading
 from datetime import timedelta
 
@@ -13,13 +14,14 @@ from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest import indexing
 from reid_dhm.gallery.ingest import ingest as ingesting
-from reid_dhm.gallery.ingest.ingest import Options
+from reid_dhm.gallery.ingest.options import IndexingOptions
+from reid_dhm.gallery.ingest.pipeline import Prefetched
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
 from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
-from reid_dhm.gallery.track.tracklets import TrackSettings
+from reid_dhm.gallery.track.settings import TrackSettings
 
 
 @pytest.fixture
@@ -112,15 +114,15 @@ def test_the_same_video_twice_adds_nothing(gallery, clips, index):
 
 
 def test_of_two_that_start_at_once_the_second_gives_way(gallery, clips, index, monkeypatch):
-    counting = ingesting._frames_in_all
+    counting = ingesting._total_frames
 
     def overtaken(*arguments):
-        monkeypatch.setattr(ingesting, "_frames_in_all", counting)
+        monkeypatch.setattr(ingesting, "_total_frames", counting)
         with GalleryStore(gallery.folder) as other:
             index(other, clips[0].path)
         return counting(*arguments)
 
-    monkeypatch.setattr(ingesting, "_frames_in_all", overtaken)
+    monkeypatch.setattr(ingesting, "_total_frames", overtaken)
     with pytest.raises(LockedError, match="is being indexed by another process"):
         index(gallery, clips[0].path)
     assert not list(check_integrity(gallery))
@@ -155,7 +157,7 @@ def unplug_after(source, frames: int):
     """The source, until it has given so many frames."""
 
     class Source:
-        info = source.info
+        info, stop = source.info, source.stop
 
         def frames(self, span):
             for count, frame in enumerate(source.frames(span)):
@@ -269,7 +271,7 @@ def test_a_span_forgotten_while_it_is_indexed_stays_so(gallery, clips, index):
     at = []
 
     class Deleting:
-        info = source.info
+        info, stop = source.info, source.stop
 
         def frames(self, span):
             for frame in source.frames(span):
@@ -314,21 +316,26 @@ def test_a_span_without_frames_is_no_failure(gallery, clips, index):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stride": 0}, "stride is 0: use 1 or more"),
-        ({"begin": 5.0, "end": 5.0}, "the span from 5 s to 5.0 s holds nothing"),
-        ({"begin": -1.0}, "holds nothing"),
+        ({"stride": 0}, "stride is 0: use 1 to 1000000"),
+        ({"stride": 10**20}, "use 1 to 1000000"),
+        ({"begin": 5.0, "end": 5.0}, r"empty span from 5 s to 5\.0: need finite numbers"),
+        ({"begin": -1.0}, "empty span from -1 s to the end"),
+        ({"begin": math.inf}, "empty span"),
+        ({"begin": math.nan}, "empty span"),
+        ({"end": math.inf}, "empty span from 0 s to inf: need finite numbers, 0 ≤ --from < --to"),
+        ({"end": math.nan}, "empty span"),
     ],
 )
 def test_options_without_a_meaning_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        Options(**options)
+        IndexingOptions(**options)
 
 
 def test_a_video_deleted_meanwhile_stops_its_indexing(gallery, clips, index):
     source = open_source(str(clips[0].path))
 
     class Deleting:
-        info = source.info
+        info, stop = source.info, source.stop
 
         def frames(self, span):
             for frame in source.frames(span):
@@ -379,6 +386,9 @@ class Live:
         )
         self._frames = itertools.islice(recorded.frames(Span()), count)
 
+    def stop(self) -> None:
+        """Nothing waits."""
+
     def frames(self, span):
         for frame in self._frames:
             yield Frame(frame.number, frame.number / 10, frame.image)
@@ -387,12 +397,12 @@ class Live:
 @pytest.fixture
 def patient(monkeypatch):
     """Streams wait until there is room, so that no frame is left out and tests know which."""
-    monkeypatch.setattr(
-        ingesting, "ahead", lambda items, size, drop: real_ahead(items, size, drop=False)
-    )
 
+    class Waiting(Prefetched):
+        def __init__(self, items, size, drop, stop) -> None:
+            super().__init__(items, size, False, stop)
 
-real_ahead = ingesting.ahead
+    monkeypatch.setattr(ingesting, "Prefetched", Waiting)
 
 
 def test_a_stream_becomes_videos_of_bounded_length(gallery, clips, index, patient, monkeypatch):
@@ -431,7 +441,7 @@ def test_a_stream_that_is_being_indexed_is_not_taken_over(gallery, clips, index,
     live = Live(clips[0].path, 40)
 
     class Twice:
-        info = live.info
+        info, stop = live.info, live.stop
 
         def frames(self, span):
             for frame in live.frames(span):
@@ -455,10 +465,10 @@ def test_what_another_release_left_of_a_stream_is_ended(
 ):
     with pytest.raises(Unplugged):
         index(gallery, "", source=unplug_after(Live(clips[0].path, 90), 60), chunk=8)
-    monkeypatch.setattr(ingesting, "release", lambda: "another")
+    monkeypatch.setattr(ingesting, "tracker_version", lambda: "another")
     index(gallery, "", source=Live(clips[1].path, 10, moment=1), chunk=8)
     assert all(video.complete for video in gallery.videos())
-    assert "who was in view when it stopped is lost" in caplog.text
+    assert "people in view when indexing was interrupted are lost" in caplog.text
 
 
 def test_another_release_knows_what_is_whole_and_goes_on_with_nothing(
@@ -466,7 +476,7 @@ def test_another_release_knows_what_is_whole_and_goes_on_with_nothing(
 ):
     stopped(gallery, clips, index)
     index(gallery, clips[1].path, "door")
-    monkeypatch.setattr(ingesting, "release", lambda: "another")
+    monkeypatch.setattr(ingesting, "tracker_version", lambda: "another")
     assert index(gallery, clips[1].path, "door").known
     with pytest.raises(InputError, match=r"indexed with tracking .* instead of 'another'"):
         index(gallery, clips[0].path)
@@ -474,7 +484,7 @@ def test_another_release_knows_what_is_whole_and_goes_on_with_nothing(
 
 def test_looking_too_seldom_is_warned_of(gallery, clips, index, caplog):
     index(gallery, clips[0].path, stride=5)
-    assert f"{clips[0].path} is looked at 2 times a second" in caplog.text
+    assert f"{clips[0].path}: 2 frames per second are processed" in caplog.text
 
 
 def test_another_cameras_stream_is_left_alone(gallery, clips, index, patient):

@@ -15,6 +15,7 @@ from reid_dhm.gallery.track.crops import (
     geometric_quality,
     sharpness,
 )
+from reid_dhm.gallery.track.tracking import from_records
 from reid_dhm.gallery.track.tracklets import (
     TrackletBuilder,
     TrackSettings,
@@ -77,7 +78,7 @@ def test_kept_images_are_rgb_when_they_come_back_and_not_larger_than_needed():
     red[..., 2] = 200  # BGR
     np.testing.assert_allclose(decode(encode(red))[32, 16], (200, 0, 0), atol=6)
     assert decode(encode(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="not an image"):
         decode(b"\xff\xd8")
 
 
@@ -123,11 +124,17 @@ def test_what_is_kept_is_a_few_far_apart_and_the_same_after_a_restart(offers, co
     assert kept(again) == kept(best)
 
 
+def see(builder: TrackletBuilder, boxes: np.ndarray, image=IMAGE) -> list:
+    """Show a frame with at least one box."""
+    frame, time = boxes[["frame", "time"]][0].tolist()
+    return builder.see(frame, time, from_records(boxes), image)
+
+
 def follow(builder: TrackletBuilder, frames, image=IMAGE) -> list:
     """Show frames of boxes; the tracks that are done, those open at the end included."""
     done = []
     for boxes in frames:
-        done += builder.see(float(boxes["time"][0]), boxes, image)
+        done += see(builder, boxes, image)
     return done + builder.end()
 
 
@@ -152,7 +159,7 @@ def test_a_track_is_done_soon_after_the_person_left():
     done_at = {}
     for number in range(30):
         boxes = boxes_of(number, walker(number)) if number < 10 else np.empty(0, DETECTION)
-        for track in builder.see(number / 10, boxes, IMAGE):
+        for track in builder.see(number, number / 10, from_records(boxes), IMAGE):
             done_at[track.number] = number
     assert 10 < done_at[1] <= 18
     assert builder.open == {}
@@ -179,8 +186,8 @@ def test_a_stream_that_gives_fewer_frames_than_it_claims_is_followed_soon():
 def test_one_long_gap_does_not_make_anybody_wait():
     builder = TrackletBuilder(TrackSettings(), 10)
     for number in range(20):
-        builder.see(number / 10, boxes_of(number, walker(number)), IMAGE)
-    (track,) = builder.see(60.0, np.empty(0, DETECTION), IMAGE)
+        see(builder, boxes_of(number, walker(number)))
+    (track,) = builder.see(600, 60.0, from_records(np.empty(0, DETECTION)), IMAGE)
     assert track.number == 1
 
 
@@ -208,12 +215,12 @@ def test_boxes_alone_bring_a_tracker_back_to_where_it_was(tracker):
 
     before = TrackletBuilder(settings, 10)
     for boxes in frames[:25]:
-        before.see(float(boxes["time"][0]), boxes, IMAGE)
+        see(before, boxes)
     stored = {number: track.best.crops for number, track in before.open.items()}
     after = TrackletBuilder(settings, 10)
     done = []
     for boxes in frames[:25]:
-        done += after.see(float(boxes["time"][0]), boxes, None)
+        done += see(after, boxes, None)
     after.restore(stored, [])
     done += follow(after, frames[25:])
 
@@ -283,9 +290,11 @@ def test_a_image_unlike_the_others_comes_last_however_good():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tracker": "deepsort"}, "tracker 'deepsort' is unknown: use bytetrack or sort"),
+        ({"tracker": "deepsort"}, "unknown tracker 'deepsort': use bytetrack or sort"),
         ({"crops": 0}, "crops is 0: use 1 or more"),
         ({"min_boxes": 0}, "min_boxes is 0"),
+        ({"activation": float("nan")}, "activation is nan: use 0 to 1"),
+        ({"track_overlap": 1.5}, r"track_overlap is 1\.5: use 0 to 1"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(options, message):

@@ -1,0 +1,54 @@
+"""How boxes become tracklets; cheap to import, so that options are checked before heavy work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reid_dhm.errors import InputError
+
+TRACKERS = ("bytetrack", "sort")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSettings:
+    """How boxes become tracklets.
+
+    Attributes:
+        tracker: one of :data:`TRACKERS`.
+        activation: lowest score of a box that begins a track, 0 to 1.
+        track_overlap: least intersection over union of a box and the predicted box of its track. A
+            high value splits tracks where people meet, which search repairs; a low one mixes them.
+        min_boxes: tracks with fewer boxes are dropped.
+        max_seconds: longer tracks are split.
+        crops: how many images a tracklet keeps.
+        crops_apart: least time between them, in seconds.
+    """
+
+    tracker: str = "bytetrack"
+    activation: float = 0.5
+    track_overlap: float = 0.5
+    min_boxes: int = 3
+    max_seconds: float = 300.0
+    crops: int = 4
+    crops_apart: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.tracker not in TRACKERS:
+            raise InputError(f"unknown tracker {self.tracker!r}: use {' or '.join(TRACKERS)}")
+        for name in ("activation", "track_overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}: use 0 to 1")
+        for name in ("min_boxes", "crops"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: use 1 or more")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As stored with a video; :meth:`from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> TrackSettings:
+        """From the settings of a video, which hold others too."""
+        return cls(**{name: settings[name] for name in cls.__dataclass_fields__})
