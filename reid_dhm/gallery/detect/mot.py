@@ -1,4 +1,4 @@
-"""People found by somebody else: MOTChallenge's ``det.txt``."""
+"""Reads detections from a file: MOTChallenge's ``det.txt``."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.footage.hashing import content_hash
 
 
 class MotDetections:
-    """Boxes from a file; see :class:`~reid_dhm.gallery.detect.factory.Detector`.
+    """Boxes from a file; see :class:`.Detector`.
 
     Args:
         path: lines of ``frame, id, left, top, width, height, score, …``, frames from 1, pixels
-            from 1 (MOTChallenge's convention), scores in 0 … 1; -1 or none counts as 1.
+            from 1 (MOTChallenge's convention), scores 0 to 1; -1 or no score counts as 1.
         confidence: lowest score.
 
     Raises:
-        InputError: no such file, or a line that is none of these.
+        InputError: no such file, or another line.
     """
 
     stateful = False
 
     def __init__(self, path: Path, confidence: float = 0.0) -> None:
         if not path.is_file():
-            raise InputError(f"{path} does not exist: give MOTChallenge's det.txt")
+            raise NotFoundError(f"{path} does not exist: give MOTChallenge's det.txt")
         rows = [
             _read(line, f"{path}:{number}")
             for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)

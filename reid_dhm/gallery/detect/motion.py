@@ -1,6 +1,6 @@
-"""People found by what moves before a fixed camera: needs no weights, and sees nobody stand still.
+"""Detects people by background subtraction: needs a fixed camera, and no weights.
 
-Whatever has about a person's shape counts; a detector that knows people is better at anything else.
+Anything that moves and has about the shape of a person counts; a person who stands still is lost.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
 
-_WORKING_WIDTH = 480  # pixels; noise averages out, and nothing finer is needed
+_WORKING_WIDTH = 480  # pixels; reduces noise and work
 _FOREGROUND = 255  # MOG2 marks shadows with 127
-_MEMORY = 40.0  # seconds in which the background is learned anew
-_BACKGROUND = 0.8  # share of that time that is background; who stands still vanishes after the rest
+_MEMORY = 40.0  # seconds in which the background is learned
+_BACKGROUND = 0.8  # share of that time; a standing person vanishes after the rest
 _SMALLEST = 0.06  # of the frame's height
 _LARGEST = 0.95
 _SHAPES = (0.9, 6.0)  # height over width
-_COVERED = 0.25  # of its box that a body covers at least
+_COVERED = 0.25  # least share of its box that a body covers
 
 
 class MotionDetector:
     """Background subtraction by a mixture of Gaussians (Zivkovic 2004), then grouping of blobs.
 
-    Pieces of one body, such as legs and a head parted from the trunk, are joined upwards and
-    downwards. Every score is 1. See :class:`~reid_dhm.gallery.detect.factory.Detector`.
+    Vertically separated pieces of one body, such as legs and head, are joined. Every score is 1.
+    See :class:`.Detector`.
     """
 
     stateful = True
@@ -39,12 +39,12 @@ class MotionDetector:
         self.settings: Settings = {"detector": "motion"}
 
     def detect(self, frame: Frame) -> sv.Detections:
-        """What moves in a frame and could be a person; the first frame shows nobody."""
+        """Moving regions of the shape of a person; none in the first frame."""
         height, width = frame.image.shape[:2]
         scale = min(1.0, _WORKING_WIDTH / width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-        # Fast at first, so that who stood in the first frame leaves no ghost for long.
+        # Fast at first, so that people in the first frame leave no ghost for long.
         share = max((frame.time - self._last) / _MEMORY, 0.5 / max(self._seen, 1))
         self._seen, self._last = self._seen + 1, frame.time
         smooth = cv2.GaussianBlur(small, (3, 3), 0)
@@ -55,7 +55,7 @@ class MotionDetector:
 
 
 def _bodies(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, 4) boxes of what could be a person in a mask of 0 and 1."""
+    """(N, 4) boxes of regions of the shape of a person in a mask of 0 and 1."""
     height = len(mask)
     mask = np.asarray(cv2.medianBlur(mask, 3), np.uint8)
     reach = max(3, height // 24) | 1

@@ -1,4 +1,4 @@
-"""Running an ONNX file on the CPU: through OpenVINO where it is installed, else onnxruntime."""
+"""Runs an ONNX file on the CPU: through OpenVINO where it is installed, else onnxruntime."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError, first_line
+from reid_dhm.errors import InputError, NotFoundError, UnsupportedError, first_line
 from reid_dhm.inference.engines.openvino_runtime import openvino_core
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class OnnxFile(NamedTuple):
-    """A network with one float32 input and one output, in one piece of shape information.
+    """A network with one float32 input and one output, and the shape of the input.
 
     Attributes:
-        input_shape: dimensions, None where the file leaves one open.
-        run: computes the first output; may be called by several threads at once.
+        input_shape: dimensions, None for dynamic ones.
+        run: computes the first output; may be called by several threads.
         engine: ``openvino`` or ``onnxruntime``.
     """
 
@@ -36,13 +36,15 @@ def open_onnx(path: Path, threads: int = 1) -> OnnxFile:
 
     Args:
         path: the ``.onnx`` file.
-        threads: how many will call it at once.
+        threads: how many call it at once.
 
     Raises:
-        InputError: no such file, no network in it, several inputs, or nothing installed to run it.
+        NotFoundError: no such file.
+        InputError: not a network, or one with several inputs.
+        UnsupportedError: nothing is installed that runs it.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist: give an .onnx file")
+        raise NotFoundError(f"{path} does not exist: give an .onnx file")
     for module, load in (("openvino", _openvino), ("onnxruntime", _onnxruntime)):
         if importlib.util.find_spec(module) is None:
             continue
@@ -50,15 +52,17 @@ def open_onnx(path: Path, threads: int = 1) -> OnnxFile:
             return load(path, threads)
         except InputError:
             raise
-        except Exception as error:  # either library fails in any way there is
+        except Exception as error:  # both libraries raise many types
             line = first_line(error)[:120]
             raise InputError(f"{path} cannot be read as an ONNX network ({line})") from error
-    raise InputError(f"nothing is installed that runs {path}: pip install openvino or onnxruntime")
+    raise UnsupportedError(
+        f"nothing is installed that runs {path}: pip install openvino or onnxruntime"
+    )
 
 
 def _one_input(path: Path, count: int) -> None:
     if count != 1:
-        raise InputError(f"{path} has {count} inputs: it is no network for images alone")
+        raise InputError(f"{path} has {count} inputs: it must take one image")
 
 
 def _openvino(path: Path, threads: int) -> OnnxFile:

@@ -1,4 +1,4 @@
-"""What a detector is, and how boxes and scores become detections."""
+"""The interface of a detector, and detections from boxes and scores."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Detector(Protocol):
     """Finds people.
 
     Attributes:
-        settings: all that decides what it finds, for comparing two runs.
-        stateful: whether what it finds depends on the frames before, so that it must see every
-            frame from the first, in order and by one thread; others serve several threads.
+        settings: everything that determines its detections, to compare two runs.
+        stateful: whether detections depend on earlier frames, so that it must process every frame
+            from the first, in order and in one thread; others may be called by several threads.
     """
 
     settings: Settings
     stateful: bool
 
     def detect(self, frame: Frame) -> sv.Detections:
-        """People in a frame: N boxes in its pixels, inside it, with scores in 0 … 1."""
+        """People in a frame: N boxes in its pixels, inside it, with scores 0 to 1."""
         ...
 
 
 def to_detections(
     boxes: NDArray[np.floating], scores: NDArray[np.floating], size: tuple[int, int]
 ) -> sv.Detections:
-    """Boxes and scores as detections, clipped to the frame; boxes without a pixel are left out.
+    """Boxes and scores as detections, clipped to the frame, without boxes smaller than a pixel.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2.

@@ -1,4 +1,4 @@
-"""People found by an SSD with a ``DetectionOutput`` layer, as Open Model Zoo publishes them."""
+"""Detects people by an SSD with a ``DetectionOutput`` layer, as Open Model Zoo publishes them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class SsdDetector:
     """A person detector whose graph suppresses overlapping boxes itself; see :class:`.Detector`.
 
     Args:
-        path: ``.xml`` (with its ``.bin``) or ``.onnx``: one image in (1, 3, H, W), BGR in 0 … 255,
-            stretched to its size; (1, 1, N, 7) out: image, class, score and corners in 0 … 1.
+        path: ``.xml`` (with its ``.bin``) or ``.onnx``: one image in (1, 3, H, W), BGR in 0 to 255,
+            stretched to its size; (1, 1, N, 7) out: image, class, score and corners 0 to 1.
             Person is class 1.
         confidence: lowest score.
 
     Raises:
-        InputError: the file is no such network.
+        InputError: the file is not such a network.
     """
 
     stateful = False
@@ -39,7 +39,7 @@ class SsdDetector:
         shape = self._network.input_shape
         if len(shape) != 4 or shape[1] != 3 or shape[2] is None or shape[3] is None:
             raise InputError(
-                f"{path} takes {shape} instead of (1, 3, height, width): it is no SSD detector"
+                f"{path} takes {shape} instead of (1, 3, height, width): it is not an SSD detector"
             )
         self._size = shape[2], shape[3]
         self._confidence = confidence
@@ -47,8 +47,8 @@ class SsdDetector:
         output = self._network.run(np.zeros((1, 3, *self._size), np.float32))
         if output.ndim != 4 or output.shape[:2] != (1, 1) or output.shape[3] != _FIELDS:
             raise InputError(
-                f"{path} gives {output.shape} instead of (1, 1, N, {_FIELDS}): it is no SSD "
-                "detector"
+                f"{path} gives {output.shape} instead of (1, 1, N, {_FIELDS}): it is not an "
+                "SSD detector"
             )
         beside = path.with_suffix(".bin")
         self.settings: Settings = {

@@ -1,4 +1,4 @@
-"""People found by one of torchvision's detection models."""
+"""Detects people by one of torchvision's detection models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchvisionDetector:
         confidence: lowest score.
 
     Raises:
-        InputError: an unknown name, weights that do not fit or cannot be had.
+        InputError: an unknown name, or weights that do not fit or cannot be downloaded.
     """
 
     stateful = False

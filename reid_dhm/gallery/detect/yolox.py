@@ -1,4 +1,4 @@
-"""People found by YOLOX (Ge et al. 2021, arXiv:2107.08430) from an ONNX file, of any size."""
+"""Detects people by YOLOX (Ge et al. 2021, arXiv:2107.08430), from an ONNX file of any size."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from reid_dhm.gallery.footage.hashing import content_hash
 
 _STRIDES = (8, 16, 32)
 _PERSON = 0  # COCO's first class, and a person detector's only one
-_GREY = 114  # what YOLOX pads with
-_OPEN_SIZE = 640  # for files that leave the size open
+_GREY = 114  # the padding that YOLOX is trained with
+_DECODED = 0.5  # share of centres near their cells; about 0.1 where boxes are not decoded
+_OPEN_SIZE = 640  # where the file leaves the size open
 
 
 class YoloxDetector:
-    """A YOLOX network with its grid outputs; see :class:`.Detector`.
+    """A YOLOX network; see :class:`.Detector`.
 
     Args:
-        path: ONNX file: one image in (BGR, 0 … 255, grey below and to the right), and (1, N, 5 +
-            classes) out, N cells on strides 8, 16 and 32. Person is the first class.
+        path: ONNX file: one image in (BGR, 0 to 255, grey below and to the right), and (1, N, 5 +
+            classes) out, N cells on strides 8, 16 and 32: boxes relative to their cells, or decoded
+            (centre and size in pixels). Person is the first class.
         confidence: lowest score, objectness times class probability.
-        overlap: boxes of higher score suppress those with a larger intersection over union.
+        overlap: of two boxes with a larger intersection over union, the one of lower score is
+            suppressed.
 
     Raises:
-        InputError: the file is no such network.
+        InputError: the file is not such a network.
     """
 
     stateful = False
@@ -42,7 +45,7 @@ class YoloxDetector:
         self._size = _input_size(path, self._network.input_shape)
         self._confidence, self._overlap = confidence, overlap
         self._cells = _cells(self._size)
-        self._check(path)
+        self._decoded = _is_decoded(self._trial(path), self._cells)
         self.engine = self._network.engine
         self.settings: Settings = {
             "detector": "yolox",
@@ -59,26 +62,30 @@ class YoloxDetector:
         classes = output[:, 5:]
         scores = output[:, 4] * classes[:, _PERSON]
         wanted = (scores >= self._confidence) & (classes.argmax(axis=1) == _PERSON)
-        boxes = decode(output[wanted, :4], self._cells[wanted]) / scale
-        found = to_detections(boxes, scores[wanted], (height, width))
+        boxes = output[wanted, :4]
+        boxes = corners(boxes) if self._decoded else decode(boxes, self._cells[wanted])
+        found = to_detections(boxes / scale, scores[wanted], (height, width))
         return found.with_nms(self._overlap, class_agnostic=True)
 
-    def _check(self, path: Path) -> None:
-        grey = np.full((1, 3, *self._size), _GREY, np.float32)
+    def _trial(self, path: Path) -> NDArray[np.float32]:
+        """(N, 5 + classes) output for an image of noise, checked."""
+        noise = np.random.default_rng(0).integers(0, 256, (1, 3, *self._size))
         try:
-            shape = self._network.run(grey).shape
+            output = self._network.run(noise.astype(np.float32))
         except Exception as error:  # OpenVINO and onnxruntime each have errors of their own
-            raise _no_detector(path, f"it does not take an image of {self._size}") from error
+            raise _not_yolox(path, f"it does not take an image of {self._size}") from error
+        shape = output.shape
         if len(shape) != 3 or shape[:2] != (1, len(self._cells)) or shape[2] < 6:
-            raise _no_detector(
+            raise _not_yolox(
                 path,
                 f"it gives {shape} instead of (1, {len(self._cells)}, 5 + classes) for an image "
                 f"of {self._size[0]}x{self._size[1]}",
             )
+        return output[0]
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int], scale: float) -> NDArray[np.float32]:
-    """(H, W, 3) BGR → (1, 3, *size) float32 0 … 255, scaled, grey below and to the right."""
+    """(H, W, 3) BGR to (1, 3, *size) float32 0 to 255: scaled, grey below and to the right."""
     height, width = image.shape[:2]
     inner = max(1, round(width * scale)), max(1, round(height * scale))
     padded = np.full((*size, 3), _GREY, np.uint8)
@@ -98,8 +105,20 @@ def decode(raw: NDArray[np.float32], cells: NDArray[np.float32]) -> NDArray[np.f
     """
     stride = cells[:, 2:]
     centre = (raw[:, :2] + cells[:, :2]) * stride
-    half = np.exp(np.minimum(raw[:, 2:], 20)) * stride / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
+    return corners(np.concatenate([centre, np.exp(np.minimum(raw[:, 2:], 20)) * stride], axis=1))
+
+
+def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 4) centre, width and height to (N, 4) x1, y1, x2, y2."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def _is_decoded(output: NDArray[np.float32], cells: NDArray[np.float32]) -> bool:
+    """Whether boxes are in pixels: most centres lie near their cells, and not near the origin."""
+    stride = cells[:, 2:]
+    away = np.abs(output[:, :2] - (cells[:, :2] + 0.5) * stride).max(axis=1)
+    return bool((away <= 2 * stride[:, 0]).mean() > _DECODED)
 
 
 def _cells(size: tuple[int, int]) -> NDArray[np.float32]:
@@ -114,14 +133,14 @@ def _cells(size: tuple[int, int]) -> NDArray[np.float32]:
 
 def _input_size(path: Path, shape: tuple[int | None, ...]) -> tuple[int, int]:
     if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, 3):
-        raise _no_detector(path, f"its input is {shape} instead of (1, 3, height, width)")
+        raise _not_yolox(path, f"its input is {shape} instead of (1, 3, height, width)")
     height, width = shape[2] or _OPEN_SIZE, shape[3] or _OPEN_SIZE
     if height % _STRIDES[-1] or width % _STRIDES[-1]:
-        raise _no_detector(path, f"its input of {height}x{width} is no multiple of 32")
+        raise _not_yolox(path, f"its input of {height}x{width} is not a multiple of 32")
     return height, width
 
 
-def _no_detector(path: Path, reason: str) -> InputError:
+def _not_yolox(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{path} is no YOLOX detector: {reason}; export one with its grid outputs left undecoded"
+        f"{path} is not a YOLOX detector: {reason}; export one with YOLOX's tools/export_onnx.py"
     )

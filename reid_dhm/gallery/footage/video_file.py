@@ -42,6 +42,7 @@ class VideoFile:
             height, width = decoder.image(first[0]).shape[:2]
         if count is None and seconds is not None:
             count = round(seconds * rate)
+        self._size = place.stat().st_size if isinstance(place, Path) else None
         digits = content_hash([place]) if isinstance(place, Path) else sampled
         self.info = SourceInfo(digits, name, fps or rate, width, height, count or None, live=False)
 
@@ -65,10 +66,12 @@ class VideoFile:
                 if span.wants(number, time):
                     yield Frame(number, time, decoder.image(frame))
             if decoder.left_out:
+                logger.warning("%s: damaged frames left out: %d", self.info.name, decoder.left_out)
+            if self._size is not None and Path(self._place).stat().st_size != self._size:
                 logger.warning(
-                    "%s: %d damaged frames were left out", self.info.name, decoder.left_out
+                    "%s is still being written: index it again when it is complete", self.info.name
                 )
-            if part := decoder.missing_end():
+            elif part := decoder.missing_end():
                 logger.warning(
                     "%s ends after %s: it is cut off or damaged; what it holds is indexed",
                     *(self.info.name, part),

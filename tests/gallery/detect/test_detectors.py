@@ -91,6 +91,24 @@ def test_grid_outputs_become_boxes_in_the_frames_pixels(tmp_path, engine):
     np.testing.assert_allclose(found.confidence, [0.4], rtol=1e-6)
 
 
+def decoded_output() -> np.ndarray:
+    """Nobody anywhere, from a network that decodes its boxes: each is its cell."""
+    output = raw_output()
+    cells = yolox._cells((64, 64))
+    output[0, :, :2] = (cells[:, :2] + 0.5) * cells[:, 2:]
+    output[0, :, 2:4] = cells[:, 2:]
+    return output
+
+
+def test_boxes_that_the_network_decodes_are_used_as_they_are(tmp_path, engine):
+    output = decoded_output()
+    put(output, MIDDLE, (40, 20, 32, 48), 0.8, person=0.5, bicycle=0.1)
+    detector = YoloxDetector(write_network(tmp_path / "net.onnx", output))
+    found = detector.detect(frame(128, 128))
+    np.testing.assert_allclose(found.xyxy, [[48, 0, 112, 88]], atol=1e-4)
+    np.testing.assert_allclose(found.confidence, [0.4], rtol=1e-6)
+
+
 def test_a_wide_frame_is_scaled_by_its_longer_side(tmp_path):
     output = raw_output()
     put(output, MIDDLE, BOX, 1, person=1)
@@ -151,14 +169,14 @@ def test_the_network_sees_bgr_above_grey(monkeypatch):
         (np.zeros((1, 1000)), (1, 3, 64, 64), r"it gives \(1, 1000\) instead of \(1, 84, 5 \+"),
         (np.zeros((1, 85, 85)), (1, 3, 64, 64), r"it gives \(1, 85, 85\) instead"),
         (np.zeros((1, 84, 4)), (1, 3, 64, 64), r"it gives \(1, 84, 4\) instead"),
-        (np.zeros((1, 84, 85)), (1, 3, 65, 64), "its input of 65x64 is no multiple of 32"),
+        (np.zeros((1, 84, 85)), (1, 3, 65, 64), "its input of 65x64 is not a multiple of 32"),
         (np.zeros((1, 84, 85)), (1, 1, 64, 64), r"its input is \(1, 1, 64, 64\) instead of"),
         (np.zeros((1, 84, 85)), (1, 64), r"its input is \(1, 64\) instead of"),
     ],
 )
 def test_an_onnx_file_that_is_no_detector_is_named(tmp_path, engine, output, shape, reason):
     path = write_network(tmp_path / "other.onnx", output, shape)
-    with pytest.raises(InputError, match=f"other.onnx is no YOLOX detector: {reason}"):
+    with pytest.raises(InputError, match=f"other.onnx is not a YOLOX detector: {reason}"):
         YoloxDetector(path)
 
 
@@ -190,6 +208,49 @@ def test_yolox_nano_finds_the_people_of_a_real_clip(engine):
         inside = (found.xyxy[:, :2] <= (x, y)).all(1) & (found.xyxy[:, 2:] >= (x, y)).all(1)
         assert inside.any(), (x, y)
     assert len(found) <= 10
+
+
+_SLICES = {"0": 0, "2": 2, "4": 4, "all": 999}
+
+
+def write_decoded(path: Path) -> Path:
+    """The real network with YOLOX's own decoding appended to its outputs."""
+    onnx = pytest.importorskip("onnx")
+    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
+    model = onnx.load(YOLOX)
+    graph, raw = model.graph, model.graph.output[0]
+    height, width = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][2:]
+    cells = yolox._cells((height, width))[None]
+    constants = {"grid": cells[..., :2], "stride": cells[..., 2:]}
+    constants |= {n: np.array([v], np.int64) for n, v in _SLICES.items()}
+    graph.initializer.extend(from_array(value, name) for name, value in constants.items())
+    node = helper.make_node
+    graph.node.extend(
+        [
+            node("Slice", [raw.name, "0", "2", "2"], ["xy"]),
+            node("Slice", [raw.name, "2", "4", "2"], ["wh"]),
+            node("Slice", [raw.name, "4", "all", "2"], ["rest"]),
+            node("Add", ["xy", "grid"], ["moved"]),
+            node("Mul", ["moved", "stride"], ["centre"]),
+            node("Exp", ["wh"], ["grown"]),
+            node("Mul", ["grown", "stride"], ["size"]),
+            node("Concat", ["centre", "size", "rest"], ["decoded"], axis=2),
+        ]
+    )
+    shape = [d.dim_value for d in raw.type.tensor_type.shape.dim]
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("decoded", onnx.TensorProto.FLOAT, shape))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.skipif(not (YOLOX.is_file() and VTEST.is_file()), reason="needs the shared material")
+def test_a_real_network_finds_the_same_people_with_and_without_decoding(tmp_path):
+    (shot,) = open_source(str(VTEST)).frames(Span(first=149, end=14.95))
+    raw = build_detector(f"yolox:{YOLOX}", 0.4).detect(shot)
+    decoded = build_detector(f"yolox:{write_decoded(tmp_path / 'decoded.onnx')}", 0.4).detect(shot)
+    assert len(raw) >= 6
+    np.testing.assert_allclose(decoded.xyxy, raw.xyxy, atol=0.1)
 
 
 def test_mot_files_are_read_by_frame_with_pixels_from_one(tmp_path):
