@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,3 +152,62 @@ def test_a_files_interrupt_is_left_to_stop_the_run(clip):
     before = signal.getsignal(signal.SIGINT)
     with command.stopped_by_interrupt(open_source(str(clip.path))):
         assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_of_a_stream_ends_the_process_at_once(monkeypatch):
+    command = importlib.import_module("reid_dhm.cli.index_video")
+    events = []
+
+    class Stream:
+        info = SimpleNamespace(live=True)
+
+        def stop(self) -> None:
+            events.append("stop")
+
+    monkeypatch.setattr(command.os, "_exit", lambda code: events.append(code))
+    before = signal.getsignal(signal.SIGINT)
+    with command.stopped_by_interrupt(Stream()):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert events == ["stop"]
+        os.kill(os.getpid(), signal.SIGINT)
+        assert events == ["stop", 130]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--to", "inf"), "empty span from 0 s to inf: need finite numbers"),
+        (("--from", "nan"), "empty span"),
+        (("--start", "9999-12-31T23:59:59Z"), "is out of range: give a time between 1900 and 2999"),
+        (("--fps", "nan"), "--fps is nan: give frames per second"),
+        (("--fps", "1e-300"), "--fps is 1e-300"),
+        (("--fps", "1e300"), "--fps is 1e+300"),
+        (("--stride", str(10**20)), "stride is 100000000000000000000: use 1 to 1000000"),
+        (("--track-confidence", "nan"), "activation is nan: use 0 to 1"),
+        (("--confidence", "nan", "--detector", "mot:x"), "confidence is nan"),
+        (("--patience", "nan"), "--patience is nan: give seconds, 0 or more"),
+    ],
+)
+def test_numbers_at_their_edges_are_one_line(run, clip, tmp_path, options, message):
+    outcome = run("index-video", "--gallery", tmp_path / "g", "--camera", "a", clip.path, *options)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "g").exists()
+
+
+def test_options_are_checked_before_anything_heavy_is_imported(tmp_path):
+    script = (
+        "import sys, reid_dhm.cli\n"
+        "try: reid_dhm.cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('av', 'cv2', 'torch', 'supervision', 'openvino') if m in sys.modules])"
+    )
+    for options in (["gone.mp4"], [__file__, "--detector", "hog"], [__file__, "--to", "inf"]):
+        command = ["index-video", "--gallery", str(tmp_path / "g"), "--camera", "a", *options]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "[]"
+        assert done.stderr.startswith("error: ")

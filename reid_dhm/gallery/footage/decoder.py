@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 import av
+import av.logging
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -241,8 +242,13 @@ def _kinds(container: Any) -> str:
 
 
 def _no_decoder(container: Any, name: str) -> UnsupportedError:
-    found = re.search(r"Video: ([^,\n]*)", container.dumps_format())
-    codec = found[1].strip() if found else "unknown"
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)  # FFmpeg writes the description into its log
+    try:
+        found = re.search(r"Video: (?:none \()?([\w.-]+)", container.dumps_format())
+    finally:
+        av.logging.set_level(level)
+    codec = found[1] if found else "unknown"
     return UnsupportedError(
         f"{name} uses the codec {codec}, which is not supported here: convert it, for example with "
         "ffmpeg -i IN -c:v libx264 OUT.mp4"

@@ -38,6 +38,7 @@ from reid_dhm.gallery.track.tracking import MIN_RATE, tracker_version
 logger = logging.getLogger(__name__)
 
 _FRAMES_AHEAD = 8
+_LIVE_PATIENCE_MS = 200  # how long a write waits for another process's transaction
 _PART_SECONDS = 600.0  # a stream is cut into videos of this length
 
 Report: TypeAlias = Callable[[int, int], None]
@@ -112,7 +113,7 @@ def ingest(
     stages = Stages.new(1 if detector.stateful else os.cpu_count() or 1)
     summary = IndexingSummary(stages=stages.all())
     began = time.perf_counter()
-    with _alone(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
+    with _exclusive(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
 
         def indexer(part: NewVideo, patience: LockPatience, position: int = 0) -> VideoIndexer:
             writer = patience.insist(lambda: VideoWriter.open(gallery, camera, part))
@@ -127,16 +128,17 @@ def ingest(
 
         position = 0
         if live:
+            at_first = LockPatience(lambda: False)
             for left in _left_unfinished(gallery, camera, video.source):
                 if left.settings.get("tracking") == tracker_version():
-                    indexer(left, LockPatience()).end()
+                    indexer(left, at_first).end()
                 else:  # the stored boxes would give other tracks now
                     logger.warning(
                         "%s: people in view when indexing was interrupted are lost, because the "
                         "tracker has changed",
                         left.hash,
                     )
-                    VideoWriter.open(gallery, camera, left).finish()
+                    _finish(gallery, camera, left, at_first)
         else:
             check_not_grown(gallery, camera, source)
             there = VideoWriter.open(gallery, camera, video).video
@@ -187,6 +189,16 @@ def _new_video(
     )
 
 
+def _finish(gallery: GalleryStore, camera: str, video: NewVideo, patience: LockPatience) -> None:
+    """Mark a video as complete without its open tracks."""
+
+    def finish() -> bool:
+        VideoWriter.open(gallery, camera, video).finish()
+        return True
+
+    patience.insist(finish)
+
+
 def _left_unfinished(gallery: GalleryStore, camera: str, source: str) -> list[NewVideo]:
     """Parts of a stream that a killed process left."""
     return [
@@ -197,7 +209,7 @@ def _left_unfinished(gallery: GalleryStore, camera: str, source: str) -> list[Ne
 
 
 @contextmanager
-def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]:
+def _exclusive(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]:
     """Keep other processes from indexing the same live source while this one runs."""
     if not source.info.live:
         yield
@@ -212,10 +224,16 @@ def _alone(gallery: GalleryStore, camera: str, source: Source) -> Iterator[None]
         raise LockedError(
             f"{source.info.name} is being indexed by another process: stop that one first"
         ) from error
+    with gallery.reading() as db:
+        (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
+        # Frames pass by while a write waits: try again later instead.
+        db.execute(f"PRAGMA busy_timeout = {_LIVE_PATIENCE_MS}")
     try:
         yield
     finally:
         lock.close()
+        with gallery.reading() as db:
+            db.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import itertools
 import math
 import threading
+import time
 from datetime import timedelta
 
 import cv2
@@ -15,13 +16,15 @@ from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest import indexing
 from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.options import IndexingOptions
-from reid_dhm.gallery.ingest.pipeline import Prefetched
-from reid_dhm.gallery.records import NewVideo, TrackletFilter, wall_clock
+from reid_dhm.gallery.ingest.pipeline import Prefetched, Stage
+from reid_dhm.gallery.records import DETECTION, Crop, NewVideo, TrackletFilter, wall_clock
 from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
+from reid_dhm.gallery.track.crops import BestCrops, encode
 from reid_dhm.gallery.track.settings import TrackSettings
+from reid_dhm.gallery.track.tracklets import Track
 
 
 @pytest.fixture
@@ -507,3 +510,96 @@ def test_a_writer_hands_back_what_it_committed(gallery):
     video = NewVideo("0" * 16, "/gate.avi", 10.0, 64, 48)
     writer = VideoWriter.open(gallery, "gate", video)
     assert (writer.chunks(), writer.pending(), writer.tracks()) == ([], {}, set())
+
+
+def test_a_live_stream_waits_for_a_locked_gallery_and_loses_nothing(
+    tmp_path, clips, index, patient, monkeypatch, caplog
+):
+    monkeypatch.setattr(indexing, "_RETRY", 0.01)
+    monkeypatch.setattr(ingesting, "_LIVE_PATIENCE_MS", 5)
+
+    class Locking(Live):
+        """Another process writes from the 20th to the 60th frame."""
+
+        def frames(self, span):
+            with GalleryStore(tmp_path / "locked") as other, other.reading() as db:
+                for frame in super().frames(span):
+                    if frame.number == 20:
+                        db.execute("BEGIN IMMEDIATE")
+                    if frame.number == 60:
+                        db.execute("ROLLBACK")
+                    yield frame
+
+    with GalleryStore(tmp_path / "free", create=True) as gallery:
+        index(gallery, "", source=Live(clips[0].path, 90), chunk=4)
+        expected = [boxes.tobytes() for boxes in map(gallery.boxes, gallery.keys().tolist())]
+    with GalleryStore(tmp_path / "locked", create=True) as gallery:
+        index(gallery, "", source=Locking(clips[0].path, 90), chunk=4)
+        found = [boxes.tobytes() for boxes in map(gallery.boxes, gallery.keys().tolist())]
+        assert [video.num_frames for video in gallery.videos()] == [90]
+        assert list(check_integrity(gallery)) == []
+    assert found == expected
+    assert found
+    assert caplog.text.count("frames are kept in memory until then") == 1
+
+
+def test_an_error_while_a_stream_is_away_ends_indexing_at_once(gallery, clips, index, patient):
+    away, stopped = threading.Event(), threading.Event()
+
+    class Away(Live):
+        def frames(self, span):
+            yield from super().frames(span)
+            away.set()
+            assert stopped.wait(60)
+
+        def stop(self) -> None:
+            stopped.set()
+
+    def broken(images):
+        assert away.wait(60)
+        raise Unplugged
+
+    before, begin = threading.active_count(), time.monotonic()
+    with pytest.raises(Unplugged):
+        index(gallery, "", source=Away(clips[0].path, 75), embed=broken, chunk=1000)
+    assert stopped.is_set()
+    assert time.monotonic() - begin < 30
+    assert threading.active_count() == before
+
+
+def test_a_batch_that_fails_leaves_the_embedding_thread_alive(clips):
+    calls = []
+
+    def embed(images):
+        calls.append(len(images))
+        if len(calls) == 1:
+            raise Unplugged
+        return np.ones((len(images), 1), np.float32)
+
+    crop = Crop(0, 0.0, (0, 0, 8, 16), 1.0, encode(np.full((16, 8, 3), 90, np.uint8)))
+    tracks = [Track(n, [np.zeros(1, DETECTION)], BestCrops(1, 0.5, [crop])) for n in (1, 2)]
+    with indexing.Embedding(embed, Stage("embed", "crops")) as embedding:
+        first, second = (embedding.submit([track]) for track in tracks)
+        with pytest.raises(Unplugged):
+            first.result()
+        assert [tracklet.track for tracklet in second.result()] == [2]
+        with pytest.raises(Unplugged):
+            embedding.check()
+
+
+def test_people_on_both_sides_of_a_pause_are_two_tracklets(gallery, clips, index):
+    class Paused:
+        """The clip with a pause of a minute in its middle."""
+
+        def __init__(self) -> None:
+            self._source = open_source(str(clips[0].path))
+            self.info, self.stop = self._source.info, self._source.stop
+
+        def frames(self, span):
+            for frame in self._source.frames(span):
+                yield frame._replace(time=frame.time + (60 if frame.number >= 45 else 0))
+
+    index(gallery, clips[0].path, source=Paused())
+    found = gallery.tracklets()
+    assert found
+    assert all(tracklet.end - tracklet.start < 30 for tracklet in found)
