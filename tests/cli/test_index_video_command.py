@@ -133,7 +133,7 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("reid_dhm.gallery.footage.sources.Webcam", lambda number: Webcam())
+    monkeypatch.setattr("reid_dhm.gallery.footage.streams.Webcam", lambda number: Webcam())
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
     outcome = run("index-video", "--gallery", "g", "--camera", "desk", "7")

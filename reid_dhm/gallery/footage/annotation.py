@@ -1,6 +1,6 @@
-"""Drawing who is who on frames, and writing videos that show it.
+"""Draws tracklets on frames, and writes annotated videos.
 
-VP9 in WebM is what every browser plays, and free for anybody to write; its realtime mode is fast.
+Every browser plays VP9 in WebM; its realtime mode is fast to encode.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.gallery.footage.frames import Image
 from reid_dhm.gallery.footage.seeking import frames_of
 from reid_dhm.gallery.records import Box, Video
 
-# Suffix: encoder, and how it is to work.
+# Suffix: encoder and its options.
 _ENCODERS = {
     ".webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "33", "b": "0"}),
     ".mp4": ("libx264", {"preset": "veryfast", "crf": "26", "movflags": "faststart"}),
 }
-_GAP = 1.0  # seconds between two boxes of a person who is drawn in between as well
+_GAP = 1.0  # seconds; longer gaps between two boxes are not interpolated
 _FOUND, _OTHER = sv.Color(214, 60, 20), sv.Color(90, 98, 107)
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A tracklet to be drawn.
+    """A tracklet to draw.
 
     Attributes:
-        label: what is written above it.
+        label: written above its box.
         boxes: (N,) :data:`.DETECTION`.
-        found: whether it is one of those that were looked for.
+        found: whether it is a search result, which is highlighted.
     """
 
     label: str
@@ -47,16 +47,17 @@ class Drawn:
 
 
 def check_video_name(path: Path) -> None:
-    """Refuse a file that cannot be written, by its suffix; call it before long work.
+    """Refuse a video file that cannot be written, by its suffix, before long work.
 
     Raises:
-        InputError: another suffix, or an encoder that this installation lacks.
+        InputError: another suffix.
+        UnsupportedError: PyAV lacks the encoder.
     """
     if path.suffix.lower() not in _ENCODERS:
-        raise InputError(f"{path}: name a video .webm, which browsers play, or .mp4")
+        raise InputError(f"{path}: use the suffix .webm, which browsers play, or .mp4")
     encoder, _ = _ENCODERS[path.suffix.lower()]
     if encoder not in av.codecs_available:
-        raise InputError(f"{path}: this installation of PyAV has no {encoder}: name it otherwise")
+        raise UnsupportedError(f"{path}: this PyAV has no {encoder}: use another suffix")
 
 
 def annotate(
@@ -72,24 +73,24 @@ def annotate(
     width: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write a video, or a part of it, with boxes and labels; the file appears whole or not at all.
+    """Write a video, or a part of it, with boxes and labels, atomically.
 
-    Between frames that were looked at, boxes are interpolated.
+    Boxes are interpolated between processed frames.
 
     Args:
         video: of a gallery.
-        drawn: who is in it.
+        drawn: its tracklets.
         path: ``.webm`` or ``.mp4``.
         first, last, moment, lead: which frames, as for :func:`.frames_of`.
-        step: of so many frames, one; the pace stays the same.
-        width: of the images, at most.
-        progress: told the frames done and all of them.
+        step: write every so many frames, at the same speed.
+        width: largest width of the images, in pixels.
+        progress: called with the frames done and the total.
 
     Returns:
-        How many frames were written.
+        The number of frames written.
 
     Raises:
-        InputError: the footage cannot be read, or holds none of these frames.
+        InputError: the source cannot be read, or has none of these frames.
     """
     check_video_name(path)
     tracks = [(tracklet, _Track(tracklet.boxes, video.fps)) for tracklet in drawn]
@@ -122,7 +123,7 @@ def still(
         number, moment: of the frame.
 
     Raises:
-        InputError: the footage cannot be read, or has no such frame.
+        InputError: the source cannot be read, or has no such frame.
     """
     tracks = [(tracklet, _Track(tracklet.boxes, video.fps)) for tracklet in drawn]
     for _, image in frames_of(video, number, number, moment):
@@ -131,11 +132,11 @@ def still(
 
 
 def _no_frame(video: Video, number: int) -> InputError:
-    return InputError(f"{video.source} has no frame {number}: it was longer when indexed")
+    return InputError(f"{video.source} has no frame {number}")
 
 
 class _Track:
-    """Where a person is in any frame between the first and the last."""
+    """The box of a tracklet in any frame between its first and last."""
 
     def __init__(self, boxes: NDArray[np.void], fps: float) -> None:
         self._frames = boxes["frame"].astype(np.int64)
@@ -156,7 +157,7 @@ class _Track:
 
 
 def _draw(image: Image, tracks: Sequence[tuple[Drawn, _Track]], number: int) -> Image:
-    """A frame with whoever is there; those that were looked for stand out, and on top."""
+    """A frame with its people; search results are highlighted and drawn last."""
     here = [(drawn, box) for drawn, track in tracks if (box := track.at(number)) is not None]
     here.sort(key=lambda shown: shown[0].found)
     scene = image.copy()
@@ -176,7 +177,7 @@ def _draw(image: Image, tracks: Sequence[tuple[Drawn, _Track]], number: int) -> 
 def _writer(
     path: Path, video: Video, step: int, width: int | None
 ) -> Iterator[Callable[[Image], None]]:
-    """Writes frames of a video, one after the other."""
+    """A function that writes the next frame of a video."""
     encoder, options = _ENCODERS[path.suffix.lower()]
     size = _size(video, width)
     rate = Fraction(video.fps / step).limit_denominator(1001)
@@ -193,7 +194,7 @@ def _writer(
 
 
 def _size(video: Video, width: int | None) -> tuple[int, int]:
-    """Width and height to write, both even, as encoders want them."""
+    """Width and height to write, both even, as encoders require."""
     scale = min(1.0, (width or video.width) / video.width)
     return max(2, int(video.width * scale) // 2 * 2), max(2, int(video.height * scale) // 2 * 2)
 

@@ -52,7 +52,7 @@ def test_one_call_opens_the_source_and_leaves_a_gallery_with_its_model(tmp_path,
     [
         ({"source": "gone.mp4"}, r"gone\.mp4"),
         ({"detector": "hog"}, "hog"),
-        ({"camera": " "}, "camera ' '"),
+        ({"camera": " "}, "camera name ' '"),
         ({"start": "noon"}, "noon"),
     ],
 )

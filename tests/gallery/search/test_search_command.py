@@ -227,7 +227,7 @@ class TestRefusals:
             (["--after", "yesterday"], "'yesterday' is not an ISO 8601 time"),
             (["--not", "nobody"], "'nobody' is not a tracklet"),
             (["--index", "Flatt"], "index 'Flatt' is not a FAISS factory string"),
-            (["--annotate", "seen.gif"], "name a video .webm"),
+            (["--annotate", "seen.gif"], "use the suffix .webm"),
         ],
     )
     def test_one_line_says_what_is_wrong(self, run, folder, ids, words, message):
