@@ -17,6 +17,7 @@ from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.rows import IndexRows
 from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.queries import vectors
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
@@ -170,7 +171,9 @@ def _scores(
 
     -inf for key -1 and for deleted tracklets.
     """
-    keys, embeddings = _embeddings(gallery, np.unique(candidates[candidates >= 0]))
+    keys, embeddings = _embeddings(
+        gallery, np.unique(candidates[candidates >= 0]), queries.shape[1]
+    )
     scores = np.full(candidates.shape, -np.inf)
     if len(keys):
         places = np.minimum(np.searchsorted(keys, candidates), len(keys) - 1)
@@ -182,14 +185,13 @@ def _scores(
 
 
 def _embeddings(
-    gallery: GalleryStore, keys: NDArray[np.int64]
+    gallery: GalleryStore, keys: NDArray[np.int64], dim: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Those of the keys that are in the gallery, ascending, and their (n, D) embeddings."""
     with gallery.reading() as db:
         rows = db.execute(_MEANS, (json.dumps(keys.tolist()),)).fetchall()
-    found = np.array([key for key, _ in rows], np.int64)
-    means = np.frombuffer(b"".join([mean for _, mean in rows]), "<f2")
-    return found, means.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float16)
+        embeddings = vectors([mean for _, mean in rows], dim)
+    return np.array([key for key, _ in rows], np.int64), embeddings
 
 
 def _sure(

@@ -187,12 +187,24 @@ def page(rows: Sequence[Sequence[Any]], dim: int) -> EmbeddingPage:
     try:
         return EmbeddingPage(
             np.array(keys, np.int64),
-            np.frombuffer(b"".join(means), "<f2").reshape(len(rows), dim),
+            vectors(means, dim),
             np.array(cameras, np.int64),
             *(np.array(column, np.float64) for column in times),  # None becomes NaN
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise DamagedRowError(str(error)[:200]) from error
+
+
+def vectors(blobs: Sequence[Any], dim: int) -> NDArray[np.float16]:
+    """N blobs as (N, ``dim``) float16.
+
+    Raises:
+        DamagedRowError: a blob of another length, or another type.
+    """
+    try:
+        return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dim)
+    except (ValueError, TypeError) as error:
+        raise DamagedRowError(f"an embedding without {dim} dimensions") from error
 
 
 def _hash(text: str) -> str:

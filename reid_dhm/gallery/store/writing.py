@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError
 from reid_dhm.gallery.records import (
-    DETECTION,
-    FRAME,
     Crop,
     NewTracklet,
     NewVideo,
@@ -24,6 +22,7 @@ from reid_dhm.gallery.records import (
     check_name,
     is_hash,
 )
+from reid_dhm.gallery.store import queries
 from reid_dhm.gallery.store.filters import as_utf8
 from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -115,7 +114,7 @@ class VideoWriter:
                 "SELECT frames, detections FROM chunks WHERE video = ? ORDER BY first_frame",
                 (self.video.id,),
             ).fetchall()
-        return [Chunk(np.frombuffer(f, FRAME), np.frombuffer(d, DETECTION)) for f, d in rows]
+            return [Chunk(queries.frames(row[:1]), queries.boxes(row[1:])) for row in rows]
 
     def pending(self) -> dict[int, list[Crop]]:
         """The best crops of unfinished tracks, by track, best first."""
@@ -125,11 +124,8 @@ class VideoWriter:
         )
         found: dict[int, list[Crop]] = {}
         with self._gallery.reading() as db:
-            for track, frame, time, x1, y1, x2, y2, quality, jpeg in db.execute(
-                sql, (self.video.id,)
-            ):
-                crop = Crop(frame, time, (x1, y1, x2, y2), quality, jpeg)
-                found.setdefault(track, []).append(crop)
+            for track, *row in db.execute(sql, (self.video.id,)).fetchall():
+                found.setdefault(track, []).append(queries.crop((*row, b"")))
         return found
 
     def tracks(self) -> set[int]:
@@ -217,13 +213,18 @@ class _DeletedSpans:
 
     def __init__(self, db: Any, video: int) -> None:
         sql = "SELECT after, before FROM forgotten WHERE video = ?"
-        self._spans = db.execute(sql, (video,)).fetchall()
+        self._spans = [_span(row) for row in db.execute(sql, (video,)).fetchall()]
 
     def __call__(self, times: Sequence[float]) -> bool:
         return any(
             (after is None or max(times) >= after) and (before is None or min(times) <= before)
             for after, before in self._spans
         )
+
+
+@queries.checked(float | None, float | None)
+def _span(row: Sequence[Any]) -> tuple[float | None, float | None]:
+    return row[0], row[1]
 
 
 def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, Any]) -> None:

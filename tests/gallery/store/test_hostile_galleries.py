@@ -135,3 +135,30 @@ def test_what_is_deleted_is_overwritten_by_request_not_by_luck(site):
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA trusted_schema").fetchone() == (0,)
+
+
+class TestDamage:
+    @pytest.mark.parametrize("value", [b"odd", "text", b"", 7])
+    def test_an_embedding_that_changed_under_an_index_is_reported(self, site, value):
+        live = LiveIndex()
+        asked = query(site)
+        live.search(site, asked, 1)
+        with site.writing() as db:
+            db.execute("UPDATE embeddings SET mean = ?", (value,))
+        with pytest.raises(StorageError, match=r"damaged \(an embedding without 8 dimensions"):
+            live.search(site, asked, 1)
+
+    @pytest.mark.parametrize(
+        ("statement", "read"),
+        [
+            ("chunks VALUES (1, 0, x'00', x'')", VideoWriter.chunks),
+            ("chunks VALUES (1, 0, x'', 'text')", VideoWriter.chunks),
+            ("pending VALUES (1, 1, 1, 'x', 0, 1, 1, 1, 1, 1, x'')", VideoWriter.pending),
+            ("pending VALUES (1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 'x')", VideoWriter.pending),
+        ],
+    )
+    def test_unfinished_work_that_is_damaged_is_reported(self, site, statement, read):
+        with site.writing() as db:
+            db.execute(f"INSERT INTO {statement}")
+        with pytest.raises(StorageError, match="damaged"):
+            read(VideoWriter(site, site.videos()[0]))
