@@ -91,6 +91,63 @@ def test_large_identities_spread_over_the_epoch() -> None:
     assert 3.5 < sum(first_half) / 40 < 6.5  # of 10 turns
 
 
+def turns_of(sampler: IdentitySampler, labels: list[int], epochs: int) -> Counter[int]:
+    """How often each identity is drawn over many epochs."""
+    k = sum(labels[row] == labels[0] for row in range(len(labels)))
+    drawn = Counter(
+        labels[row] for epoch in range(epochs) for b in sampler.epoch(epoch) for row in b.tolist()
+    )
+    return Counter({identity: count // k for identity, count in drawn.items()})
+
+
+def test_free_places_go_to_every_identity_alike() -> None:
+    """Seven identities of one group each leave one of eight places free."""
+    labels = [identity for identity in range(7) for _ in range(4)]
+    turns = turns_of(IdentitySampler(labels, 4, 4, seed=0), labels, epochs=420)
+    extra = [turns[identity] - 420 for identity in range(7)]
+    assert sum(extra) == 420
+    # five standard deviations of a binomial of 420 draws of one in seven
+    assert all(abs(count - 60) < 5 * (420 * 1 / 7 * 6 / 7) ** 0.5 for count in extra)
+
+
+def test_free_places_go_to_identities_that_are_not_in_every_batch() -> None:
+    """Two batches: the identity of two groups is in both, so others take the free place."""
+    labels = [0] * 8 + [1] * 4 + [2] * 4 + [3] * 4
+    sampler = IdentitySampler(labels, 3, 4, seed=0)
+    assert len(sampler) == 2
+    for epoch in range(30):
+        rows = [labels[row] for batch in sampler.epoch(epoch) for row in batch.tolist()]
+        assert Counter(rows)[0] == 8
+        assert sorted(Counter(rows).values()) == [4, 4, 8, 8]
+
+
+def test_the_batches_of_an_identity_are_drawn_alike() -> None:
+    """In which of three batches an identity of one group comes is uniform."""
+    labels = [identity for identity in range(6) for _ in range(2)]
+    sampler = IdentitySampler(labels, 2, 2, seed=0)
+    places = Counter(
+        (labels[int(batch[0])], number)
+        for epoch in range(600)
+        for number, batch in enumerate(sampler.epoch(epoch))
+        for batch in batch.view(2, 2)
+    )
+    assert len(places) == 18
+    # five standard deviations of a binomial of 600 draws of one in three
+    assert all(abs(count - 200) < 5 * (600 * 2 / 9) ** 0.5 for count in places.values())
+
+
+def test_partners_in_a_batch_are_drawn_alike() -> None:
+    labels = [identity for identity in range(6) for _ in range(2)]
+    sampler = IdentitySampler(labels, 2, 2, seed=1)
+    pairs = Counter(
+        tuple(sorted({labels[row] for row in batch.tolist()}))
+        for epoch in range(500)
+        for batch in sampler.epoch(epoch)
+    )
+    assert len(pairs) == 15
+    assert all(abs(count - 100) < 50 for count in pairs.values())
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reid_dhm.training.optimization import Schedule, build_optimizer
+from reid_dhm.training.optimization import Schedule, build_optimizer, moving_average
 
 RECIPE = Schedule("multistep", 120, (40, 70), 0.1, warmup_epochs=10, warmup_factor=0.01)
 
@@ -38,6 +38,16 @@ def test_the_warm_up_scales_the_cosine():
     assert cosine.factor(2) == pytest.approx(0.5)
 
 
+def test_the_learning_rate_is_the_base_rate_times_the_factor():
+    schedule = Schedule("multistep", 3, (1,), 0.1, 0, 0, base_rate=0.02)
+    assert [schedule.learning_rate(at) for at in (0, 1)] == pytest.approx([0.02, 0.002])
+
+
+def test_a_rate_may_rise_from_its_warm_up_into_a_milestone():
+    schedule = Schedule("multistep", 3, (1,), 0.5, warmup_epochs=2, warmup_factor=0.2)
+    assert schedule.factor(1.5) == pytest.approx(0.5 * (0.2 + 0.8 * 0.75))
+
+
 def test_without_warm_up_the_rate_is_whole_from_the_start():
     assert Schedule("multistep", 3, (1, 2), 0.5).factor(0) == 1
     assert Schedule("multistep", 3, (1, 2), 0.5).factor(2.5) == 0.25
@@ -62,3 +72,57 @@ def test_optimizers_train_what_is_not_frozen(name, kind):
 def test_sgd_looks_ahead_where_it_has_momentum(momentum):
     group = build_optimizer(weights(), "sgd", 0.1, 0, momentum).param_groups[0]
     assert (group["momentum"], group["nesterov"]) == (momentum, momentum > 0)
+
+
+GRADIENTS = [10.0, 0.1, -0.2, 0.1, 0.3]  # the second moment falls: its maximum would step less
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_steps_as_its_paper_says(name):
+    """Kingma & Ba 2015, algorithm 1; decay in the gradient (Adam) or of the weight (AdamW)."""
+    lr, decay, (beta1, beta2), eps = 0.1, 0.05, (0.9, 0.999), 1e-8
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimizer = build_optimizer([weight], name, lr, decay, momentum=0.5)
+    expected, first, second = 2.0, 0.0, 0.0
+    for step, gradient in enumerate(GRADIENTS, start=1):
+        weight.grad = torch.tensor([gradient])
+        optimizer.step()
+        if name == "adam":
+            gradient += decay * expected
+        else:
+            expected -= lr * decay * expected
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        corrected = second / (1 - beta2**step)
+        expected -= lr * first / (1 - beta1**step) / (math.sqrt(corrected) + eps)
+        assert float(weight.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_steps_as_nesterov_says(momentum):
+    """Sutskever et al. 2013 in PyTorch's form: the step looks ahead by the momentum."""
+    lr, decay = 0.1, 0.05
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimizer = build_optimizer([weight], "sgd", lr, decay, momentum)
+    expected, velocity = 2.0, 0.0
+    for gradient in GRADIENTS:
+        weight.grad = torch.tensor([gradient])
+        optimizer.step()
+        gradient += decay * expected
+        velocity = momentum * velocity + gradient
+        expected -= lr * (gradient + momentum * velocity)
+        assert float(weight.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_moving_average_covers_weights_and_statistics():
+    model = nn.BatchNorm1d(1)
+    average = moving_average(model, 0.9)
+    expected = None
+    for value in (1.0, 3.0, -2.0):
+        with torch.no_grad():
+            model.weight.fill_(value)
+            model.running_mean.fill_(10 * value)
+        average.update_parameters(model)
+        expected = value if expected is None else 0.9 * expected + 0.1 * value
+    assert float(average.module.weight.detach()) == pytest.approx(expected)
+    assert float(average.module.running_mean) == pytest.approx(10 * expected)
