@@ -268,6 +268,13 @@ def test_identities_and_instances_may_be_single_without_a_metric_loss(write):
     assert load_config(write(text)).train.num_identities == 1
 
 
+def test_a_run_folder_whose_name_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "caf\udce9.yaml"
+    path.write_text("")
+    with pytest.raises(InputError, match=r"caf\\xe9 is not UTF-8"):
+        load_config(path)
+
+
 def test_a_chain_of_1200_bases_is_refused(write):
     for number in range(1200):
         write(f"base: {number + 1}.yaml", f"{number}.yaml")

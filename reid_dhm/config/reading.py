@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from reid_dhm.config.checks import check
 from reid_dhm.config.schema import Config
+from reid_dhm.data.listing import check_name
 from reid_dhm.errors import InputError, NotFoundError
 
 # Far above any configuration; a file beyond them would take minutes or all memory.
@@ -55,6 +56,7 @@ def load_config(config: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(_explain(str(path), error)) from error
     assert isinstance(result, Config)
     result.output = result.output or str(Path("runs") / path.stem)
+    check_name(result.output)
     check(result, str(path))
     return result
 

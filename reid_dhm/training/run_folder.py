@@ -80,8 +80,11 @@ def record_environment(folder: Path, processes: int, resumed: bool) -> None:
     path = folder / "environment.json"
     now = {**environment(), "processes": processes, "command": sys.argv}
     if resumed and path.is_file():
-        first = json.loads(path.read_text())
-        now = {**first, "resumed": [*first.get("resumed", []), now]}
+        try:
+            first = json.loads(path.read_bytes())
+            now = {**first, "resumed": [*first.get("resumed", []), now]}
+        except (ValueError, RecursionError, AttributeError, TypeError):
+            logger.warning("%s is damaged: it is written again", path)
     write_text(path, json.dumps(now, indent=2) + "\n")
 
 
@@ -124,10 +127,16 @@ class RunLog:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The records of a run, oldest first; a line cut off by a kill is left out with a warning."""
     path = folder / "metrics.jsonl"
-    records = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            logger.warning("%s: a line was cut off and is left out", path)
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    records = [record for line in lines if (record := _parse_record(line)) is not None]
+    if len(records) < len(lines):
+        logger.warning("%s: %d damaged lines are left out", path, len(lines) - len(records))
     return records
+
+
+def _parse_record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("epoch"), int) else None

@@ -260,3 +260,35 @@ def test_unknown_name_and_option_are_refused(tmp_path):
 def test_no_option_takes_the_place_of_an_argument(tmp_path, word):
     with pytest.raises(InputError, match=f"market1501 cannot be loaded: .*'{word}'; leave it out"):
         load_dataset("market1501", tmp_path, **{word: "x"})
+
+
+@pytest.mark.parametrize(
+    ("list_name", "content", "message"),
+    [
+        ("list_train.txt", b"0000/0000_000_01_a_0_0.jpg " + b"9" * 30, "line 1: .* is not like"),
+        ("list_train.txt", b"0000/0000_000_" + b"9" * 30 + b"_a_0_0.jpg 1", "line 1: .* is not li"),
+        ("list_query.txt", b"caf\xe9 1", r"list_query\.txt cannot be read \(not UTF-8 text\)"),
+        ("list_gallery.txt", b"0000/0000_000_01_a\0_0_0.jpg 1", "line 1"),
+    ],
+)
+def test_hostile_lists_are_refused_by_file_and_line(tmp_path, list_name, content, message):
+    home = write_msmt17(tmp_path / "MSMT17_V1")
+    (home / list_name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset("msmt17", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_with_a_number_beyond_64_bits_is_refused(tmp_path):
+    name = f"0002_c{'9' * 30}s1_000451_03.jpg"
+    own = write(tmp_path / "set", {**MARKET, "query": [name]})
+    with pytest.raises(InputError, match="a number in its name has over 18 digits; rename"):
+        load_dataset("market1501", own)
+
+
+def test_cameras_with_numbers_beyond_64_bits_are_numbered_in_order(tmp_path):
+    for camera in ("9" * 30, "8" * 30):
+        (tmp_path / "train" / "anna").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / "anna" / f"c{camera}_1.jpg").touch()
+    samples = load_dataset("folder", tmp_path, ["train"]).train
+    assert [sample.camid for sample in samples] == [1, 2]

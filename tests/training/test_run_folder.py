@@ -2,10 +2,16 @@ import json
 import sys
 
 import numpy
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from reid_dhm.training.run_folder import RunLog, environment, read_metrics
+from reid_dhm.training.run_folder import (
+    RunLog,
+    environment,
+    read_metrics,
+    record_environment,
+)
 
 
 def record(epoch: int) -> dict[str, float]:
@@ -45,6 +51,32 @@ def test_a_last_line_cut_off_by_a_kill_is_left_out_and_overwritten(tmp_path):
     assert [entry["epoch"] for entry in read_metrics(tmp_path)] == [0, 1]
     write(tmp_path, [2], last_epoch=1)
     assert read_metrics(tmp_path) == [record(epoch) for epoch in range(3)]
+
+
+@pytest.mark.parametrize(
+    "line", [b"[1]", b"{}", b'{"epoch": "1"}', b"\xff", b"9" * 5000, b"[" * 99999, b""]
+)
+def test_damaged_lines_are_left_out_with_a_warning(tmp_path, caplog, line):
+    write(tmp_path, range(2))
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert [entry["epoch"] for entry in read_metrics(tmp_path)] == [0, 1]
+    assert "metrics.jsonl: 1 damaged lines are left out" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 99999, '{"resumed": 3}'])
+def test_a_damaged_environment_is_written_again(tmp_path, caplog, content):
+    (tmp_path / "environment.json").write_text(content)
+    record_environment(tmp_path, processes=1, resumed=True)
+    assert json.loads((tmp_path / "environment.json").read_text())["packages"]["torch"]
+    assert "environment.json is damaged" in caplog.text
+
+
+def test_a_resumed_run_keeps_the_environments_of_before(tmp_path):
+    for resumed in (False, True, True):
+        record_environment(tmp_path, processes=1, resumed=resumed)
+    content = json.loads((tmp_path / "environment.json").read_text())
+    assert [entry["processes"] for entry in (content, *content["resumed"])] == [1, 1, 1]
 
 
 def test_a_folder_without_a_log_has_no_records(tmp_path):
