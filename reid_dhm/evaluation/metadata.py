@@ -85,7 +85,9 @@ def model_facts(checkpoint: Path, embedder: Embedder, dataset: str, flip: bool) 
     data = trained.get("data")
     if data:
         names = [data] if isinstance(data, str) else list(data)
-        crossed = "" if dataset in names else f" (cross-domain: tested on {dataset})"
+        # cards of version 0.1 name own sets by their format, which does not tell them apart
+        same = dataset in names or not {"folder", "csv"}.isdisjoint(names)
+        crossed = "" if same else f" (cross-domain: tested on {dataset})"
         facts["trained on"] = ", ".join(names) + crossed
     return facts
 
