@@ -66,7 +66,11 @@ def upright_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             on_its_side = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            # some releases of Pillow swap the sides of a TIFF themselves
+            known = image.format != "TIFF"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        known = False
+    if not known:
         height, width, _ = read_image(path).shape  # raises what is wrong, if anything is
         return height, width
     return (width, height) if on_its_side else (height, width)

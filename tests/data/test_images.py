@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from reid_dhm.data.images import (
     MAX_PIXELS,
@@ -153,6 +154,47 @@ def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     with pytest.raises(InputError, match=r"folder\.jpg cannot be opened"):
         read_image(tmp_path / "folder.jpg")
+
+
+def smooth() -> Image.Image:
+    """A colourful image without sharp edges, which JPEG keeps."""
+    rows, columns = np.mgrid[0:40, 0:24]
+    channels = [6 * rows, 10 * columns, 3 * (rows + columns)]
+    return Image.fromarray(np.stack(channels, axis=2).astype(np.uint8))
+
+
+def turned_exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "options"),
+    [
+        ("exif.jpg", None, {"exif": turned_exif(), "quality": 95}),
+        ("exif.png", None, {"exif": turned_exif()}),
+        ("exif.webp", None, {"exif": turned_exif().tobytes(), "lossless": True}),
+        ("exif.tif", None, {"tiffinfo": {274: 6}}),
+        ("cmyk.jpg", lambda image: image.convert("CMYK"), {"quality": 95}),
+        ("progressive.JPG", None, {"progressive": True, "quality": 95}),
+        ("grey.jpg", lambda image: image.convert("L"), {"quality": 95}),
+        ("palette.png", lambda image: image.quantize(64), {"transparency": 0}),
+        ("bits.png", lambda image: image.convert("1"), {}),
+        ("jpeg_in.tif", None, {"compression": "jpeg", "quality": 95}),
+        ("animated.webp", None, {"save_all": True, "append_images": [smooth()], "lossless": True}),
+        ("png_called.jpg", None, {"format": "PNG"}),
+    ],
+)
+def test_images_are_read_upright_as_pillow_reads_them(tmp_path, name, change, options):
+    image = smooth()
+    (change(image) if change else image).save(tmp_path / name, **options)
+    with Image.open(tmp_path / name) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB")).astype(int)
+    found = read_image(tmp_path / name)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 2  # colours of CMYK are converted differently
+    assert upright_size(tmp_path / name) == expected.shape[:2]
 
 
 def png_of(width: int, height: int) -> bytes:
