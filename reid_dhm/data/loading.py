@@ -231,14 +231,14 @@ def _decode_all(
     total = len(samples)
     images = np.empty((total, *size, 3), np.uint8)
 
-    def decode(start: int) -> int:
+    def decode_job(start: int) -> int:
         end = min(start + _IMAGES_PER_JOB, total)
         for row in range(start, end):
             images[row] = resize_image(read_image(samples[row].path), size)
         return end
 
     with ThreadPoolExecutor() as pool:
-        for done in pool.map(decode, range(0, total, _IMAGES_PER_JOB)):
+        for done in pool.map(decode_job, range(0, total, _IMAGES_PER_JOB)):
             if progress is not None:
                 progress(done, total)
     return images

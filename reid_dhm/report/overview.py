@@ -21,7 +21,7 @@ _DEPTH = 0.55  # opacity of the worst cell of a matrix, on which text stays read
 
 
 @dataclass(frozen=True)
-class Stage:
+class Headline:
     """Headline figures before or after re-ranking; the title is empty without re-ranking."""
 
     title: str
@@ -64,7 +64,7 @@ def counts(evaluation: EvaluationRun) -> dict[str, int]:
     }
 
 
-def _stages(evaluation: EvaluationRun) -> list[Stage]:
+def _stages(evaluation: EvaluationRun) -> list[Headline]:
     first = _stage("", evaluation.result, evaluation.intervals)
     if evaluation.reranked is None:
         return [first]
@@ -72,8 +72,8 @@ def _stages(evaluation: EvaluationRun) -> list[Stage]:
     return [after, replace(first, title="Before re-ranking")]
 
 
-def _stage(title: str, result: RetrievalResult, intervals: Mapping[str, Estimate]) -> Stage:
-    return Stage(
+def _stage(title: str, result: RetrievalResult, intervals: Mapping[str, Estimate]) -> Headline:
+    return Headline(
         title,
         [(HEADLINE[key], value, intervals.get(key)) for key, value in headline(result).items()],
         [(k, value) for k, value in result.cmc.items() if k != 1],

@@ -18,12 +18,12 @@ from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewTracklet, NewVideo
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
-from reid_dhm.gallery.track.crops import cut, decode, encode
+from reid_dhm.gallery.track.crops import cut, decode_jpeg, encode_jpeg
 from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.synthetic.clips import Clip, write_clips
 
 MODEL = "c0ffee" * 10
-_IMAGE = encode(np.full((40, 16, 3), 128, np.uint8))
+_IMAGE = encode_jpeg(np.full((40, 16, 3), 128, np.uint8))
 
 Keep = Callable[..., None]
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -146,8 +146,8 @@ def keep_film(film) -> Keep:
         for track, boxes in enumerate(film.boxes.values(), 1):
             seen = boxes[::step]
             some = seen[[len(seen) // 2, 1]]
-            jpegs = [encode(cut(images[b["frame"]], b["box"])) for b in some]
-            rows = unit_rows(embed([decode(jpeg) for jpeg in jpegs]))
+            jpegs = [encode_jpeg(cut(images[b["frame"]], b["box"])) for b in some]
+            rows = unit_rows(embed([decode_jpeg(jpeg) for jpeg in jpegs]))
             crops = [
                 Crop(int(b["frame"]), float(b["time"]), tuple(b["box"].tolist()), 0.9, jpeg, row)
                 for b, jpeg, row in zip(some, jpegs, rows, strict=True)

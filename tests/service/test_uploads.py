@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from reid_dhm.service.api import uploads
-from reid_dhm.service.api.uploads import MAX_PIXELS, decode
+from reid_dhm.service.api.uploads import MAX_PIXELS, decode_upload
 from reid_dhm.service.errors import Problem
 
 
@@ -65,17 +65,20 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_decompression_bombs_are_refused_by_their_header(undecoded, bomb):
     with pytest.raises(Problem, match="the limit is 32 million") as caught:
-        decode(bomb, "image 1")
+        decode_upload(bomb, "image 1")
     assert caught.value.status == 413
 
 
 def test_the_largest_image_is_decoded():
-    assert decode(saved(Image.new("L", (8000, MAX_PIXELS // 8000)), "PNG"), "it").shape[1] == 8000
+    assert (
+        decode_upload(saved(Image.new("L", (8000, MAX_PIXELS // 8000)), "PNG"), "it").shape[1]
+        == 8000
+    )
 
 
 def test_too_many_bytes_are_refused_before_the_header(undecoded):
     with pytest.raises(Problem, match=r"image 1 has 16\.0 MiB: the limit is 16 MiB") as caught:
-        decode(bytes(16 * 2**20 + 1), "image 1")
+        decode_upload(bytes(16 * 2**20 + 1), "image 1")
     assert caught.value.status == 413
 
 
@@ -97,7 +100,7 @@ def test_too_many_bytes_are_refused_before_the_header(undecoded):
 )
 def test_other_types_and_damaged_images_are_refused(data):
     with pytest.raises(Problem, match="image 1 is damaged or not an image: send JPEG") as caught:
-        decode(data, "image 1")
+        decode_upload(data, "image 1")
     assert caught.value.status == 400
 
 
@@ -106,7 +109,7 @@ RED = Image.new("RGB", (20, 40), (250, 10, 10))
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_images_become_rgb(kind):
-    pixels = decode(saved(RED, kind), "it")
+    pixels = decode_upload(saved(RED, kind), "it")
     assert pixels.shape == (40, 20, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.reshape(-1, 3).mean(0) - (250, 10, 10)).max() < 6
@@ -116,7 +119,7 @@ def test_images_become_rgb(kind):
 def test_every_kind_of_pixel_becomes_rgb(mode):
     grey = Image.fromarray(np.full((40, 20), 128 * 257, np.uint16))
     image = grey if mode == "I;16" else RED.convert(mode)
-    pixels = decode(saved(image, "JPEG" if mode == "CMYK" else "PNG"), "it")
+    pixels = decode_upload(saved(image, "JPEG" if mode == "CMYK" else "PNG"), "it")
     assert pixels.shape == (40, 20, 3)
     if mode == "I;16":
         assert (pixels == 128).all()
@@ -125,7 +128,7 @@ def test_every_kind_of_pixel_becomes_rgb(mode):
 def test_images_are_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
-    assert decode(saved(RED, "JPEG", exif=exif), "it").shape == (20, 40, 3)
+    assert decode_upload(saved(RED, "JPEG", exif=exif), "it").shape == (20, 40, 3)
 
 
 def test_the_name_of_the_file_says_nothing(client):

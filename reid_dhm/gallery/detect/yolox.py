@@ -63,7 +63,7 @@ class YoloxDetector:
         scores = output[:, 4] * classes[:, _PERSON]
         wanted = (scores >= self._confidence) & (classes.argmax(axis=1) == _PERSON)
         boxes = output[wanted, :4]
-        boxes = corners(boxes) if self._decoded else decode(boxes, self._cells[wanted])
+        boxes = corners(boxes) if self._decoded else decode_boxes(boxes, self._cells[wanted])
         found = to_detections(boxes / scale, scores[wanted], (height, width))
         return found.with_nms(self._overlap, class_agnostic=True)
 
@@ -93,7 +93,7 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int], scale: float) -> 
     return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
 
 
-def decode(raw: NDArray[np.float32], cells: NDArray[np.float32]) -> NDArray[np.float32]:
+def decode_boxes(raw: NDArray[np.float32], cells: NDArray[np.float32]) -> NDArray[np.float32]:
     """Boxes in the network's pixels from its raw outputs.
 
     Args:

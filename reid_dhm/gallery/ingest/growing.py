@@ -8,7 +8,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.frames import Source, Span
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.track.crops import cut, decode, encode
+from reid_dhm.gallery.track.crops import cut, decode_jpeg, encode_jpeg
 
 _SAME = 2.0  # grey levels; mean difference of two decodings of one crop
 
@@ -36,7 +36,7 @@ def check_not_grown(gallery: GalleryStore, camera: str, source: Source) -> None:
         frame = next(iter(source.frames(Span(first=crop.frame))), None)
         if frame is None or frame.number != crop.frame:
             continue
-        before, now = decode(crop.jpeg), decode(encode(cut(frame.image, crop.box)))
+        before, now = decode_jpeg(crop.jpeg), decode_jpeg(encode_jpeg(cut(frame.image, crop.box)))
         if before.shape == now.shape and np.abs(before.astype(int) - now).mean() < _SAME:
             raise InputError(
                 f"{info.name} is a longer version of video {video.hash}, which was indexed before "

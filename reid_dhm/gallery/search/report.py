@@ -22,7 +22,7 @@ from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.search.timeline import timelines
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.track.crops import decode, encode
+from reid_dhm.gallery.track.crops import decode_jpeg, encode_jpeg
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
 
@@ -135,7 +135,7 @@ def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) 
     clip = _Clip(f"clips/{rank:03d}.webm", f"clips/{rank:03d}.jpg")
     drawn = [Drawn(f"{candidate.similarity:.2f}", boxes)]
     frame = still(video, drawn, found.frame, float(best), _WIDTH)
-    (folder / clip.poster).write_bytes(encode(frame))
+    (folder / clip.poster).write_bytes(encode_jpeg(frame))
     annotate(
         video,
         drawn,
@@ -158,7 +158,7 @@ def _write_queries(
     (folder / "query").mkdir()
     for number, image in enumerate(images, 1):
         path = folder / "query" / f"image_{number}.jpg"
-        path.write_bytes(encode(np.ascontiguousarray(image.pixels[:, :, ::-1])))
+        path.write_bytes(encode_jpeg(np.ascontiguousarray(image.pixels[:, :, ::-1])))
         shown.append((Path(image.name).name, _shown(path, folder)))
     for kind, ids in (("tracklet", request.tracklets), ("not", request.rejected)):
         for id in ids:
@@ -171,7 +171,7 @@ def _write_queries(
 
 
 def _shown(path: Path, folder: Path) -> _Shown:
-    height, width = decode(path.read_bytes()).shape[:2]
+    height, width = decode_jpeg(path.read_bytes()).shape[:2]
     return _Shown(path.relative_to(folder).as_posix(), width, height)
 
 

@@ -12,7 +12,7 @@ from reid_dhm.errors import StorageError
 from reid_dhm.gallery.store import audit, queries
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.track.crops import decode
+from reid_dhm.gallery.track.crops import decode_jpeg
 
 _UNIT = 0.01  # how far the length of a float16 unit vector may be from 1
 
@@ -136,7 +136,7 @@ def _content_faults(
 def _tracklet_faults(gallery: GalleryStore, key: int) -> Iterator[str]:
     for crop in gallery.crops(key):
         try:
-            decode(crop.jpeg)
+            decode_jpeg(crop.jpeg)
         except ValueError:
             yield f"an image of the tracklet with key {key} cannot be decoded"
         vector = crop.embedding.astype(np.float32)

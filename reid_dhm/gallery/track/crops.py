@@ -97,7 +97,7 @@ class BestCrops:
         if quality <= bar:
             return False
         self._crops = [crop for crop in self._crops if crop not in rivals]
-        self._crops.append(Crop(frame, time, box, quality, encode(pixels)))
+        self._crops.append(Crop(frame, time, box, quality, encode_jpeg(pixels)))
         return True
 
     def _rivals(self, time: float) -> list[Crop]:
@@ -116,7 +116,7 @@ def cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return image[y1:y2, x1:x2]
 
 
-def encode(image: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
     """A BGR image as JPEG, reduced if it is taller than 512 pixels."""
     height, width = image.shape[:2]
     if height > _TALLEST:
@@ -126,7 +126,7 @@ def encode(image: NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def decode(jpeg: bytes) -> NDArray[np.uint8]:
+def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB pixels of a stored image.
 
     Raises:

@@ -13,7 +13,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.records import DETECTION, Crop, Embed, NewTracklet
-from reid_dhm.gallery.track.crops import BestCrops, decode, geometric_quality
+from reid_dhm.gallery.track.crops import BestCrops, decode_jpeg, geometric_quality
 from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.gallery.track.tracking import Tracker, to_records
 
@@ -130,7 +130,7 @@ def worth_keeping(track: Track, settings: TrackSettings) -> bool:
 def embed_tracks(tracks: Sequence[Track], embed: Embed) -> list[NewTracklet]:
     """Tracklets of ended tracks; all crops are embedded at once, from the stored JPEGs."""
     crops = [track.best.crops for track in tracks]
-    rows = embed([decode(crop.jpeg) for kept in crops for crop in kept])
+    rows = embed([decode_jpeg(crop.jpeg) for kept in crops for crop in kept])
     ends = np.cumsum([len(kept) for kept in crops])
     return [
         _tracklet(track, kept, embeddings)

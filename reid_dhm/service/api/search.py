@@ -30,7 +30,7 @@ from reid_dhm.service.api.requests import (
     ids,
 )
 from reid_dhm.service.api.responses import CandidateModel, SearchResult
-from reid_dhm.service.api.uploads import decode
+from reid_dhm.service.api.uploads import decode_upload
 from reid_dhm.service.errors import Busy, Problem, documented
 from reid_dhm.service.frames.frame_times import frame_time
 from reid_dhm.service.state import AbandonedDep, ActorDep, Service, ServiceDep
@@ -130,7 +130,7 @@ def _crop(service: Service, data: bytes, box: Box | None, name: str) -> QueryCro
     if not _DECODING.acquire(timeout=_PATIENCE):
         raise Busy("other images are being decoded: try again")
     try:
-        return service.crop(decode(data, name), box, name)
+        return service.crop(decode_upload(data, name), box, name)
     finally:
         _DECODING.release()
 

@@ -16,7 +16,7 @@ MAX_IMAGE_BYTES = 16 * 2**20
 _FORMATS = ("JPEG", "PNG", "WEBP")
 
 
-def decode(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_upload(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP image, whatever its name or declared type.
 
     One library reads header and pixels, so that no image can claim one size to the check and

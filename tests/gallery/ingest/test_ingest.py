@@ -22,7 +22,7 @@ from reid_dhm.gallery.store import deletion, editing
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
-from reid_dhm.gallery.track.crops import BestCrops, encode
+from reid_dhm.gallery.track.crops import BestCrops, encode_jpeg
 from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.gallery.track.tracklets import Track
 
@@ -576,7 +576,7 @@ def test_a_batch_that_fails_leaves_the_embedding_thread_alive(clips):
             raise Unplugged
         return np.ones((len(images), 1), np.float32)
 
-    crop = Crop(0, 0.0, (0, 0, 8, 16), 1.0, encode(np.full((16, 8, 3), 90, np.uint8)))
+    crop = Crop(0, 0.0, (0, 0, 8, 16), 1.0, encode_jpeg(np.full((16, 8, 3), 90, np.uint8)))
     tracks = [Track(n, [np.zeros(1, DETECTION)], BestCrops(1, 0.5, [crop])) for n in (1, 2)]
     with indexing.Embedding(embed, Stage("embed", "crops")) as embedding:
         first, second = (embedding.submit([track]) for track in tracks)

@@ -8,11 +8,11 @@ from reid_dhm.gallery.store import deletion
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
-from reid_dhm.gallery.track.crops import encode
+from reid_dhm.gallery.track.crops import encode_jpeg
 
 UNIT = np.array([0.6, 0.8], np.float16)
 HASH = "a" * 16
-JPEG = encode(np.full((40, 16, 3), 128, np.uint8))
+JPEG = encode_jpeg(np.full((40, 16, 3), 128, np.uint8))
 
 
 def crop(time: float) -> Crop:

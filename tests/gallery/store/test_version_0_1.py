@@ -14,7 +14,7 @@ from reid_dhm.gallery.records import TrackletFilter, wall_clock
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
-from reid_dhm.gallery.track.crops import decode
+from reid_dhm.gallery.track.crops import decode_jpeg
 
 FOLDER = Path(__file__).parents[2] / "data" / "gallery_of_version_0_1"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -39,7 +39,7 @@ def test_it_is_listed_as_it_was(gallery):
     assert (unfinished.camera, unfinished.complete, unfinished.position) == ("door", False, 48)
     assert [entry.actor for entry in audit.entries(gallery)] == ["anna"]
     assert gallery.count(TrackletFilter(person="Anna Müller")) == 1
-    assert all(decode(crop.jpeg).ndim == 3 for crop in gallery.crops(tracklets[0].key))
+    assert all(decode_jpeg(crop.jpeg).ndim == 3 for crop in gallery.crops(tracklets[0].key))
 
 
 def test_it_is_intact(gallery):

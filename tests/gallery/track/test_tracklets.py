@@ -10,8 +10,8 @@ from reid_dhm.gallery.records import DETECTION, Crop
 from reid_dhm.gallery.track.crops import (
     BestCrops,
     cut,
-    decode,
-    encode,
+    decode_jpeg,
+    encode_jpeg,
     geometric_quality,
     sharpness,
 )
@@ -76,10 +76,10 @@ def test_crops_are_the_pixels_of_the_box():
 def test_kept_images_are_rgb_when_they_come_back_and_not_larger_than_needed():
     red = np.zeros((64, 32, 3), np.uint8)
     red[..., 2] = 200  # BGR
-    np.testing.assert_allclose(decode(encode(red))[32, 16], (200, 0, 0), atol=6)
-    assert decode(encode(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
+    np.testing.assert_allclose(decode_jpeg(encode_jpeg(red))[32, 16], (200, 0, 0), atol=6)
+    assert decode_jpeg(encode_jpeg(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
     with pytest.raises(ValueError, match="not an image"):
-        decode(b"\xff\xd8")
+        decode_jpeg(b"\xff\xd8")
 
 
 def offered(times_and_limits, count: int = 3, apart: float = 0.5) -> BestCrops:
