@@ -56,7 +56,7 @@ def embed(
         int | None,
         typer.Option(
             min=1,
-            max=65536,
+            max=4096,
             help="Images per batch.",
             show_default="depends on the engine",
         ),

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import platform
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from reid_dhm.devices import runs_on_cpu
 from reid_dhm.errors import ReidError
 from reid_dhm.files import temporary_folder
+from reid_dhm.inference.cache_folder import graphs_folder
 from reid_dhm.inference.checkpoint_file import CheckpointFile
 from reid_dhm.inference.engines.exported import (
     ExportedModel,
@@ -31,7 +31,6 @@ from reid_dhm.inference.engines.exported import (
 from reid_dhm.inference.engines.options import EngineOptions
 from reid_dhm.inference.engines.selection import available
 from reid_dhm.inference.graphs import open_graph
-from reid_dhm.inference.zoo.registry import models_folder
 from reid_dhm.models.card import ModelCard, card_path
 from reid_dhm.version import __version__
 
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from reid_dhm.models.reid import ReIDModel
 
 logger = logging.getLogger(__name__)
-
-SWITCH = "REID_DHM_GRAPH_CACHE"
-"""Environment variable; ``off`` for no cache."""
 
 _FORMAT = "1"  # changes when the exported graph of the same weights does
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
@@ -58,7 +54,7 @@ def open_or_export(
     """
     if file.kind == "graph":
         return open_graph(file)
-    folder = _folder() if _may_use_graph(file, options) else None
+    folder = graphs_folder() if _may_use_graph(file, options) else None
     key = None if folder is None else _key(file)
     if folder is not None and key is not None and (found := _find(folder, key)):
         return found
@@ -77,20 +73,6 @@ def _may_use_graph(file: CheckpointFile, options: EngineOptions) -> bool:
         return False
     precisions = [precision for _, precision in available("cpu", options.engine, of_a_file=True)]
     return "float32" in precisions and options.precision in ("auto", *precisions)
-
-
-def _folder() -> Path | None:
-    """The folder of the graphs; None where there can be none, or others could change it."""
-    if os.environ.get(SWITCH) == "off":
-        return None
-    try:
-        folder = models_folder().parent / "graphs"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shared = sys.platform != "win32" and folder.stat().st_mode & 0o022
-    except (OSError, RuntimeError) as error:  # read-only, or a user without a home
-        logger.debug("graphs are not cached: %s", error)
-        return None
-    return None if folder.is_symlink() or shared else folder
 
 
 def _key(file: CheckpointFile) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dhm.errors import InputError, UnsupportedError, first_line
+from reid_dhm.inference.engines.external_data import external_files
 from reid_dhm.inference.engines.openvino_runtime import read_graph
 from reid_dhm.models.card import ModelCard, parse_card
 
@@ -80,6 +81,18 @@ def read_metadata(path: Path) -> dict[str, str]:
     return _read(path)[0]
 
 
+def graph_files(path: Path) -> list[Path]:
+    """A graph's file and those with its weights: the ``.bin``, or an ONNX file's external data.
+
+    Raises:
+        InputError: a file that cannot be read, or external data outside its folder.
+    """
+    if path.suffix == ".xml":
+        weights = path.with_suffix(".bin")
+        return [path, weights] if weights.is_file() else [path]
+    return [path, *external_files(_load_onnx(path), path)]
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -97,16 +110,21 @@ def _read(path: Path) -> Facts:
     return _of_onnx(path) if path.suffix == ".onnx" else _of_openvino(path)
 
 
-def _of_onnx(path: Path) -> Facts:
+def _load_onnx(path: Path) -> Any:
     _need("onnx", path)
     import onnx
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        return onnx.load(path, load_external_data=False)
     except Exception as error:  # what a damaged file makes its parser raise
         raise InputError(
             f"{path} is truncated or not an ONNX file ({first_line(error)}): export the model again"
         ) from error
+
+
+def _of_onnx(path: Path) -> Facts:
+    model = _load_onnx(path)
+    external_files(model, path)
     start = f"{METADATA}."
     facts = {
         entry.key.removeprefix(start): entry.value

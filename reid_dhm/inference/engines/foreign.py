@@ -15,7 +15,7 @@ from typing import Any
 
 from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from reid_dhm.errors import InputError, UnsupportedError, first_line
-from reid_dhm.inference.engines.exported import INPUT, RAW
+from reid_dhm.inference.engines.exported import INPUT, RAW, graph_files
 from reid_dhm.inference.engines.openvino_runtime import openvino, read_graph
 
 _BYTE_MEAN = tuple(255 * value for value in IMAGENET_MEAN)
@@ -251,7 +251,7 @@ def _check_output(path: Path, model: Any) -> None:
 
 def _fingerprint(path: Path, format: InputFormat) -> str:
     digest = hashlib.sha256(json.dumps(asdict(format), sort_keys=True).encode())
-    for file in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
+    for file in graph_files(path):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)

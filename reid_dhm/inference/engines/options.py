@@ -9,7 +9,7 @@ from reid_dhm.errors import InputError
 
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 PRECISIONS = ("auto", "float32", "bf16", "fp16")
-LARGEST_BATCH = 65536
+LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from reid_dhm.inference.checkpoints import embedding_model, fingerprint
 from reid_dhm.inference.engines.agreement import cosines
 from reid_dhm.inference.engines.exported import (
     EMBEDDINGS,
+    GRAPH_SUFFIXES,
     METADATA,
     RAW,
     WEIGHTS,
@@ -45,6 +46,7 @@ from reid_dhm.inference.export.check import (
 from reid_dhm.inference.export.formats import VERIFICATION, check_request, spread
 from reid_dhm.inference.export.quantisation import quantise
 from reid_dhm.inference.reading import Image, read_batches
+from reid_dhm.inference.trial import mark_passed
 from reid_dhm.models.card import ModelCard, load_model, save_model
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.version import __version__
@@ -109,6 +111,8 @@ def export_model(
         beside = [path for path in folder.iterdir() if path != unfinished]
         for path in (*beside, unfinished):
             path.replace(output.with_name(path.name))
+    if output.suffix in GRAPH_SUFFIXES:
+        mark_passed(output)
     return found
 
 
