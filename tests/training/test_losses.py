@@ -304,6 +304,13 @@ def test_library_losses_are_the_librarys_own(name):
     assert float(found(features, labels)) == float(expected) > 0
 
 
+def test_smoothing_is_0_1_unless_given():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(6, 5, generator=generator), torch.tensor([0, 1, 2, 3, 4, 0])
+    expected = smoothed_cross_entropy(logits.double().numpy(), labels.numpy(), 0.1)
+    assert float(id_loss(logits, labels)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_triplets_margin_is_0_3_unless_given():
     features, labels = random_batch(0)
     plain, wide = build_metric_loss("triplet"), build_metric_loss("triplet", margin=1.5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reid_dhm.training.optimization import Schedule, build_optimizer, moving_average
+from reid_dhm.training.optimization import Optimization, Schedule, build_optimizer, moving_average
 
 RECIPE = Schedule("multistep", 120, (40, 70), 0.1, warmup_epochs=10, warmup_factor=0.01)
 
@@ -41,6 +41,15 @@ def test_the_warm_up_scales_the_cosine():
 def test_the_learning_rate_is_the_base_rate_times_the_factor():
     schedule = Schedule("multistep", 3, (1,), 0.1, 0, 0, base_rate=0.02)
     assert [schedule.learning_rate(at) for at in (0, 1)] == pytest.approx([0.02, 0.002])
+
+
+def test_the_defaults_are_those_of_the_recipe():
+    assert Schedule("multistep", 5, (1,)).factor(1) == pytest.approx(0.1)
+    assert Schedule("multistep", 5, warmup_epochs=2).factor(0) == pytest.approx(0.01)
+    assert Schedule("multistep", 5).learning_rate(0) == 1
+    optimizer = build_optimizer(weights(), "sgd", 0.1, 0, 0)
+    optimization = Optimization(optimizer, Schedule("multistep", 5))
+    assert (optimization.clip_norm, optimization.ema, optimization.freeze_bn) == (None, None, False)
 
 
 def test_a_rate_may_rise_from_its_warm_up_into_a_milestone():
