@@ -9,7 +9,7 @@ import pytest
 from reid_dhm.errors import InputError, NotFoundError, StorageError
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, TrackletId, from_epoch, wall_clock
-from reid_dhm.gallery.store import deletion, editing
+from reid_dhm.gallery.store import audit, deletion, editing
 from reid_dhm.gallery.store.filters import parse_time
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
@@ -162,3 +162,34 @@ class TestDamage:
             db.execute(f"INSERT INTO {statement}")
         with pytest.raises(StorageError, match="damaged"):
             read(VideoWriter(site, site.videos()[0]))
+
+    @pytest.mark.parametrize(
+        ("statement", "read"),
+        [
+            ("UPDATE videos SET fps = 0", GalleryStore.videos),
+            ("UPDATE videos SET settings = '[]'", GalleryStore.videos),
+            ("UPDATE videos SET settings = '{'", GalleryStore.videos),
+            ("UPDATE videos SET start_time = 0, utc_offset = 86400", GalleryStore.videos),
+            ("UPDATE videos SET width = 'wide'", GalleryStore.videos),
+            ("UPDATE cameras SET name = x'ff'", GalleryStore.cameras),
+            ("UPDATE gallery SET dim = 0", GalleryStore.pages),
+            ("UPDATE gallery SET dim = 1048576", GalleryStore.pages),
+            ("UPDATE gallery SET dim = 9", GalleryStore.pages),
+            ("UPDATE gallery SET generation = 'x'", GalleryStore.state),
+            ("UPDATE tracklets SET start = 'x'", GalleryStore.tracklets),
+            ("UPDATE tracklets SET person = x'ff'", editing.people),
+            ("UPDATE crops SET jpeg = 'text'", lambda gallery: gallery.thumbnail(1)),
+            ("UPDATE crops SET embedding = x'ff'", lambda gallery: gallery.crops(1)),
+            ("UPDATE boxes SET boxes = x'ff'", lambda gallery: gallery.boxes(1)),
+            ("INSERT INTO audit VALUES (1, 'noon', 'anna', 'search', '{}')", audit.entries),
+            ("INSERT INTO audit VALUES (1, '2026-01-01', 'anna', 'search', '[]')", audit.entries),
+        ],
+    )
+    def test_a_value_of_another_kind_is_reported_by_reading_and_by_verify(
+        self, site, statement, read
+    ):
+        with site.writing() as db:
+            db.execute(statement)
+        with pytest.raises(StorageError, match=r"gallery\.sqlite: damaged \("):
+            list(read(site))
+        assert list(check_integrity(site))
