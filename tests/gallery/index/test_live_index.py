@@ -2,6 +2,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -319,3 +320,34 @@ def test_a_locked_gallery_is_not_a_damaged_index(empty, keep, monkeypatch, caplo
     assert caplog.text == ""
     assert kept.read_bytes() == content
     assert len(LiveIndex().opened(empty)) == 50
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF4,Flat", "HNSW32_SQfp16", "IVF1,SQfp16"])
+def test_a_gallery_of_four_is_searched_with_every_kind(empty, keep, kind):
+    keep(empty, vectors(4))
+    assert_as_brute_force(LiveIndex(kind), empty, k=1)
+
+
+def test_a_gallery_of_four_is_too_small_for_two_thousand_lists(empty, keep):
+    keep(empty, vectors(4))
+    with pytest.raises(InputError, match="cannot be trained on 4 tracklets: use Flat"):
+        LiveIndex("IVF2048,PQ8x4fs").opened(empty)
+
+
+def test_the_hour_that_a_clock_shows_twice_is_told_apart(empty, keep):
+    """Daylight saving ends: 02:30 is shown at +02:00 and an hour later at +01:00."""
+    summer = datetime.fromisoformat("2026-10-25T02:30:00+02:00")
+    winter = datetime.fromisoformat("2026-10-25T02:30:00+01:00")
+    keep(empty, vectors(2), "summer", start_time=summer)
+    keep(empty, vectors(2, 1), "winter", start_time=winter)
+    for where, keys in (
+        (TrackletFilter(after=winter), {3, 4}),
+        (TrackletFilter(before=summer + timedelta(minutes=30)), {1, 2}),
+    ):
+        assert {found.key for found in empty.tracklets(where)} == keys
+        _, found = LiveIndex().search(empty, unit_queries(1), 4, where)
+        assert set(found[found >= 0].tolist()) == keys
+    assert [video.start_time.isoformat() for video in empty.videos()] == [
+        "2026-10-25T02:30:00+02:00",
+        "2026-10-25T02:30:00+01:00",
+    ]
