@@ -12,7 +12,7 @@ import pytest
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 HEAVY = ("faiss", "fastapi", "matplotlib", "onnxruntime", "openvino", "supervision", "torch")
-SECONDS = 0.5  # of CPU
+SECONDS = 0.5  # of CPU, on a machine that has a core to spare
 REFUSED = [
     "train gone",
     "train demo train.epoch=1",
@@ -22,12 +22,19 @@ REFUSED = [
     "eval --checkpoint gone --dataset market1501",
     "compare a.npz b.npz",
     "embed --checkpoint gone --images . --output x.npz",
+    "export --checkpoint gone --format onnx --output x.onnx",
+    "export --checkpoint gone --format onnx --output x.pt",
+    "index-video gone.mp4 --gallery new --camera gate",
+    "index-video image.jpg --gallery new --camera gate --start yesterday",
+    "index-video image.jpg --gallery new --camera gate --detector what",
     "search --gallery gone --query image.jpg",
     "search --gallery site --query image.jpg --camera nowhere",
     "search --gallery site --query gone.jpg",
     "search --gallery site",
     "gallery list tracklets --gallery gone",
     "gallery list tracklets --gallery site --camera nowhere",
+    "gallery delete --gallery site --camera nowhere --yes",
+    "gallery delete --gallery site --yes",
     "serve --gallery gone",
     "serve --gallery site --host 0.0.0.0",
     "models pull gone",
@@ -59,7 +66,10 @@ def place(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("command", REFUSED)
 def test_a_refused_option_loads_nothing_heavy_and_takes_half_a_second(command, place) -> None:
     environment = {**os.environ, "REID_DHM_TOKEN": ""}
-    for _ in range(5):  # other processes slow down what shares a core
+    # Processes that share a core slow each other down, in CPU time as well.
+    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
+    limit = 2 * SECONDS if crowded else SECONDS
+    for _ in range(5):
         done = subprocess.run(
             [sys.executable, "-c", REPORT, *command.split()],
             cwd=place, capture_output=True, text=True, check=False, env=environment,
@@ -67,6 +77,6 @@ def test_a_refused_option_loads_nothing_heavy_and_takes_half_a_second(command, p
         assert done.returncode in (1, 2), done.stderr
         seconds, _, loaded = done.stderr.splitlines()[-1].partition(" ")
         assert not loaded
-        if float(seconds) <= SECONDS:
+        if float(seconds) <= limit:
             return
     pytest.fail(f"{command}: {seconds} s of CPU")

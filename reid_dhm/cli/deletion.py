@@ -97,8 +97,6 @@ def delete(
         raise typer.BadParameter("--query or --like, and --min-similarity, need each other")
 
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.search.match_thresholds import open_thresholds
-    from reid_dhm.gallery.search.searcher import Searcher
     from reid_dhm.gallery.store.filters import describe, parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -111,6 +109,9 @@ def delete(
         if min_similarity is None:
             done = _delete_matching(store, where, yes)
         else:
+            from reid_dhm.gallery.search.match_thresholds import open_thresholds
+            from reid_dhm.gallery.search.searcher import Searcher
+
             vectors = None
             if query:
                 others = {"backbone": backbone, "size": size, "neck": neck}
