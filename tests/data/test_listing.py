@@ -1,11 +1,14 @@
 import os
 
+import cv2
+import numpy as np
 import pytest
 
 from reid_dhm.data.classification import load_classification
 from reid_dhm.data.datasets import load_dataset
 from reid_dhm.data.listing import list_images, list_images_below, scan_folder
 from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.gallery.footage.sources import open_source
 
 
 def names(paths) -> list[str]:
@@ -89,3 +92,12 @@ def test_classes_count_what_they_leave_out(tmp_path, caplog):
     (tmp_path / "val" / "cat" / "4.png").symlink_to(tmp_path / "gone")
     with pytest.raises(NotFoundError, match="is a dead link to"):
         load_classification(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["", "/*"])
+def test_a_folder_of_frames_counts_what_it_leaves_out(tmp_path, caplog, pattern):
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "3.heic").touch()
+    open_source(f"{tmp_path}{pattern}", fps=5)
+    assert "1 entries left out, as they are not images: 1 .heic (first: 3.heic)" in caplog.text

@@ -6,7 +6,7 @@ import os
 from glob import glob, has_magic
 from pathlib import Path
 
-from reid_dhm.data.listing import IMAGE_SUFFIXES, list_images
+from reid_dhm.data.listing import IMAGE_SUFFIXES, scan_folder, warn_left_out
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.footage.addresses import is_address, local_path, without_credentials
 from reid_dhm.gallery.footage.frames import MAX_FPS, MIN_FPS, Source
@@ -46,11 +46,14 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
         name = without_credentials(text)
         return Stream(name, lambda: NetworkStream(text), fps, patience, first)
     if path.is_dir():
-        return ImageSequence(str(path), list_images(path), fps)
+        content = scan_folder(path)
+        warn_left_out(path, content.folders + content.others)
+        return ImageSequence(str(path), content.images, fps)
     if path.is_file():
         return VideoFile(path, fps)
     found = [Path(name) for name in glob(str(path))]  # noqa: PTH207 (absolute patterns)
     images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES]
+    warn_left_out(path.parent, sorted(set(found).difference(images)))
     return ImageSequence(str(path), images, fps)
 
 
