@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, NotFoundError, UnsupportedError, first_line
-from reid_dhm.inference.engines.openvino_runtime import openvino_core
+from reid_dhm.inference.engines.openvino_runtime import openvino_core, read_model
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -66,10 +66,9 @@ def _one_input(path: Path, count: int) -> None:
 
 
 def _openvino(path: Path, threads: int) -> OnnxFile:
-    core = openvino_core()
-    model = core.read_model(path)
+    model = read_model(path)
     _one_input(path, len(model.inputs))
-    compiled = core.compile_model(
+    compiled = openvino_core().compile_model(
         model,
         "CPU",
         {

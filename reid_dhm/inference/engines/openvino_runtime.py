@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,15 +33,42 @@ def openvino_core() -> Any:
     return openvino().Core()
 
 
+def read_model(path: Path) -> Any:
+    """An ``openvino.Model`` from a file; OpenVINO raises various errors.
+
+    For a file in another format every reader of OpenVINO prints its own messages on stderr, which
+    say less than its error: they are discarded.
+    """
+    core = openvino_core()
+    with _discarded_stderr():
+        return core.read_model(str(path))
+
+
+@contextmanager
+def _discarded_stderr() -> Iterator[None]:
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has no stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def read_graph(graph: Any) -> Any:
     """An ``openvino.Model`` from a serialised graph or a file; a model is returned as it is.
 
     Raises:
         InputError: a file that OpenVINO cannot read.
     """
-    core = openvino_core()
     if isinstance(graph, bytes):
-        return core.read_model(graph)
+        return openvino_core().read_model(graph)
     if not isinstance(graph, Path):
         return graph
     beside = graph.with_suffix(".bin")
@@ -48,7 +78,7 @@ def read_graph(graph: Any) -> Any:
             "the model again"
         )
     try:
-        return core.read_model(str(graph))
+        return read_model(graph)
     except RuntimeError as error:
         raise InputError(
             f"{graph} cannot be read as a graph ({first_line(error)}): export the model again"
