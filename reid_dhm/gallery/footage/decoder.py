@@ -26,7 +26,7 @@ from reid_dhm.gallery.footage.frames import Image
 _SAMPLE = 100  # packets that are read to learn the frame rate
 _TIMEOUT = 30.0  # seconds without data from the network
 _MAX_ERRORS = 100  # in a row while reading; afterwards the rest of the file is damaged
-_LATE = 1.0  # seconds by which a file may end before the duration that it claims
+_LATE = (1.0, 0.25)  # seconds by which a video may end early, without and with a number of frames
 _PLAYLISTS = {"hls", "dash", "rtsp", "sdp", "mpjpeg"}  # their size is not that of the video
 
 
@@ -65,6 +65,8 @@ class VideoDecoder:
             self._container.close()
             raise
         self._stream.thread_type = self._threads = threads
+        # AVI holds the order of decoding only; FFmpeg guesses the times of display, often wrongly.
+        self._decoding_times = "avi" in self._container.format.name.split(",")
         self._packets = self._read = self._decoded = self._errors = 0
         self._last = math.nan
 
@@ -151,10 +153,11 @@ class VideoDecoder:
                 continue
             for frame in frames:
                 self._decoded += 1
-                stamp = frame.pts if frame.pts is not None else frame.dts
+                stamp = frame.dts if self._decoding_times or frame.pts is None else frame.pts
                 base = frame.time_base or self._stream.time_base
-                self._last = math.nan if stamp is None else float(stamp) * float(base)
-                yield frame, self._last
+                time = math.nan if stamp is None else float(stamp) * float(base)
+                self._last = self._last if math.isnan(time) else time
+                yield frame, time
 
     def image(self, frame: av.VideoFrame) -> Image:
         """(H, W, 3) uint8 BGR pixels of a frame, upright."""
@@ -171,18 +174,16 @@ class VideoDecoder:
 
     def missing_end(self) -> str | None:
         """How much of the video is there, once all was read, if its header claims more."""
-        if claimed := self.claimed_frames:
-            if self._read >= claimed - max(1, claimed // 100):
-                return None
-            return f"{self._decoded} of {claimed} frames"
-        claimed_seconds = self.claimed_seconds
-        if claimed_seconds is None or len(self._container.streams) > 1:  # sound may be longer
-            return None
+        claimed, seconds = self.claimed_frames, self.claimed_seconds
         start = float((self._stream.start_time or 0) * (self._stream.time_base or 0))
-        slack = max(_LATE, claimed_seconds / 100)
-        if not max(self._last, self._last - start) + slack < claimed_seconds:
+        slack = math.inf if seconds is None else max(_LATE[bool(claimed)], seconds / 100)
+        late = seconds is None or max(self._last, self._last - start) + slack < seconds
+        if claimed:  # some containers count places without a frame
+            short = self._read < claimed - max(1, claimed // 100)
+            return f"{self._decoded} of {claimed} frames" if short and late else None
+        if seconds is None or not late or len(self._container.streams) > 1:  # sound may be longer
             return None
-        return f"{self._last - start:.1f} of {claimed_seconds:.1f} seconds"
+        return f"{self._last - start:.1f} of {seconds:.1f} seconds"
 
     def _demux(self) -> Iterator[Any]:
         """Packets of the video; at last an empty one, which fetches the last frames."""

@@ -146,6 +146,13 @@ def test_a_video_without_timestamps_has_steady_times(write_video, tmp_path):
     assert gaps == {round(1 / open_source(str(path)).info.fps, 6)}
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_reordered_frames_in_avi_have_steady_times(write_video, tmp_path, caplog, codec):
+    path = write_video(tmp_path / "a.avi", codec=codec, options={"bf": "2"})
+    assert times_of(path) == pytest.approx([n / 25 for n in range(100)], abs=1e-6)
+    assert caplog.text == ""  # though its header counts 4000 places for frames
+
+
 def test_names_that_are_not_utf8_are_refused(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp4")
     with pytest.raises(InputError, match=r"xff.*is not valid UTF-8: rename the file"):
