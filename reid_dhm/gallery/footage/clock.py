@@ -28,17 +28,17 @@ def frame_times(frames: Iterable[tuple[T, float]], step: float) -> Iterator[tupl
         step: duration of a frame, in seconds.
     """
     now, offset = -step, math.nan
-    for (frame, told), (_, following) in _with_next(frames):
+    for (frame, timestamp), (_, following) in _with_next(frames):
         if math.isnan(offset):
-            offset = told - (now + step)
-        time = told - offset
-        confirmed = 0 < following - told <= _STEP
+            offset = timestamp - (now + step)
+        time = timestamp - offset
+        confirmed = 0 < following - timestamp <= _STEP
         if now < time <= now + _STEP or (confirmed and now < time <= now + _LONGEST_PAUSE):
             now = time
         else:
             now += step
             if confirmed and (time > now or following - offset <= now):  # the clock was set
-                offset = told - now
+                offset = timestamp - now
         yield frame, now
 
 

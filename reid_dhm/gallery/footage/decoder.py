@@ -106,8 +106,8 @@ class VideoDecoder:
             Frames per second, plausible; and 16 hexadecimal digits that tell videos apart.
         """
         digest = hashlib.blake2b(digest_size=8)
-        told = self._container.size, self.claimed_frames, self._container.duration
-        digest.update(repr(told).encode())
+        claims = self._container.size, self.claimed_frames, self._container.duration
+        digest.update(repr(claims).encode())
         times = []
         for packet in islice(self._demux(), _SAMPLE):
             digest.update(bytes(packet))

@@ -41,6 +41,7 @@ class ImageSequence:
 
     def frames(self, span: Span) -> Iterator[Frame]:
         """See :class:`.Source`; warns of images that cannot be read and leaves them out."""
+        self._stopped = False
         for number, path in enumerate(self._paths):
             time = number / self.info.fps
             if time >= span.end or self._stopped:

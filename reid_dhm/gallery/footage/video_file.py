@@ -56,6 +56,7 @@ class VideoFile:
         Raises:
             StorageError: the disk or the network failed.
         """
+        self._stopped = False
         step = 1 / self.info.fps
         with closing(VideoDecoder(self._place)) as decoder:
             timed = frame_times(decoder.frames(), step)

@@ -38,7 +38,7 @@ class Embedding:
     """Embeds finished tracks in a thread; a context manager.
 
     A batch that fails raises its error where its result is taken, and in :meth:`check`; the thread
-    goes on with the next batch.
+    continues with the next batch.
     """
 
     def __init__(self, embed: Embed, stage: Stage) -> None:
