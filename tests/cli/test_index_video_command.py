@@ -208,7 +208,7 @@ def test_options_are_checked_before_anything_heavy_is_imported(tmp_path):
         "import sys, reid_dhm.cli\n"
         "try: reid_dhm.cli.main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('av', 'cv2', 'torch', 'supervision', 'openvino') if m in sys.modules])"
+        "print([m for m in ('av', 'torch', 'supervision', 'openvino') if m in sys.modules])"
     )
     for options in (["gone.mp4"], [__file__, "--detector", "hog"], [__file__, "--to", "inf"]):
         command = ["index-video", "--gallery", str(tmp_path / "g"), "--camera", "a", *options]
