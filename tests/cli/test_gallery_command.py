@@ -143,6 +143,7 @@ def test_merge_joins_under_a_name_that_is_there_or_a_new_one(run, folder):
     assert "1 of 2 tracklets changed: the name person 1" in merge(f"{GATE}-3", f"{DOOR}-1")
     with GalleryStore(folder) as gallery:
         assert gallery.count(TrackletFilter(person="person 1")) == 3
+    assert "1 of 2 tracklets changed: the name person 2" in merge(f"{GATE}-2", f"{GATE}-1")
     both = ("--unname", "--person", "Anna")
     assert run("gallery", "merge", "--gallery", folder, f"{GATE}-1", *both).code == 2
 

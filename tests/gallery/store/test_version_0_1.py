@@ -57,3 +57,15 @@ def test_its_indexes_are_used_and_find_what_they_found(gallery, kind, monkeypatc
     similarities, keys = LiveIndex(kind).search(gallery, query, 2)
     assert keys[0].tolist() == EXPECTED["keys"]
     assert similarities[0] == pytest.approx(EXPECTED["similarities"], abs=1e-12)
+
+
+def test_a_new_gallery_has_its_tables_and_indexes(gallery, tmp_path):
+    def schema(opened: GalleryStore) -> list[tuple[str, str]]:
+        sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+        with opened.reading() as db:
+            return [(name, " ".join(text.split())) for name, text in db.execute(sql).fetchall()]
+
+    with GalleryStore(tmp_path / "new", create=True) as new:
+        assert schema(new) == schema(gallery)
+        with new.reading() as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (2,)
