@@ -176,3 +176,27 @@ def test_a_damaged_archive_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"weights\.pth cannot be read as weights") as refusal:
         open_checkpoint(path, "osnet_x0_25", (256, 128))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named_when_they_are_opened(tmp_path, value):
+    tensors = torchreid_model("osnet_x0_25").state_dict()
+    tensors["conv1.conv.weight"][0] = value
+    torch.save(tensors, tmp_path / "diverged.pth")
+    model = CARD.build()
+    model.head.neck.running_mean[0] = value
+    save_model(model, CARD, tmp_path / "run" / "best.safetensors")
+    refusals = {
+        tmp_path / "diverged.pth": ("osnet_x0_25", SIZE),
+        tmp_path / "run": (),
+    }
+    for path, options in refusals.items():
+        with pytest.raises(InputError, match=r"values that are not finite .*earlier checkpoint"):
+            open_checkpoint(path, *options)
+
+
+@pytest.mark.parametrize("size", [(0, 32), (64, 4097), (10**20, 1)])
+def test_a_size_out_of_range_is_refused(tmp_path, size):
+    torch.save({}, tmp_path / "zoo.pth")
+    with pytest.raises(InputError, match=f"size is {size[0]}x{size[1]}: use"):
+        open_checkpoint(tmp_path / "zoo.pth", "resnet18", size)

@@ -219,6 +219,13 @@ def test_the_first_that_agrees_is_taken_without_a_word(caplog):
     assert not caplog.records
 
 
+def test_a_model_that_is_not_finite_itself_is_not_blamed_on_an_engine():
+    broken = Choice("torch", "float32", lambda: lambda images: np.full((len(images), 3), np.nan))
+    engine = CheckedEngine([choice("fast", "bf16")], broken)
+    with pytest.raises(InputError, match="the model computes values that are not finite"):
+        engine(BATCH)
+
+
 def test_one_that_differs_gives_way_with_one_warning(caplog):
     engine = CheckedEngine([choice("fast", "bf16", error=1), choice("slow")], REFERENCE)
     assert engine.name == "fast"

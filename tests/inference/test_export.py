@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -307,6 +308,16 @@ def test_a_image_that_cannot_be_read_stops_it_by_name(tmp_path, resnet):
     with pytest.raises(InputError, match=r"bad\.jpg is empty"):
         export_model(resnet.model, resnet.card, "onnx", tmp_path / "a.onnx", [tmp_path / "bad.jpg"])
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_what_a_killed_export_left_is_removed_and_a_running_one_is_not(tmp_path, resnet):
+    killed = tmp_path / ".export-999999999-abcd_123"
+    running = tmp_path / f".export-{os.getpid()}-abcd_123"
+    for folder in (killed, running):
+        folder.mkdir()
+        (folder / "model.pt").write_bytes(b"half")
+    export_model(resnet.model, resnet.card, "torchscript", tmp_path / "model.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [running.name, "model.pt"]
 
 
 # ---------------------------------------------------------------- opening

@@ -162,7 +162,7 @@ Embedder({str(DEFAULT_CHECKPOINT)!r}, device="cpu")
 
 
 def test_what_a_killed_writer_left_is_removed(cache, images):
-    left = cache / ".graph-999999999-abc"
+    left = cache / ".graph-999999999-abcd_123"
     left.mkdir(parents=True)
     (left / "model.onnx").write_bytes(b"half")
     embed(images)

@@ -26,6 +26,10 @@ CHECKED = 8
 """Images of the first batch that are embedded both ways."""
 
 
+class NotFiniteError(InputError):
+    """A model computes infinite or undefined embeddings, in float32 as well."""
+
+
 class Engine(Protocol):
     """Runs one network on one device.
 
@@ -140,7 +144,7 @@ class CheckedEngine:
 
         Raises:
             UnsupportedError: none of the choices agrees.
-            InputError: a model whose embeddings are not finite.
+            NotFiniteError: a model whose embeddings are not finite.
         """
         if self._reference is None:
             return
@@ -155,7 +159,7 @@ class CheckedEngine:
             return
         expected = reference.make()(images)
         if not np.isfinite(expected).all():
-            raise InputError(
+            raise NotFiniteError(
                 f"the model computes values that are not finite ({reference}, first images): use "
                 "another checkpoint"
             )
