@@ -91,6 +91,8 @@ def _check(paths: Sequence[Path], data: DatasetChoice, model: ModelChoice) -> No
         raise typer.BadParameter(f"{checkpoints[0]} is a checkpoint: give the --dataset to embed")
     if not checkpoints:
         refuse_model_options("where every model is an .npz: leave it out", data, model)
+    for checkpoint in checkpoints:
+        model.check(checkpoint)
 
 
 def _read_or_embed(

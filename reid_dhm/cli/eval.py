@@ -126,6 +126,8 @@ def evaluate(
         refuse_model_options(reason, data, model)
     elif checkpoint is None or data.dataset is None:
         raise typer.BadParameter("give --checkpoint with --dataset, or --embeddings")
+    else:
+        model.check(checkpoint)
 
     from reid_dhm.evaluation.inputs import (
         embed_dataset,

@@ -93,6 +93,12 @@ class ModelChoice:
     neck: NeckOption = None
     input: InputOption = None
 
+    def check(self, checkpoint: Path) -> None:
+        """Refuse a missing checkpoint, or options that it does not take, before the work."""
+        from reid_dhm.inference.checkpoint_file import find_checkpoint
+
+        find_checkpoint(checkpoint, self.backbone, self.size, self.neck, self.input)
+
     def options(self, device: str) -> ModelOptions:
         """These options for :func:`~reid_dhm.evaluation.inputs.embed_dataset`."""
         from reid_dhm.evaluation.inputs import ModelOptions

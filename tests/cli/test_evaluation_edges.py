@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -112,6 +114,35 @@ def test_a_k1_beyond_the_images_means_all_of_them(run, crowd, tmp_path):
 def test_a_seed_out_of_range_is_refused(run, crowd, seed):
     outcome = run("eval", "--embeddings", crowd, "--seed", seed)
     assert outcome == (1, "", f"error: seed is {seed}: give 0 to 4294967295\n")
+
+
+def test_refusals_load_nothing_heavy(crowd):
+    refused = [
+        ["eval"],
+        ["eval", "--embeddings", "gone.npz"],
+        ["eval", "--embeddings", str(crowd), "--device", "tpu"],
+        ["eval", "--embeddings", str(crowd), "--seed", "-1"],
+        ["eval", "--embeddings", str(crowd), "--rerank", "--lambda", "2"],
+        ["eval", "--embeddings", str(crowd), "--report", str(crowd.parent)],
+        ["eval", "--embeddings", str(crowd), "--report", "new", "--map", "404"],
+        ["eval", "--checkpoint", "gone", "--dataset", "market1501"],
+        ["compare", "a.npz", "b.npz"],
+        ["compare", "gone", "a.npz", "--dataset", "market1501"],
+        ["benchmark", "rank", "--embeddings", "gone.npz"],
+    ]
+    code = (
+        "import sys\n"
+        "from reid_dhm.cli import main\n"
+        f"for arguments in {refused!r}:\n"
+        "    try:\n"
+        "        main(arguments)\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code in (1, 2), arguments\n"
+        "    heavy = {'torch', 'scipy', 'faiss', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+        "    assert not heavy, (arguments, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["[blue].npz", "[red]a.npz", "a\x1b[2Jb.npz", "a\nb.npz"])
