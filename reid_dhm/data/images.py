@@ -56,6 +56,18 @@ def read_image(path: Path | str) -> np.ndarray:
         raise kind(f"{printable(path)} {fault}; {fault.remedy}") from None
 
 
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of an image file as :func:`read_image` does; ``name`` says whose they are.
+
+    Raises:
+        InputError: as :func:`read_image`.
+    """
+    try:
+        return _decode_image(data)
+    except _UnreadableError as fault:
+        raise InputError(f"{name} {fault}; {fault.remedy}") from None
+
+
 def upright_size(path: Path) -> tuple[int, int]:
     """(height, width) in pixels of the image as :func:`read_image` returns it, from its header.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from reid_dhm.data.images import upright_size
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.annotation import Drawn, annotate, still
 from reid_dhm.gallery.search.candidates import Candidate, format_span
@@ -22,7 +23,7 @@ from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.search.timeline import timelines
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.track.crops import decode_jpeg, encode_jpeg
+from reid_dhm.gallery.track.crops import encode_jpeg
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
 
@@ -152,9 +153,9 @@ def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) 
 
 def _write_queries(
     gallery: GalleryStore, request: SearchRequest, images: Sequence[QueryCrop], folder: Path
-) -> list[tuple[str, _Shown]]:
+) -> list[tuple[str, _Shown | None]]:
     """Write the images that were searched for; each with its caption."""
-    shown = []
+    shown: list[tuple[str, _Shown | None]] = []
     (folder / "query").mkdir()
     for number, image in enumerate(images, 1):
         path = folder / "query" / f"image_{number}.jpg"
@@ -170,8 +171,12 @@ def _write_queries(
     return shown
 
 
-def _shown(path: Path, folder: Path) -> _Shown:
-    height, width = decode_jpeg(path.read_bytes()).shape[:2]
+def _shown(path: Path, folder: Path) -> _Shown | None:
+    """The file as a page shows it; None if it is not an image."""
+    try:
+        height, width = upright_size(path)
+    except InputError:
+        return None
     return _Shown(path.relative_to(folder).as_posix(), width, height)
 
 

@@ -66,7 +66,7 @@ def timelines(candidates: Sequence[Candidate]) -> list[Timeline]:
             origin = origin or found.start_time
             span = found.start_time.timestamp(), found.end_time.timestamp()
             clock_spans.setdefault(found.camera, []).append((rank, *span))
-        else:
+        elif math.isfinite(found.start) and math.isfinite(found.end):
             lane = f"{found.camera}, video {found.id.video[:6]}"
             video_spans.setdefault(lane, []).append((rank, found.start, found.end))
     made = []
@@ -84,7 +84,9 @@ def _timeline(title: str, spans: dict[str, list[_Span]], origin: datetime | None
     # Ticks fall on round local times, which are round seconds only where the offset is.
     offset = origin.utcoffset() if origin is not None else None
     shift = offset.total_seconds() if offset else 0.0
-    step = next((s for s in _STEPS if (high - low) / s <= _MAX_TICKS - 2), _STEPS[-1])
+    intervals = _MAX_TICKS - 2
+    years = math.ceil((high - low) / _STEPS[-1] / intervals)
+    step = next((s for s in _STEPS if (high - low) / s <= intervals), years * _STEPS[-1])
     first = math.floor((low + shift) / step) * step - shift
     count = max(1, math.ceil((high - first) / step))
     width = count * step
@@ -124,7 +126,10 @@ def _label(moment: float, step: float, origin: datetime | None, first: float) ->
         minutes, seconds = divmod(rest, 60)
         text = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
         return text, ""
-    local = origin + timedelta(seconds=moment - origin.timestamp())
+    try:
+        local = origin + timedelta(seconds=moment - origin.timestamp())
+    except OverflowError:  # beyond either end of the calendar
+        return "", ""
     if step >= _DAY:
         return f"{local:%Y-%m-%d}", ""
     clock = f"{local:%H:%M}" if step >= _MINUTE else f"{local:%H:%M:%S}"

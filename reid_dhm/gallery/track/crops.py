@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.data.images import decode_image
 from reid_dhm.gallery.records import Box, Crop
 
 _FULL_HEIGHT = 128
@@ -130,9 +131,6 @@ def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB pixels of a stored image.
 
     Raises:
-        ValueError: not an image.
+        InputError: it is not an image, or too large for one that was kept.
     """
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError("not an image")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return decode_image(jpeg, "an image of the gallery")

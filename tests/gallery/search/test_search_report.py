@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import sqlite3
 from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -97,6 +99,20 @@ class TestReport:
         with pytest.raises(KeyboardInterrupt):
             write_search_report(tmp_path / "found", searcher, found, SearchRequest(), (), stop)
         assert not list(tmp_path.iterdir())
+
+
+class TestDamage:
+    def test_an_image_that_cannot_be_decoded_is_a_box(self, keep, tmp_path):
+        with GalleryStore(tmp_path / "site", create=True) as gallery:
+            keep(gallery, np.array([[0.9, -0.2, -0.1]]), "yard")
+        database = sqlite3.connect(tmp_path / "site" / "gallery.sqlite")
+        with contextlib.closing(database), database:
+            database.execute("UPDATE crops SET jpeg = x'00'")
+        with GalleryStore(tmp_path / "site") as gallery:
+            searcher = Searcher(gallery)
+            found = searcher.search(np.array([[1, -0.5, -0.5]]), 2)
+            write_search_report(tmp_path / "found", searcher, found, SearchRequest())
+        assert "no image" in (tmp_path / "found" / "index.html").read_text()
 
 
 class TestInABrowser:

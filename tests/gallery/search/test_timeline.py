@@ -85,3 +85,19 @@ class TestTimelines:
                 assert all(bar.left >= -1e-6 and bar.left + bar.width <= 100 + 1e-6 for bar in row)
                 for before, after in pairwise(row):
                     assert before.left + before.width <= after.left
+
+    @pytest.mark.parametrize(
+        ("start", "end", "origin"),
+        [
+            (0.0, 1e308, None),
+            (-1e300, 1e12, None),
+            (0.0, 60.0, datetime(9999, 12, 31, 23, 59, tzinfo=timezone.utc) - timedelta(minutes=1)),
+            (0.0, 3e11, datetime(1, 1, 2, tzinfo=timezone.utc)),
+        ],
+    )
+    def test_times_at_any_end_have_a_few_ticks(self, start, end, origin):
+        (line,) = timelines([candidate("gate", start, end, origin)])
+        assert 2 <= len(line.ticks) <= 10
+
+    def test_times_that_are_no_numbers_are_left_out(self):
+        assert timelines([candidate("gate", float("nan"), float("inf"))]) == []
