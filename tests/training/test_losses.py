@@ -195,6 +195,23 @@ def test_the_objective_is_the_formula_of_dhm():
     assert float(terms["total"]) == pytest.approx(identity + triplets + mimic, rel=1e-5)
 
 
+def test_the_defaults_are_those_of_the_paper_and_weigh_every_head_alike():
+    outputs, labels = heads_of(3)
+    explicit = Criterion(
+        alpha=1.0,
+        temperature=1.0,
+        smoothing=0.1,
+        metric=batch_hard_triplet,
+        metric_weight=1.0,
+        head_weights=(1.0, 1.0, 1.0),
+        mimic_drop=0.0,
+    )
+    found, expected = Criterion()(outputs, labels), explicit(outputs, labels)
+    assert {name: float(value.detach()) for name, value in found.items()} == {
+        name: float(value.detach()) for name, value in expected.items()
+    }
+
+
 def test_the_parts_of_all_heads_add_up():
     outputs, labels = heads_of(1)
     criterion = Criterion(alpha=0.3, head_weights=(1, 2, 3))
