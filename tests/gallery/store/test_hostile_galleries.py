@@ -1,6 +1,7 @@
 """Galleries from strangers, and values at the ends of their ranges."""
 
 import shutil
+import sqlite3
 from datetime import datetime, timezone
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from reid_dhm.errors import InputError, NotFoundError, StorageError
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, TrackletId, from_epoch, wall_clock
-from reid_dhm.gallery.store import audit, deletion, editing
+from reid_dhm.gallery.store import audit, database, deletion, editing
 from reid_dhm.gallery.store.filters import parse_time
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
@@ -127,12 +128,22 @@ class TestFiles:
         assert not list(site.folder.glob("cache-*"))
 
 
-def test_what_is_deleted_is_overwritten_by_request_not_by_luck(site):
-    """Builds of SQLite differ in their default."""
-    with site.reading() as db:
+def test_settings_of_a_connection_do_not_depend_on_how_sqlite_was_built(site, monkeypatch):
+    """Some builds overwrite what is deleted by default, others do not."""
+    real = sqlite3.connect
+
+    def connect(*args, **options) -> sqlite3.Connection:
+        connection = real(*args, **options)
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    monkeypatch.setattr(database.sqlite3, "connect", connect)
+    with GalleryStore(site.folder) as opened, opened.reading() as db:
         assert db.execute("PRAGMA secure_delete").fetchone() == (1,)
         assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA temp_store").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA trusted_schema").fetchone() == (0,)
 
