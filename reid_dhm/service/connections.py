@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reid_dhm.errors import LockedError, StorageError
+from reid_dhm.errors import LockedError, NotFoundError, StorageError
 from reid_dhm.gallery.store.gallery import GalleryStore
 
-LOCK_SECONDS = 1.2
+LOCK_SECONDS = 0.8
 """How long a statement waits for another process's transaction."""
 
 
@@ -26,6 +26,7 @@ class Connections:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._opened = False
         self._idle = deque([self._open()])  # append and pop are atomic
 
     @contextmanager
@@ -53,7 +54,13 @@ class Connections:
             self._idle.pop().close()
 
     def _open(self) -> GalleryStore:
-        gallery = GalleryStore(self.folder)
+        try:
+            gallery = GalleryStore(self.folder)
+        except NotFoundError as error:
+            if not self._opened:
+                raise
+            raise StorageError(f"{self.folder} is missing: restore the gallery") from error
+        self._opened = True
         with gallery.reading() as db:
             db.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_SECONDS)}")
         return gallery

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from reid_dhm.errors import InputError, LockedError, ReidError, StorageFullError
+from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError, StorageFullError
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def to_problem(error: ReidError) -> Problem:
     """The response to an error of the package, by its type."""
+    if isinstance(error, NotFoundError):
+        return Problem(404, str(error))
     if isinstance(error, InputError):
         return Problem(422, str(error))
     if isinstance(error, LockedError):

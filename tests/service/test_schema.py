@@ -12,15 +12,19 @@ from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi.checks import (  # noqa: E402
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
+    unsupported_method,
 )
 
 CHECKS = [
     not_a_server_error,
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
+    unsupported_method,
 ]
 EXAMPLES = 8  # of each operation and each mode
 
@@ -66,3 +70,24 @@ def test_every_answer_is_as_described(serve, site, image_of, mode):
 
         random.seed(0)
         ask()
+
+
+def test_what_is_optional_is_left_out_and_not_null(client):
+    described = client.get("/openapi.json").json()
+    for path, calls in described["paths"].items():
+        for call in calls.values():
+            for parameter in call.get("parameters", []):
+                assert "null" not in str(parameter["schema"]), (path, parameter)
+    form = described["components"]["schemas"]["Body_by_images"]["properties"]
+    assert {"pictures", "boxes", "after", "before", "min_similarity"} < set(form)
+    assert "null" not in str(form)
+
+
+def test_a_deletion_without_a_condition_is_described_as_invalid(client):
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["DeletionRequest"]
+    required = {name for choice in schema["anyOf"] for name in choice["required"]}
+    assert required == {"tracklets", "cameras", "videos", "after", "before"}
+    for condition in ({"after": 1e6}, {"cameras": ["gate"]}):
+        request = {**condition, "dry_run": True}
+        assert client.post("/api/deletions", json=request).status_code == 200
+    assert client.post("/api/deletions", json={"dry_run": True}).status_code == 422

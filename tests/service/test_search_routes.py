@@ -186,16 +186,27 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
         ({"boxes": "0,0,4,8"}, "need at least 8x16"),
         ({"boxes": ["", ""]}, "2 boxes for 1 images"),
         ({"top_k": 0}, "top_k: Input should be greater than or equal to 1"),
-        ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
         ({"after": "yesterday"}, "'yesterday' is not an ISO 8601 time"),
         ({"after": "inf"}, "finite number of seconds"),
         ({"confirmed": "../../etc/passwd"}, "confirmed.0: String should match pattern"),
-        ({"rejected": "0123456789abcdef-7"}, "the gallery has no tracklet 0123456789abcdef-7"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(client, anna, fields, message):
     response = by_image(client, anna, **fields)
     assert response.status_code == 422
+    assert message in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cameras": "attic"}, "the gallery has no camera 'attic': it has gate, yard"),
+        ({"rejected": "0123456789abcdef-7"}, "the gallery has no tracklet 0123456789abcdef-7"),
+    ],
+)
+def test_what_the_gallery_does_not_have_is_404(client, anna, fields, message):
+    response = by_image(client, anna, **fields)
+    assert response.status_code == 404
     assert message in response.json()["detail"]
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from reid_dhm.errors import InputError, LockedError, StorageError, StorageFullError
+from reid_dhm.errors import InputError, LockedError, NotFoundError, StorageError, StorageFullError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
@@ -14,7 +14,13 @@ from reid_dhm.service.state import Service
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [(LockedError, 503), (StorageFullError, 507), (StorageError, 500), (InputError, 422)],
+    [
+        (LockedError, 503),
+        (StorageFullError, 507),
+        (StorageError, 500),
+        (InputError, 422),
+        (NotFoundError, 404),
+    ],
 )
 def test_only_what_passes_is_to_be_tried_again(kind, status):
     problem = to_problem(kind("the gallery: what happened, and the remedy"))

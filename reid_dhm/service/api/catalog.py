@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -11,11 +10,18 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 
-from reid_dhm.errors import NotFoundError
-from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
+from reid_dhm.gallery.records import Tracklet, TrackletFilter
 from reid_dhm.gallery.search.searcher import match_prior
-from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.api.requests import Cursor, FrameNumber, Hash, Id, Name, PageSize, TimeBound
+from reid_dhm.service.api.requests import (
+    Cursor,
+    FrameNumber,
+    Hash,
+    Id,
+    Name,
+    OptionalName,
+    OptionalTime,
+    PageSize,
+)
 from reid_dhm.service.api.responses import (
     BoxModel,
     CameraModel,
@@ -96,15 +102,14 @@ def cameras(service: ServiceDep, after: Cursor = 0, limit: PageSize = 100) -> Pa
 @router.get("/videos", responses=_NOT_FOUND)
 def videos(
     service: ServiceDep,
-    camera: Annotated[Name | None, Query()] = None,
+    camera: Annotated[OptionalName, Query()] = None,
     after: Cursor = 0,
     limit: PageSize = 100,
 ) -> Page[VideoModel]:
     """Videos, in the order they were first indexed."""
     with service.gallery() as opened:
         if camera is not None:
-            with or_not_found(f"camera {camera!r}"):
-                opened.camera(camera)
+            opened.camera(camera)  # raises if there is none
         rest = [v for v in opened.videos() if v.id > after and camera in (None, v.camera)]
         counts = opened.counts()
     items = [VideoModel.of(video, counts.get(video.id, 0)) for video in rest[:limit]]
@@ -115,18 +120,16 @@ def videos(
 def video(service: ServiceDep, video: Annotated[Hash, Path()]) -> VideoModel:
     """A video."""
     with service.gallery() as opened:
-        return VideoModel.of(
-            find_video(opened, video), opened.count(TrackletFilter(videos=[video]))
-        )
+        return VideoModel.of(opened.video(video), opened.count(TrackletFilter(videos=[video])))
 
 
-@router.get("/tracklets")
+@router.get("/tracklets", responses=_NOT_FOUND)
 def tracklets(
     service: ServiceDep,
     camera: Annotated[list[Name], Query(max_length=100)] = [],  # noqa: B006 (FastAPI copies)
     video: Annotated[list[Hash], Query(max_length=100)] = [],  # noqa: B006
-    since: Annotated[TimeBound | None, Query(alias="from")] = None,
-    until: Annotated[TimeBound | None, Query(alias="to")] = None,
+    since: Annotated[OptionalTime, Query(alias="from")] = None,
+    until: Annotated[OptionalTime, Query(alias="to")] = None,
     after: Cursor = 0,
     limit: PageSize = 100,
 ) -> Page[TrackletModel]:
@@ -142,7 +145,7 @@ def tracklets(
 def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDetail:
     """A tracklet with all its boxes and crops."""
     with service.gallery() as opened:
-        found = _tracklet(opened, tracklet)
+        found = opened.tracklet(tracklet)
         boxes, crops = opened.boxes(found.key), opened.crops(found.key)
     return TrackletDetail(
         **TrackletModel.fields_of(found),
@@ -163,7 +166,7 @@ def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDe
 def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGResponse:
     """The best crop of a tracklet."""
     with service.gallery() as opened:
-        image = opened.thumbnail(_tracklet(opened, tracklet).key)
+        image = opened.thumbnail(opened.tracklet(tracklet).key)
     if image is None:  # deleted in between
         raise Problem(404, f"the gallery has no tracklet {tracklet}")
     return JPEGResponse(image)
@@ -177,7 +180,7 @@ def crop(
 ) -> JPEGResponse:
     """One of the best crops of a tracklet."""
     with service.gallery() as opened:
-        crops = opened.crops(_tracklet(opened, tracklet).key)
+        crops = opened.crops(opened.tracklet(tracklet).key)
     if rank >= len(crops):
         raise Problem(404, f"tracklet {tracklet} has {len(crops)} images, counted from 0")
     return JPEGResponse(crops[rank].jpeg)
@@ -192,7 +195,7 @@ def frame(
 ) -> JPEGResponse:
     """A frame of a video, decoded from its source if that is available."""
     with service.gallery() as opened:
-        found = find_video(opened, video)
+        found = opened.video(video)
         time = frame_time(opened, found, frame)
         seen = opened.seen_in_frame(video, frame) if boxes else []
     if not boxes:
@@ -209,29 +212,9 @@ def people(
 ) -> list[SeenModel]:
     """People in a frame, and their boxes."""
     with service.gallery() as opened:
-        find_video(opened, video)
+        opened.video(video)
         seen = opened.seen_in_frame(video, frame)
     return [SeenModel(tracklet=str(t.id), person=t.person, box=box) for t, box in seen]
-
-
-def find_video(gallery: GalleryStore, hash: str) -> Video:
-    """The video of a hash; raises a 404 if there is none."""
-    with or_not_found(f"video {hash}"):
-        return gallery.video(hash)
-
-
-@contextmanager
-def or_not_found(what: str) -> Iterator[None]:
-    """Answer 404 where the gallery does not have something."""
-    try:
-        yield
-    except NotFoundError as error:
-        raise Problem(404, f"the gallery has no {what}") from error
-
-
-def _tracklet(gallery: GalleryStore, id: str) -> Tracklet:
-    with or_not_found(f"tracklet {id}"):
-        return gallery.tracklet(id)
 
 
 def _page(items: Sequence[T], keys: Sequence[int], limit: int) -> Page[T]:

@@ -8,41 +8,38 @@ from fastapi import APIRouter, Path, Request
 
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import deletion
-from reid_dhm.service.api.catalog import find_video, or_not_found
 from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
 from reid_dhm.service.api.responses import DeletionResult
 from reid_dhm.service.errors import Problem, documented
 from reid_dhm.service.state import ActorDep, Service, ServiceDep
 
-router = APIRouter(prefix="/api", tags=["deletion"], responses=documented())
-
-_NOT_FOUND = documented(404)
+router = APIRouter(prefix="/api", tags=["deletion"], responses=documented(404))
 
 
-@router.delete("/tracklets/{tracklet}", responses=_NOT_FOUND)
+@router.delete("/tracklets/{tracklet}")
 def delete_tracklet(
     service: ServiceDep, actor: ActorDep, tracklet: Annotated[Id, Path()]
 ) -> DeletionResult:
     """Delete a tracklet."""
     id = TrackletId.parse(tracklet)
-    with service.gallery() as gallery, or_not_found(f"tracklet {tracklet}"):
-        gallery.tracklet(id)
+    with service.gallery() as gallery:
+        gallery.tracklet(id)  # raises if there is none
     where = TrackletFilter(tracklets=[id])
     return _delete(service, actor, {"tracklet": tracklet}, where)
 
 
-@router.delete("/videos/{video}", responses=_NOT_FOUND)
+@router.delete("/videos/{video}")
 def delete_video(
     service: ServiceDep, actor: ActorDep, video: Annotated[Hash, Path()]
 ) -> DeletionResult:
     """Delete a video and everybody in it."""
     with service.gallery() as gallery:
-        found = find_video(gallery, video)
+        found = gallery.video(video)
     detail = {"video": video, "camera": found.camera, "source": found.source}
     return _delete(service, actor, detail, TrackletFilter(videos=[video]), whole=True)
 
 
-@router.delete("/cameras/{camera}", responses=_NOT_FOUND)
+@router.delete("/cameras/{camera}")
 def delete_camera(
     service: ServiceDep, actor: ActorDep, camera: Annotated[int, Path(ge=1, lt=2**53)]
 ) -> DeletionResult:

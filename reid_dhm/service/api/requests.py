@@ -55,14 +55,30 @@ PixelBox = Annotated[
     AfterValidator(_sides),
     Field(description="x1, y1, x2, y2 in pixels", examples=[[40, 20, 90, 170]]),
 ]
+_TIME_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}
 TimeBound = Annotated[
     float | datetime,
     BeforeValidator(_time_bound),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}),
+    WithJsonSchema(_TIME_SCHEMA),
     Field(
         description="Seconds from each video's start, or a wall-clock time (ISO 8601)",
         examples=["2026-03-01T08:30:00+01:00"],
     ),
+]
+# Forms and query parameters are left out rather than null.
+OptionalTime = Annotated[
+    float | datetime | None, BeforeValidator(_time_bound), WithJsonSchema(_TIME_SCHEMA)
+]
+BoxText = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": r"^(\d{1,4}(\.\d+)?(,\d{1,4}(\.\d+)?){3})?$"})
+]
+OptionalName = Annotated[
+    Name | None, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})
+]
+OptionalSimilarity = Annotated[
+    float | None,
+    Field(ge=-1, le=1),
+    WithJsonSchema({"type": "number", "minimum": -1, "maximum": 1}),
 ]
 Cursor = Annotated[
     int, Query(ge=0, le=_MAX_KEY, description="`next` of the previous page; 0 for the first.")
@@ -128,8 +144,15 @@ class FrameSearch(SearchOptions):
     box: PixelBox
 
 
+_CONDITIONS = ("tracklets", "cameras", "videos", "after", "before")
+
+
 class DeletionRequest(FilterModel):
     """What to delete. An empty list is refused: it would mean everybody, not nobody."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [name]} for name in _CONDITIONS]}
+    )
 
     tracklets: list[Id] = Field([], min_length=1, max_length=10000)
     cameras: list[Name] = Field([], min_length=1, max_length=100)

@@ -16,16 +16,17 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.request import SearchRequest
-from reid_dhm.service.api.catalog import find_video
 from reid_dhm.service.api.requests import (
     MAX_CANDIDATES,
     MAX_TRACKLETS,
+    BoxText,
     FrameSearch,
     Hash,
     Id,
     Name,
+    OptionalSimilarity,
+    OptionalTime,
     SearchOptions,
-    TimeBound,
     TrackletSearch,
     ids,
 )
@@ -35,7 +36,7 @@ from reid_dhm.service.errors import Busy, Problem, documented
 from reid_dhm.service.frames.frame_times import frame_time
 from reid_dhm.service.state import AbandonedDep, ActorDep, Service, ServiceDep
 
-router = APIRouter(prefix="/api/search", tags=["search"], responses=documented())
+router = APIRouter(prefix="/api/search", tags=["search"], responses=documented(404))
 
 MAX_IMAGES = 8
 
@@ -59,7 +60,7 @@ def by_images(
         ),
     ],
     boxes: Annotated[
-        list[str],
+        list[BoxText],
         Form(
             max_length=MAX_IMAGES,
             description="Box of the person in each image, `x1,y1,x2,y2` in pixels; empty to have "
@@ -69,11 +70,11 @@ def by_images(
     top_k: Annotated[int, Form(ge=1, le=MAX_CANDIDATES)] = 20,
     cameras: Annotated[list[Name], Form(max_length=100)] = [],  # noqa: B006
     videos: Annotated[list[Hash], Form(max_length=100)] = [],  # noqa: B006
-    after: Annotated[TimeBound | None, Form()] = None,
-    before: Annotated[TimeBound | None, Form()] = None,
+    after: Annotated[OptionalTime, Form()] = None,
+    before: Annotated[OptionalTime, Form()] = None,
     confirmed: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
     rejected: Annotated[list[Id], Form(max_length=MAX_TRACKLETS)] = [],  # noqa: B006
-    min_similarity: Annotated[float | None, Form(ge=-1, le=1)] = None,
+    min_similarity: Annotated[OptionalSimilarity, Form()] = None,
 ) -> SearchResult:
     """Search for the person in these images."""
     if boxes and len(boxes) != len(images):
@@ -103,14 +104,14 @@ def by_images(
         return _search(service, options, embeddings, entry, [crop.box for crop in crops])
 
 
-@router.post("/frame", responses=documented(404))
+@router.post("/frame")
 def by_frame(
     service: ServiceDep, actor: ActorDep, abandoned: AbandonedDep, options: FrameSearch
 ) -> SearchResult:
     """Search for the person in a box of a video's frame."""
     with _audited(service, actor, options) as entry:
         with service.gallery() as gallery:
-            video = find_video(gallery, options.video)
+            video = gallery.video(options.video)
             time = frame_time(gallery, video, options.frame)
         # The same image on which the box was drawn.
         frame = service.frames.image(video, options.frame, time)

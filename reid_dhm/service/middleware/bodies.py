@@ -18,7 +18,7 @@ from reid_dhm.service.middleware.limits import UPLOADS, Limits
 
 _IN_MEMORY = 2**20  # bytes of a body; more is kept in a temporary file
 _PIECE = 2**16
-_FAIR_SECONDS = 2.0  # that every body is given before a faster one may take its place
+_FAIR_SECONDS = 0.5  # that every body is given before a faster one may take its place
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
