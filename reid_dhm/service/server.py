@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def build_server(
         ssl_keyfile=certificate.key if certificate else None,
     )
     limit_logs()
-    return _Server(config, on_ready)
+    return _Server(config, on_ready, limits.header_seconds)
 
 
 def _max_waiting(wanted: int) -> int:
@@ -129,11 +130,19 @@ def _max_waiting(wanted: int) -> int:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], handshake_seconds: float
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._handshake_seconds = handshake_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        if self.config.ssl is not None:  # uvicorn has no option for it; asyncio's default is 60
+            loop.create_server = partial(  # type: ignore[method-assign]
+                loop.create_server, ssl_handshake_timeout=self._handshake_seconds
+            )
         await super().startup(sockets)
         if self.started:
             self._on_ready()

@@ -30,6 +30,71 @@ def test_short_tokens_are_refused():
         Tokens({"anna": "12345"})
 
 
+def test_the_shortest_token_has_sixteen_characters():
+    assert Tokens({"anna": "x" * 16}).owner(b"x" * 16) == "anna"
+    with pytest.raises(InputError, match="'anna' has 15 characters: need at least 16"):
+        Tokens({"anna": "x" * 15})
+
+
+def test_the_owner_is_found_wherever_the_token_stands():
+    tokens = Tokens({name: f"the-very-own-token-of-{name}" for name in ("anna", "bert", "cleo")})
+    for name in ("anna", "bert", "cleo"):
+        assert tokens.owner(f"the-very-own-token-of-{name}".encode()) == name
+
+
+def test_every_digest_is_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare(left: bytes, right: bytes) -> bool:
+        compared.append(len(left))
+        return left == right
+
+    monkeypatch.setattr("reid_dhm.service.auth.hmac.compare_digest", compare)
+    assert Tokens({"anna": ANNA, "bert": BERT}).owner(ANNA.encode()) == "anna"
+    assert compared == [32, 32]
+
+
+def test_the_environment_s_token_may_have_spaces_around_it():
+    assert read_tokens(None, {"REID_DHM_TOKEN": f" {ANNA}\n"}).owner(ANNA.encode()) == "token"
+    assert not read_tokens(None, {"REID_DHM_TOKEN": "  "})
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_token_file_that_anybody_else_can_read_is_warned_of(tmp_path, caplog, mode):
+    file = tmp_path / "tokens"
+    file.write_text(ANNA)
+    file.chmod(mode)
+    read_tokens(file, {})
+    assert "chmod 600" in caplog.text
+
+
+def test_a_session_has_a_secret_of_its_own_that_cannot_be_guessed():
+    sessions = Sessions()
+    secrets = {sessions.begin("anna") for _ in range(50)}
+    assert len(secrets) == 50
+    assert all(len(secret) >= 43 for secret in secrets)  # 32 random bytes
+    assert all(secret not in repr(vars(sessions)) for secret in secrets)
+
+
+def test_a_session_lasts_twelve_hours(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("reid_dhm.service.auth.time.monotonic", lambda: now)
+    sessions = Sessions()
+    secret = sessions.begin("anna").encode()
+    now += 12 * 3600 - 1
+    assert sessions.owner(secret) == "anna"
+    now += 1
+    assert sessions.owner(secret) is None
+    now -= 3600  # it was forgotten, not only refused
+    assert sessions.owner(secret) is None
+
+
+def test_exactly_a_thousand_sessions_are_kept():
+    sessions = Sessions()
+    opened = [sessions.begin("anna").encode() for _ in range(1001)]
+    assert [sessions.owner(secret) for secret in opened] == [None, *["anna"] * 1000]
+
+
 def test_token_files_name_owners(tmp_path):
     file = tmp_path / "tokens"
     file.write_text(f"# of the night shift\n\nanna {ANNA}\n{BERT}\n")

@@ -170,6 +170,83 @@ def test_every_answer_has_the_security_headers(client, path):
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
+def test_the_security_headers_are_exactly_these(client):
+    headers = client.get("/api/gallery").headers
+    assert headers["Content-Security-Policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Permissions-Policy"] == "camera=(), geolocation=(), microphone=()"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert client.get("/static/main.js").headers["Cache-Control"] == "no-cache"
+
+
+def test_refusals_have_the_security_headers_too(guarded):
+    for headers in ({"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {}):
+        response = guarded.get("/api/gallery", headers=headers)
+        assert response.is_client_error
+        assert response.headers["X-Frame-Options"] == "DENY"
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_monitor_may_use_any_host_name_for_health_alone(guarded):
+    assert guarded.get("/health", headers={"Host": "monitor.example"}).status_code == 200
+    assert guarded.get("/metrics", headers={"Host": "monitor.example"}).status_code == 421
+
+
+def test_following_a_link_from_another_site_opens_the_page_and_nothing_else(client):
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.get("/static/main.js", headers=headers).status_code == 200
+    assert client.get("/api/session", headers=headers).status_code == 403
+    assert client.post("/", headers=headers).status_code == 403
+
+
+def test_reading_needs_no_origin_of_its_own(client):
+    headers = {"Origin": "http://evil.example"}  # without Sec-Fetch-Site: an old browser
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert client.request(method, "/api/gallery", headers=headers).status_code in (200, 405)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_of_a_token_may_be_written_in_any_case(guarded, scheme):
+    headers = {"Authorization": f"{scheme}   {TOKEN} "}
+    assert guarded.get("/api/session", headers=headers).json()["actor"] == "anna"
+
+
+def test_a_forged_token_is_not_saved_by_a_session(guarded):
+    guarded.post("/api/session", json={"token": TOKEN})
+    assert guarded.get("/api/gallery").status_code == 200
+    headers = {"Authorization": "Bearer forged-token-of-nobody"}
+    assert guarded.get("/api/gallery", headers=headers).status_code == 401
+
+
+def test_the_cookie_lasts_as_long_as_the_session(guarded):
+    cookie = guarded.post("/api/session", json={"token": f" {TOKEN} "}).headers["Set-Cookie"]
+    assert "Max-Age=43200" in cookie
+    assert "Secure" not in cookie  # over plain HTTP it would never come back
+    gone = guarded.delete("/api/session").headers["Set-Cookie"]
+    assert gone.startswith(f'{COOKIE}="";')
+    assert "Max-Age=0" in gone
+    assert "HttpOnly" in gone
+    assert "samesite=strict" in gone.lower()
+
+
+def test_paths_beside_the_open_ones_need_the_token(guarded):
+    for path in ("/health/x", "/staticx/main.js", "/api/sessions", "/openapi.jsonx", "/metrics"):
+        assert guarded.get(path).status_code == 401, path
+
+
+def test_a_service_without_tokens_names_the_client_by_its_address(client):
+    assert client.post("/api/session", json={"token": "whatever"}).json() == {
+        "required": False,
+        "actor": "testclient",
+    }
+
+
 def test_images_of_people_stay_in_no_cache(client, site):
     path = f"/api/tracklets/{site.ids['gate', 'anna']}/thumbnail"
     assert client.get(path).headers["Cache-Control"] == "no-store"

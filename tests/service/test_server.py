@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from reid_dhm.cli import main
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Tokens, check_address
+from reid_dhm.service.middleware.limits import Limits
 from reid_dhm.service.server import Certificate, listen
 from reid_dhm.service.state import Service
 
@@ -121,11 +123,27 @@ def test_https(serve, tmp_path):
     options += ["-addext", "subjectAltName=IP:127.0.0.1"]
     command = ["openssl", "req", *options, *(str(part) for pair in files.items() for part in pair)]
     subprocess.run(command, check=True, capture_output=True)
-    address = serve(certificate=Certificate(files["-out"], files["-keyout"]))
+    certificate = Certificate(files["-out"], files["-keyout"])
+    address = serve(certificate=certificate, limits=Limits(header_seconds=1))
     trusting = ssl.create_default_context(cafile=files["-out"])
     https = address.replace("http:", "https:")
     with urlopen(f"{https}/health", timeout=30, context=trusting) as response:
         assert response.read() == b'{"status":"ok"}'
+    port = int(address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
+        begin = time.monotonic()
+        assert silent.recv(1) == b""  # a handshake that never begins is given up
+        assert time.monotonic() - begin < 10
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the key")
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(tmp_path):
+    key, pem = tmp_path / "key.pem", tmp_path / "site.pem"
+    options = ["-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-subj", "/CN=x"]
+    command = ["openssl", "req", *options, "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(InputError, match="is not a usable certificate"):
+        Certificate(pem, key)
 
 
 def test_help_shows_an_example_without_loading_what_is_heavy():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import UnsupportedError
 from reid_dhm.gallery.records import Tracklet
+from reid_dhm.text import printable
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -153,7 +154,7 @@ class Candidates(Sequence[Candidate]):
 
     def __repr__(self) -> str:
         rows = [
-            f"  {rank}. {candidate.tracklet.camera}, {format_span(candidate.tracklet)}, "
+            f"  {rank}. {printable(candidate.tracklet.camera)}, {format_span(candidate.tracklet)}, "
             f"similarity {candidate.similarity:.3f}"
             for rank, candidate in enumerate(self._items, 1)
         ]

@@ -1,10 +1,10 @@
-/* Talking to the service: what to do when it is busy, refuses, or asks for a token. */
+/* Requests to the service: retried when it is busy, repeated after signing in. */
 
 const ATTEMPTS = 5;
 
-let signIn = () => Promise.reject(new Refused(401, "this service asks for a token"));
+let signIn = () => Promise.reject(new Refused(401, "a token is required"));
 
-/** The service answered with a sentence instead of a result. */
+/** The service refused a request. */
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-/** Say what gets a token from the user; it resolves once there is a session. */
+/** Set the function that asks the user for a token. */
 export function onUnknown(ask) {
   signIn = ask;
 }
@@ -51,19 +51,19 @@ function sentence(text) {
   return detail.charAt(0).toUpperCase() + detail.slice(1);
 }
 
-/** What the service says to a request, as an object. */
+/** The response to a request, as an object. */
 export async function ask(path, { method = "GET", json, form, signal } = {}) {
   const headers = json === undefined ? {} : { "Content-Type": "application/json" };
   const body = json === undefined ? form : JSON.stringify(json);
   return (await answered(path, { method, headers, body, signal })).json();
 }
 
-/** An image, as an address that images can be shown from. */
+/** An image, as an object URL. */
 export async function askImage(path, signal) {
   return URL.createObjectURL(await (await answered(path, { signal })).blob());
 }
 
-/** All items of a paged list, up to a number that a list to choose from can bear. */
+/** All items of a paged list, up to a maximum. */
 export async function askAll(path, most = 1000) {
   const items = [];
   const joint = path.includes("?") ? "&" : "?";

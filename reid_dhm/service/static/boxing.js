@@ -13,7 +13,7 @@ export class Boxing {
     this.box = null;
     this.active = false;
     this.drag = null;
-    this.touched = false; // a box that nobody drew yet is in nobody's way
+    this.touched = false; // the initial box, until it is drawn or moved
     this.handle = el("div", { class: "cut", tabindex: "0", role: "application", "aria-roledescription": "box" });
     for (const [x, y] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
       this.handle.append(el("i", { "data-x": x, "data-y": y }));

@@ -41,7 +41,7 @@ export function stopwatch(seconds) {
   return hours ? `${hours}:${two(minutes)}:${end}` : `${minutes}:${end}`;
 }
 
-/** From when to when somebody was seen. */
+/** The time span of a tracklet. */
 export function span(seen) {
   if (!seen.start_time) return `${stopwatch(seen.start)} to ${stopwatch(seen.end)} in the video`;
   const [start, end] = [clock(seen.start_time), clock(seen.end_time)];
