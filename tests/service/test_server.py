@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -132,7 +133,8 @@ def test_https(serve, tmp_path):
     port = int(address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
         begin = time.monotonic()
-        assert silent.recv(1) == b""  # a handshake that never begins is given up
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(1) == b""  # a handshake that never begins is given up
         assert time.monotonic() - begin < 10
 
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_a_short_name_of_a_gallery_spoils_no_sentence(site, embedder, monkeypatc
         assert "'10.5.x' is not an ISO 8601 time: give one such as" in detail
         detail = client.get("/api/tracklets?camera=attic").json()["detail"]
         assert detail == "the gallery has no camera 'attic': it has gate, yard"
+
+
+def test_a_gallery_that_went_away_is_damage_and_no_wrong_name(site):
+    connections = Connections(site.folder)
+    with connections.lend():  # the only one that is open
+        shutil.rmtree(site.folder)
+        with pytest.raises(StorageError, match="is missing: restore the gallery"):
+            connections.lend().__enter__()
+    with pytest.raises(NotFoundError, match="holds no gallery"):
+        Connections(site.folder)
 
 
 def test_a_connection_that_failed_is_not_used_again(site):

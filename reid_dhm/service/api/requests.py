@@ -69,9 +69,6 @@ TimeBound = Annotated[
 OptionalTime = Annotated[
     float | datetime | None, BeforeValidator(_time_bound), WithJsonSchema(_TIME_SCHEMA)
 ]
-BoxText = Annotated[
-    str, WithJsonSchema({"type": "string", "pattern": r"^(\d{1,4}(\.\d+)?(,\d{1,4}(\.\d+)?){3})?$"})
-]
 OptionalName = Annotated[
     Name | None, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})
 ]

@@ -19,7 +19,6 @@ from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.service.api.requests import (
     MAX_CANDIDATES,
     MAX_TRACKLETS,
-    BoxText,
     FrameSearch,
     Hash,
     Id,
@@ -60,7 +59,7 @@ def by_images(
         ),
     ],
     boxes: Annotated[
-        list[BoxText],
+        list[str],
         Form(
             max_length=MAX_IMAGES,
             description="Box of the person in each image, `x1,y1,x2,y2` in pixels; empty to have "
