@@ -561,7 +561,7 @@ def test_an_error_while_a_stream_is_away_ends_indexing_at_once(gallery, clips, i
 
     before, begin = threading.active_count(), time.monotonic()
     with pytest.raises(Unplugged):
-        index(gallery, "", source=Away(clips[0].path, 75), embed=broken, chunk=4)
+        index(gallery, "", source=Away(clips[0].path, 85), embed=broken, chunk=4)
     assert stopped.is_set()
     assert time.monotonic() - begin < 30
     assert threading.active_count() == before

@@ -273,5 +273,5 @@ class TestRefusals:
         (tmp_path / "notes.txt").write_text("mine")
         outcome = run("--gallery", folder, "--tracklet", ids["red"], "--report", tmp_path)
         assert outcome.code == 1
-        assert "holds other files and is no report" in outcome.err
+        assert "holds other files and is not a report" in outcome.err
         assert (tmp_path / "notes.txt").read_text() == "mine"
