@@ -141,6 +141,8 @@ def translated_errors(path: Path) -> Iterator[None]:
         yield
     except DamagedRowError as error:
         raise StorageError(f"{path}: damaged ({error}); {_RESTORE}") from error
+    except UnicodeDecodeError as error:  # SQLite's own message quotes bytes of a damaged schema
+        raise StorageError(f"{path}: {_DAMAGED[1]}") from error
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise  # a defect of the program
     except sqlite3.DatabaseError as error:

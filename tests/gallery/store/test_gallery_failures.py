@@ -226,3 +226,11 @@ def test_another_writer_of_the_same_video_is_noticed(folder):
         deletion.delete(other, TrackletFilter(videos=["0" * 16]), whole=True)
         with pytest.raises(NotFoundError, match="was deleted from the gallery meanwhile"):
             mine.commit(progress(1))
+
+
+def test_a_damaged_schema_that_is_not_text_is_one_sentence(folder):
+    with sqlite3.connect(folder / database.FILE) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET name = x'ffffff' WHERE name = 'videos'")
+    with pytest.raises(StorageError, match="damaged; restore it from a copy"):
+        GalleryStore(folder)
