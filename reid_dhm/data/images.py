@@ -22,8 +22,9 @@ from reid_dhm.text import printable
 # Pillow warns of images that are refused here in any case.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-MAX_PIXELS = 32_000_000
-"""Pixels above which an image is refused before it is decoded (96 MB as RGB)."""
+MAX_PIXELS = 64_000_000
+"""Pixels above which an image is refused before it is decoded (192 MB as RGB). 8K frames and most
+photos of phones pass."""
 
 _MEND = "copy what is damaged again from its source, or take it out of the data"
 _EXIF_ORIENTATION = 0x0112

@@ -218,7 +218,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
     path = tmp_path / "huge.png"
     path.write_bytes(png_of(width, height))
     monkeypatch.setattr(cv2, "imdecode", None)  # must not be reached
-    message = f"huge.png has {claim} pixels, and 32 million are the most"
+    message = f"huge.png has {claim} pixels, and 64 million are the most"
     for refuse in (read_image, lambda path: check_images(samples_at(path))):
         with pytest.raises(InputError, match=message):
             refuse(path)

@@ -115,4 +115,4 @@ print(made.faults[0])
     )
     grown, fault = done.stdout.splitlines()
     assert int(grown) < 100_000  # KiB; decoded it has 2.7 GB
-    assert "pixels, and 32 million are the most" in fault
+    assert "pixels, and 64 million are the most" in fault

@@ -64,7 +64,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_decompression_bombs_are_refused_by_their_header(undecoded, bomb):
-    with pytest.raises(Problem, match="the limit is 32 million") as caught:
+    with pytest.raises(Problem, match="the limit is 64 million") as caught:
         decode_upload(bomb, "image 1")
     assert caught.value.status == 413
 

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/api/search", tags=["search"], responses=documented(4
 
 MAX_IMAGES = 8
 
-# Decoding an image of the largest size takes 100 MB and more.
+# Decoding an image of the largest size takes 200 MB and more.
 _DECODING = threading.BoundedSemaphore(2)
 _PATIENCE = 10.0  # seconds that an image waits to be decoded
 
