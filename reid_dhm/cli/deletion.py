@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reid_dhm.cli.options import BackboneOption, DeviceOption, NeckOption, SizeOption
+from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import count_of, say
 from reid_dhm.cli.query_options import (
     WHO,
@@ -79,6 +79,7 @@ def delete(
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
+    input: InputOption = None,
 ) -> None:
     """Permanently delete the tracklets that match every given condition, after showing them.
 
@@ -114,7 +115,7 @@ def delete(
 
             vectors = None
             if query:
-                others = {"backbone": backbone, "size": size, "neck": neck}
+                others = {"backbone": backbone, "size": size, "neck": neck, "input": input}
                 embedder = open_embedder(store, find_model(checkpoint, **others), device)
                 vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}

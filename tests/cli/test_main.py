@@ -1,9 +1,15 @@
+import inspect
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 
 import reid_dhm
+from reid_dhm.cli.deletion import delete
+from reid_dhm.cli.index_video import index_video
+from reid_dhm.cli.search import search
+from reid_dhm.cli.serve import serve
 from reid_dhm.evaluation import inputs
 
 
@@ -30,6 +36,14 @@ def test_help_shows_an_example_without_loading_what_is_heavy(command):
     assert done.returncode == 0
     assert f"Example: reid-dhm {command}" in done.stdout
     assert "heavy: []" in done.stdout
+
+
+def test_every_command_that_embeds_for_a_gallery_takes_the_models_options():
+    commands = (index_video, search, serve, delete)
+    for name in ("checkpoint", "backbone", "size", "neck", "input"):
+        assert all(name in inspect.signature(command).parameters for command in commands), name
+    for name in ("backbone", "size", "neck", "input"):
+        assert len({get_type_hints(c, include_extras=True)[name] for c in commands}) == 1, name
 
 
 def test_unknown_command_and_option_are_wrong_usage(run):
