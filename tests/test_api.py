@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import supervision as sv
+import torch
 from PIL import Image
 
 import reid_dhm as reid
@@ -128,6 +129,7 @@ def test_arrays_are_evaluated_in_one_call(site) -> None:
     )  # fmt: skip
     assert (result.mAP, result.mINP, result.cmc[1]) == (1.0, 1.0, 1.0)
     assert result.retrieval.num_gallery == 3  # the junk row is left out
+    assert result.run.inputs.num_dropped == 1
     assert "100.00%" in result._repr_html_()
     figure = result.plot(0)
     titles = [axes.get_title() for axes in figure.axes]
@@ -137,6 +139,28 @@ def test_arrays_are_evaluated_in_one_call(site) -> None:
     assert all(axes.images for axes in figure.axes)
     with pytest.raises(reid.InputError, match="query is 2: give a row from 0 to 1"):
         result.plot(2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("query", [[1.0, 0.0], [1.0]], "query cannot be read as an array"),
+        ("gallery", torch.eye(2, requires_grad=True), r"gallery cannot .* tensor\.detach\(\)\.cpu"),
+        ("query_pids", ["a", "b"], "query: pids are an array"),
+        ("query_pids", [1, -1], "query_pids row 1 is -1"),
+        ("gallery_pids", [-1, -1], "every gallery pid is negative .* give gallery_pids"),
+        ("gallery_camids", [[1], [1, 2]], "gallery_camids cannot be read as an array"),
+        ("top_k", "5", "top_k is '5': give a whole number"),
+    ],
+)
+def test_arrays_that_cannot_be_evaluated_are_named(argument, value, message) -> None:
+    rows = np.eye(2, dtype=np.float32)
+    arguments = {
+        "query": rows, "query_pids": [1, 2], "query_camids": [1, 1],
+        "gallery": rows, "gallery_pids": [1, 2], "gallery_camids": [2, 2],
+    }  # fmt: skip
+    with pytest.raises(reid.InputError, match=message):
+        reid.evaluate(**(arguments | {argument: value}))
 
 
 def test_a_gallery_is_indexed_and_searched(site, gallery) -> None:

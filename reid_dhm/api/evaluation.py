@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from reid_dhm.api.html import table
 from reid_dhm.api.ranked_list import draw_ranked_list
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, first_line
 from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.inputs import QueryGallery
 from reid_dhm.evaluation.run import EvaluationRun, run
 from reid_dhm.evaluation.settings import Settings
-from reid_dhm.retrieval.embeddings import EmbeddingSet
+from reid_dhm.retrieval.embeddings import EmbeddingSet, drop_junk
 from reid_dhm.retrieval.protocol import Reranking
 from reid_dhm.retrieval.results import RetrievalResult
 
@@ -77,8 +77,7 @@ class EvaluationResult:
         count = len(self.run.query)
         if not 0 <= query < count:
             raise InputError(f"query is {query}: give a row from 0 to {count - 1}")
-        if top_k < 1:
-            raise InputError(f"top_k is {top_k}: use 1 or more")
+        _check_top_k(top_k)
         return draw_ranked_list(self.run, query, top_k)
 
     def __repr__(self) -> str:
@@ -129,18 +128,10 @@ def evaluate(
     Raises:
         InputError: arrays that cannot be ranked, or no query with a correct gallery image.
     """
-    asked = EmbeddingSet(
-        np.asarray(query), np.asarray(query_pids), np.asarray(query_camids), _texts(query_paths)
-    )
-    counted: NDArray[np.bool_] = np.asarray(gallery_pids) >= 0
-    searched = EmbeddingSet(
-        np.asarray(gallery),
-        np.asarray(gallery_pids),
-        np.asarray(gallery_camids),
-        _texts(gallery_paths),
-    )
-    if not counted.all():
-        searched = searched.select(counted)
+    _check_top_k(top_k)
+    asked = _embeddings("query", query, query_pids, query_camids, query_paths)
+    given = _embeddings("gallery", gallery, gallery_pids, gallery_camids, gallery_paths)
+    searched = drop_junk(asked, given)
     settings = Settings(
         metric=metric,
         camera_rule=camera_rule,
@@ -149,7 +140,41 @@ def evaluate(
         top_k=top_k,
         device=device,
     )
-    return EvaluationResult(run(QueryGallery(asked, searched), settings))
+    dropped = len(given) - len(searched)
+    return EvaluationResult(run(QueryGallery(asked, searched, num_dropped=dropped), settings))
+
+
+def _embeddings(
+    name: str, embeddings: ArrayLike, pids: ArrayLike, camids: ArrayLike, paths: Paths | None
+) -> EmbeddingSet:
+    arrays = (
+        _array(embeddings, name),
+        _array(pids, f"{name}_pids"),
+        _array(camids, f"{name}_camids"),
+    )
+    try:
+        return EmbeddingSet(*arrays, _texts(paths))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _array(values: ArrayLike, name: str) -> NDArray:
+    try:
+        return np.asarray(values)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # ragged lists; tensors of a GPU or graph
+        raise InputError(
+            f"{name} cannot be read as an array ({first_line(error)}): give rows of equal length, "
+            "and a tensor as tensor.detach().cpu()"
+        ) from error
+
+
+def _check_top_k(top_k: int) -> None:
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise InputError(f"top_k is {top_k!r:.60}: give a whole number, 1 or more")
 
 
 def _texts(paths: Paths | None) -> tuple[str, ...] | None:

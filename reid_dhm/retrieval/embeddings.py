@@ -55,6 +55,32 @@ class EmbeddingSet:
         return EmbeddingSet(self.embeddings[rows], self.pids[rows], self.camids[rows], paths)
 
 
+def drop_junk(query: EmbeddingSet, gallery: EmbeddingSet) -> EmbeddingSet:
+    """The gallery without its junk, the rows whose pid is negative.
+
+    Raises:
+        InputError: embeddings of different lengths, a query with a negative pid, or a gallery that
+            holds nothing but junk.
+    """
+    if query.dim != gallery.dim:
+        raise InputError(
+            f"query embeddings have {query.dim} dimensions and gallery embeddings {gallery.dim}: "
+            "make both with the same model"
+        )
+    if (query.pids < 0).any():
+        row = int(np.argmax(query.pids < 0))
+        raise InputError(
+            f"query_pids row {row} is {query.pids[row]}: give each query a pid of 0 or more"
+        )
+    kept = gallery.pids >= 0
+    if not kept.any():
+        raise InputError(
+            "every gallery pid is negative (junk), so no gallery is left to rank: give "
+            "gallery_pids the person ids"
+        )
+    return gallery if kept.all() else gallery.select(kept)
+
+
 def is_distractor(query: EmbeddingSet, gallery: EmbeddingSet) -> NDArray[np.bool_]:
     """(G,) bool, gallery images of nobody in the query set: pid 0, unless a query has it."""
     if (query.pids == 0).any():

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, NotFoundError, first_line
 from reid_dhm.files import atomic_path
-from reid_dhm.retrieval.embeddings import EmbeddingSet, as_embeddings, check_length, describe
+from reid_dhm.retrieval.embeddings import (
+    EmbeddingSet,
+    as_embeddings,
+    check_length,
+    describe,
+    drop_junk,
+)
 
 _SIDES = ("query", "gallery")
 _ARRAYS = ("embeddings", "pids", "camids")
@@ -35,24 +41,11 @@ def read_evaluation_npz(path: Path | str) -> tuple[EmbeddingSet, EmbeddingSet, i
     names = [f"{side}_{name}" for side in _SIDES for name in _ARRAYS]
     arrays = _read_arrays(path, names, optional=[f"{side}_paths" for side in _SIDES])
     query, gallery = (_side(path, arrays, side) for side in _SIDES)
-    if query.dim != gallery.dim:
-        raise InputError(
-            f"{path}: query embeddings have {query.dim} dimensions and gallery embeddings "
-            f"{gallery.dim}: make both with the same model"
-        )
-    if (query.pids < 0).any():
-        row = int(np.argmax(query.pids < 0))
-        raise InputError(
-            f"{path}: query_pids row {row} is {query.pids[row]}: give each query a pid of 0 or more"
-        )
-    kept = gallery.pids >= 0
-    num_dropped = int(len(gallery) - kept.sum())
-    if num_dropped == len(gallery):
-        raise InputError(
-            f"{path}: every gallery pid is negative (junk), so no gallery is left to rank: "
-            "give the gallery its person ids"
-        )
-    return query, gallery.select(kept) if num_dropped else gallery, num_dropped
+    try:
+        kept = drop_junk(query, gallery)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return query, kept, len(gallery) - len(kept)
 
 
 def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: EmbeddingSet) -> None:
