@@ -68,6 +68,7 @@ def serve(
     require(
         "service", "reid-dhm serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn"
     )
+    from reid_dhm.gallery.detect.factory import build_detector, check_detector
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.service.auth import check_address, is_loopback, read_tokens
 
@@ -76,10 +77,11 @@ def serve(
         raise typer.BadParameter("--key has no meaning without --certificate")
     tokens = read_tokens(token_file)
     check_address(host, tokens, allow_host or ())
+    if detector is not None:
+        check_detector(detector)
     with GalleryStore(gallery) as store:
         model = find_model(checkpoint, backbone=backbone, size=size, neck=neck, input=input)
 
-        from reid_dhm.gallery.detect.factory import build_detector
         from reid_dhm.gallery.search.match_thresholds import open_thresholds
         from reid_dhm.service.app import create_app
         from reid_dhm.service.server import Certificate, build_server, listen

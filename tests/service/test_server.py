@@ -100,6 +100,12 @@ def test_serving_another_models_gallery_is_refused(capsys, site):
     assert "holds embeddings of another model (of a test" in err
 
 
+def test_an_unknown_detector_is_refused_before_the_model_is_looked_for(capsys, tmp_path):
+    code, err = run(capsys, "--gallery", tmp_path / "gone", "--detector", "hog")
+    assert code == 1
+    assert err.startswith("error: unknown detector 'hog'")
+
+
 def test_a_key_needs_its_certificate(capsys, site):
     assert run(capsys, "--gallery", site.folder, "--key", "key.pem")[0] == 2
 
