@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import UnsupportedError
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.gallery.records import Tracklet
 from reid_dhm.text import printable
 
@@ -58,12 +58,14 @@ class Candidate:
             the source), ``time`` (seconds from the source's first frame) and ``similarity``.
 
         Raises:
-            ValueError: if the search was not asked for details.
+            InputError: the candidate was read without its boxes.
         """
         import supervision as sv
 
         if self.boxes is None:
-            raise ValueError("this candidate has no boxes: search with details=True")
+            raise InputError(
+                "this candidate was read without its boxes: search for it with reid.Gallery.search"
+            )
         count = len(self.boxes)
         return sv.Detections(
             xyxy=np.array(self.boxes["box"], np.float32).reshape(-1, 4),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reid_dhm.errors import UnsupportedError
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.records import Tracklet, TrackletId
@@ -59,7 +59,7 @@ class TestDetections:
 
     def test_need_the_details(self, gallery):
         (found,) = Searcher(gallery).search(RED, 1)
-        with pytest.raises(ValueError, match="search with details=True"):
+        with pytest.raises(InputError, match="was read without its boxes"):
             found.to_detections()
 
 
