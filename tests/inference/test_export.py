@@ -331,7 +331,7 @@ def test_a_graph_of_others_is_asked_how_it_is_fed(tmp_path):
     value = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
     graph = onnx.helper.make_graph([identity], "theirs", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "theirs.onnx")
-    with pytest.raises(InputError, match=r"theirs\.onnx does not tell its colour order"):
+    with pytest.raises(InputError, match=r"theirs\.onnx does not state its colour order"):
         open_checkpoint(tmp_path / "theirs.onnx")
 
 

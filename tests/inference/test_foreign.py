@@ -129,7 +129,7 @@ def test_a_size_that_the_graph_leaves_open_is_asked_for(tmp_path):
 
 def test_an_unknown_format_is_asked_for_and_a_card_answers(tmp_path):
     path = graph(tmp_path / "a.onnx")
-    with pytest.raises(InputError, match=r"does not tell its colour order .* --input openvino\|"):
+    with pytest.raises(InputError, match=r"does not state its colour order .* --input openvino\|"):
         open_foreign(path)
     card = {"channels": "bgr", "scale": 255, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 0.5]}
     (tmp_path / "a.json").write_text(json.dumps(card))
@@ -165,10 +165,10 @@ def test_a_card_that_makes_no_sense_is_one_line(tmp_path, text):
     [
         ({"inputs": 2}, "has the inputs image, second: an embedder has one"),
         ({"outputs": 2}, "has 2 outputs .* a detector goes to --detector"),
-        ({"shape": ("N", 1, *SIZE)}, "no batch of colour images"),
-        ({"shape": ("N", 10)}, "no batch of colour images"),
+        ({"shape": ("N", 1, *SIZE)}, "not a batch of colour images"),
+        ({"shape": ("N", 10)}, "not a batch of colour images"),
         ({"dim": 751, "out": ("N", 751)}, "751 numbers, as many as Market-1501 has identities"),
-        ({"tail": ("Softmax",)}, "6 numbers, after a softmax: a classifier's output"),
+        ({"tail": ("Softmax",)}, "6 numbers, after a softmax: not an embedding"),
     ],
 )
 def test_what_gives_no_embedding_is_refused(tmp_path, options, message):
@@ -184,9 +184,9 @@ def test_the_embedder_takes_them_wherever_it_takes_a_checkpoint(tmp_path):
     assert (embedder.dim, embedder.card.size, embedder.engine) == (DIM, SIZE, "openvino")
     assert embedder.fingerprint == open_foreign(path, "torchreid").fingerprint
     for options, message in (
-        ({"backbone": "resnet50"}, "fixes its backbone"),
-        ({"neck": "none"}, "fixes its neck"),
-        ({}, "does not tell its colour order"),
+        ({"backbone": "resnet50", "input": "openvino"}, "fixes its backbone"),
+        ({"neck": "none", "input": "openvino"}, "fixes its neck"),
+        ({}, "does not state its colour order"),
     ):
         with pytest.raises(InputError, match=message):
             open_checkpoint(path, **options)

@@ -108,7 +108,7 @@ def parse_format(text: str) -> InputFormat:
         raise InputError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no input card ({type(error).__name__}: {first_line(error)}): write "
+            f"{path} is not an input card ({type(error).__name__}: {first_line(error)}): write "
             "channels (rgb or bgr), and mean, std and scale where pixels are normalised"
         ) from None
 
@@ -203,7 +203,7 @@ def _find_format(path: Path, model: Any, input: str | None) -> InputFormat:
     if model.has_rt_info(key) and str(model.get_rt_info(key).value).startswith(_OMZ_REID):
         return PRESETS["openvino"]
     raise InputError(
-        f"{path} does not tell its colour order and normalisation: give --input "
+        f"{path} does not state its colour order and normalisation: give --input "
         f"{'|'.join(PRESETS)}, or a JSON card (channels, mean, std, scale) as --input FILE or as "
         f"{card.name} beside it"
     )
@@ -221,7 +221,7 @@ def _image_input(path: Path, model: Any) -> tuple[str, tuple[int, int] | None]:
         height, width = lengths[2:] if layout == "NCHW" else lengths[1:3]
         return layout, None if height is None or width is None else (height, width)
     raise InputError(
-        f"{path} takes {shape}, which is no batch of colour images (N, 3, H, W) or (N, H, W, 3)"
+        f"{path} takes {shape}, not a batch of colour images (N, 3, H, W) or (N, H, W, 3)"
     )
 
 
@@ -237,15 +237,15 @@ def _check_output(path: Path, model: Any) -> None:
     long = [length for length in lengths[1:] if length != 1]
     if len(lengths) < 2 or len(long) != 1 or long[0] is None or long[0] > _LARGEST_DIM:
         raise InputError(
-            f"{path} gives {shape}, which is no embedding (N, D): export the network up to its "
+            f"{path} gives {shape}, not an embedding (N, D): export the network up to its "
             "feature; a detector goes to --detector"
         )
     node = model.outputs[0].get_node().input_value(0).get_node()
     if node.get_type_name() == "Softmax" or long[0] in _IDENTITIES:
         why = f"as many as {_IDENTITIES[long[0]]}" if long[0] in _IDENTITIES else "after a softmax"
         raise InputError(
-            f"{path} gives {long[0]} numbers, {why}: a classifier's output is no embedding, "
-            "export the network up to its feature"
+            f"{path} gives {long[0]} numbers, {why}: not an embedding but the output "
+            "of a classifier; export the network up to its feature"
         )
 
 

@@ -30,7 +30,7 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
 
     Raises:
         UnsupportedError: offline mode (``HF_HUB_OFFLINE=1``).
-        DownloadError: no connection, an answer that is no such file, or another checksum.
+        DownloadError: no connection, an answer that is another file, or another checksum.
     """
     target = folder / file.name
     if target.is_file():

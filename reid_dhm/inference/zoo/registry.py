@@ -183,7 +183,7 @@ def _added(name: str) -> LocalModel | None:
         file = path.parent / Path(entry["path"]).name
         words = [entry[key] for key in ("backbone", "neck", "input")]
         if not all(word is None or isinstance(word, str) for word in words):
-            raise TypeError("a word is no text")
+            raise TypeError("an entry is not text")
         return LocalModel(name, str(entry["task"]), file, words[0], size, words[1], words[2])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
