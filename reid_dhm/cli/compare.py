@@ -92,6 +92,7 @@ def _check(paths: Sequence[Path], data: DatasetChoice, model: ModelChoice) -> No
     if not checkpoints:
         refuse_model_options("where every model is an .npz: leave it out", data, model)
     for checkpoint in checkpoints:
+        data.options()
         model.check(checkpoint)
 
 

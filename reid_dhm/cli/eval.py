@@ -127,6 +127,7 @@ def evaluate(
     elif checkpoint is None or data.dataset is None:
         raise typer.BadParameter("give --checkpoint with --dataset, or --embeddings")
     else:
+        data.options()
         model.check(checkpoint)
 
     from reid_dhm.evaluation.inputs import (

@@ -69,9 +69,12 @@ class DatasetChoice:
         """The query and gallery images of the dataset."""
         from reid_dhm.data.datasets import load_dataset
 
-        options = parse_dataset_options(self.dataset_option or [])
         root = self.data_root or Path("datasets")
-        return load_dataset(str(self.dataset), root, ("query", "gallery"), **options)
+        return load_dataset(str(self.dataset), root, ("query", "gallery"), **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """The loader's options; wrong usage is reported."""
+        return parse_dataset_options(self.dataset_option or [])
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,21 @@ FlipOption = Annotated[
 
 
 def _check_json(path: Path | None) -> Path | None:
-    """Refuse to overwrite the card of a model."""
+    """Refuse to overwrite the card of a model, or a file that holds no figures."""
     if path is not None and path.with_suffix(".safetensors").exists():
         raise typer.BadParameter(
             f"{path} is the card of {path.with_suffix('.safetensors')}: give another name"
         )
+    if path is not None and path.is_file() and not _holds_json(path):
+        raise typer.BadParameter(f"{path} exists and is not JSON: give another name")
     return path
+
+
+def _holds_json(path: Path) -> bool:
+    """Whether a file is empty or begins as the figures of these commands do."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip()
+    return not head or head[:1] in (b"{", b"[")
 
 
 JsonOption = Annotated[

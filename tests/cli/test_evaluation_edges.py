@@ -168,7 +168,7 @@ def test_a_name_that_is_no_text_is_shown_with_escapes(run, crowd, tmp_path):
     thresholds = tmp_path / "t.json"
     outcome = run("eval", "--embeddings", path, "--thresholds", thresholds)
     assert outcome.code == 0, outcome.err
-    assert "\\udcff" in outcome.out
+    assert "\\xff" in outcome.out
     assert json.loads(thresholds.read_text())["dataset"] == path.name
 
 
@@ -181,6 +181,21 @@ def test_json_in_a_pipe_leaves_it_a_pipe(run, crowd, tmp_path):
     reader.join(10)
     assert received[0]["num_queries"] == 12
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_json_replaces_figures_and_nothing_else(run, crowd, tmp_path):
+    figures, other = tmp_path / "figures.json", tmp_path / "gallery.sqlite"
+    for content in ("", "{}", "[1]"):
+        figures.write_text(content)
+        assert run("eval", "--embeddings", crowd, "--json", figures).code == 0
+    other.write_bytes(b"SQLite format 3\0")
+    outcome = run("eval", "--embeddings", crowd, "--json", other)
+    assert outcome.code == 2
+    assert "exists and is not JSON" in " ".join(outcome.err.split())
+    assert other.read_bytes() == b"SQLite format 3\0"
+    before = crowd.read_bytes()
+    assert run("eval", "--embeddings", crowd, "--json", crowd).code == 2
+    assert crowd.read_bytes() == before
 
 
 def test_json_in_a_device_leaves_it_a_device(run, crowd):

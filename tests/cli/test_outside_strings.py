@@ -29,7 +29,7 @@ def folder(tmp_path) -> Path:
         ("[/blue]", "[/blue]"),
         ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
         ("two\nlines\r", "two\\nlines\\r"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
         ("\u202etxt", "\\u202etxt"),
         (None, "None"),
     ],

@@ -210,7 +210,7 @@ def png_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("width", "height", "claim"),
-    [(30_000, 30_000, "far more"), (8001, 4000, "8001×4000"), (9500, 9500, "9500×9500")],
+    [(30_000, 30_000, "far more"), (8001, 8000, "8001×8000"), (9500, 9500, "9500×9500")],
 )
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
     tmp_path, monkeypatch, width, height, claim
@@ -227,7 +227,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
 def test_the_largest_image_is_read(tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(png_of(8000, MAX_PIXELS // 8000))
-    assert upright_size(path) == read_image(path).shape[:2] == (4000, 8000)
+    assert upright_size(path) == read_image(path).shape[:2] == (8000, 8000)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".avif", ".jp2", ".jfif", ".jpe", ".ppm", ".pgm"])

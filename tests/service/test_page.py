@@ -528,7 +528,7 @@ def test_whom_somebody_else_deleted_is_shown_no_more(visit, site, image_of, tmp_
     expect(page.locator("#problem")).to_contain_text("The gallery has no tracklet")
     expect(page.locator(".candidate")).to_have_count(0)
     expect(page.locator("#timeline")).to_be_hidden()
-    assert "422" in visit.faults.pop()  # the browser says so as well
+    assert "404" in visit.faults.pop()  # the browser says so as well
 
 
 def test_a_camera_without_a_video_is_not_offered_to_pick_from(visit, site):

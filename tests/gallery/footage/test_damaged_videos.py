@@ -38,6 +38,23 @@ def test_a_damaged_packet_costs_no_frames_but_its_own(
     assert capfd.readouterr().err == ""  # the decoder's own messages
 
 
+def test_frames_that_the_decoder_drops_without_an_error_are_told(write_video, tmp_path, caplog):
+    whole, noisy = write_video(tmp_path / "a.mkv", options={"bf": "0"}), tmp_path / "noisy.mkv"
+    draw = np.random.default_rng(0)
+    with av.open(str(whole)) as source, av.open(str(noisy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for number, packet in enumerate(packets):
+            data = draw.bytes(packet.size) if number == 30 else bytes(packet)
+            copy = av.Packet(data)
+            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+            target.mux(copy)
+    frames = list(open_source(str(noisy)).frames(Span()))
+    assert len(frames) < 100
+    assert f"damaged frames left out: {100 - len(frames)}" in caplog.text
+
+
 def test_frames_behind_the_damage_keep_their_times(write_video, damage, tmp_path):
     path = damage(write_video(tmp_path / "a.mp4", options={"bf": "0"}), 33)
     times = [frame.time for frame in open_source(str(path)).frames(Span())]

@@ -78,7 +78,7 @@ def test_kept_images_are_rgb_when_they_come_back_and_not_larger_than_needed():
     red[..., 2] = 200  # BGR
     np.testing.assert_allclose(decode_jpeg(encode_jpeg(red))[32, 16], (200, 0, 0), atol=6)
     assert decode_jpeg(encode_jpeg(np.zeros((2000, 1000, 3), np.uint8))).shape == (512, 256, 3)
-    with pytest.raises(ValueError, match="not an image"):
+    with pytest.raises(ValueError, match="is a truncated JPEG"):
         decode_jpeg(b"\xff\xd8")
 
 
