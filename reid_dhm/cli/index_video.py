@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +153,15 @@ def index_video(
             start=moment,
             report=bar,
         )
-    _print(summary, frames.info.name, gallery)
+    model = {
+        "--checkpoint": checkpoint,
+        "--backbone": backbone,
+        "--size": size,
+        "--neck": neck,
+        "--input": input,
+    }
+    search = command_line("search", {"--gallery": gallery, "--query": "PERSON.jpg", **model})
+    _print(summary, frames.info.name, gallery, search)
     if json is not None:
         figures = figures_of(summary)
         figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}
@@ -205,10 +212,9 @@ def stopped_by_interrupt(source: Source) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _print(summary: IndexingSummary, name: str, gallery: Path) -> None:
+def _print(summary: IndexingSummary, name: str, gallery: Path, search: str) -> None:
     from reid_dhm.cli.tables import SafeTable, plain_console
 
-    search = f"reid-dhm search --gallery {shlex.quote(str(gallery))} --query PERSON.jpg"
     if summary.known:
         say(f"{name} is already in the gallery (video {summary.videos[0]}): nothing to do")
         say(f"search it: {search}")
@@ -220,7 +226,7 @@ def _print(summary: IndexingSummary, name: str, gallery: Path) -> None:
     )
     if not summary.tracklets and not summary.resumed:
         say(
-            f"no persons found in {name}: try another --detector, or a lower --track-confidence",
+            f"no people found in {name}: try another --detector, or a lower --track-confidence",
             err=True,
         )
     table = SafeTable("stage", "done", "busy", "on its own", box=None)

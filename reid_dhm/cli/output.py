@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from reid_dhm.text import printable
@@ -16,3 +20,24 @@ def say(message: object, err: bool = False) -> None:
 def count_of(number: int, noun: str) -> str:
     """``1 tracklet``, ``2 tracklets``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def command_line(command: str, options: Mapping[str, Any]) -> str:
+    """A command to suggest, quoted for a shell.
+
+    Args:
+        command: of ``reid-dhm``.
+        options: values by option; None and False are left out, a list repeats its option, and a
+            pair is HEIGHTxWIDTH.
+    """
+    words = ["reid-dhm", command]
+    for option, value in options.items():
+        if value is None or value is False:
+            continue
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [word for part in value for word in (option, str(part))]
+        else:
+            words += [option, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)

@@ -16,7 +16,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
@@ -192,7 +192,41 @@ def search(
         found = zip(candidates, files, strict=True)
         write_json(json, [candidate.to_dict(file) for candidate, file in found])
         say(f"json: {json}")
-    _print_next(folder, candidates, report)
+    if not candidates:
+        return
+    model_options = {
+        "--checkpoint": checkpoint,
+        "--thresholds": thresholds,
+        "--index": None if index == "Flat" else index,
+        "--device": None if device == "auto" else device,
+        "--backbone": backbone,
+        "--size": size,
+        "--neck": neck,
+        "--input": input,
+    }
+    if report is not None:
+        served = command_line("serve", {"--gallery": folder, **model_options})
+        say(f"next: {served} (search in the browser)")
+        return
+    asked = {
+        "--query": query,
+        "--box": box,
+        "--tracklet": tracklet,
+        "--not": rejected,
+        "--detector": detector,
+        "--top-k": None if top_k == 10 else top_k,
+        "--min-similarity": min_similarity,
+        "--by-person": by_person,
+        "--camera": camera,
+        "--video": video,
+        "--person": person,
+        "--after": after,
+        "--before": before,
+    }
+    again = command_line(
+        "search", {"--gallery": folder, **asked, **model_options, "--report": "found"}
+    )
+    say(f"next: {again} (a page with images and clips)")
 
 
 def _check_outputs(report: Path | None, annotated: Path | None) -> None:
@@ -229,16 +263,3 @@ def _print(candidates: Candidates, index: FaissIndex) -> None:
             "sample of its own tracklets",
             err=True,
         )
-
-
-def _print_next(folder: Path, candidates: Candidates, report: Path | None) -> None:
-    if not candidates:
-        return
-    best = candidates[0].tracklet.id
-    if report is None:
-        say(
-            f"next: reid-dhm search --gallery {folder} --tracklet {best} --report found"
-            " (a page with images and clips)"
-        )
-    else:
-        say(f"next: reid-dhm serve --gallery {folder} (search in the browser)")

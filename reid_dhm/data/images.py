@@ -54,7 +54,7 @@ def read_image(path: Path | str) -> np.ndarray:
         return _read(Path(path))
     except _UnreadableError as fault:
         kind = NotFoundError if fault.missing else InputError
-        raise kind(f"{printable(path)} {fault}; {fault.remedy}") from None
+        raise kind(f"{printable(path)} {fault}: {fault.remedy}") from None
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -66,7 +66,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     try:
         return _decode_image(data)
     except _UnreadableError as fault:
-        raise InputError(f"{name} {fault}; {fault.remedy}") from None
+        raise InputError(f"{name} {fault}: {fault.remedy}") from None
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -150,7 +150,7 @@ def _read(path: Path) -> np.ndarray:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _UnreadableError("does not exist", missing=True) from None
+        raise _UnreadableError("does not exist", remedy="check the path", missing=True) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", error)
         raise _UnreadableError(f"cannot be opened ({reason})") from None

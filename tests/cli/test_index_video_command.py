@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from reid_dhm.cli.output import command_line
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -71,6 +72,21 @@ def test_figures_options_and_a_second_time(run, clip, tmp_path):
     assert json.loads(figures.read_text())["known"] is True
 
 
+def test_the_next_command_names_the_model(run, clip, trained_run, tmp_path):
+    options = ["--gallery", tmp_path / "my site", "--checkpoint", trained_run]
+    outcome = run("index-video", *options, "--camera", "gate", clip.path)
+    assert outcome.out.splitlines()[-1] == (
+        f"next: reid-dhm search --gallery '{tmp_path / 'my site'}' --query PERSON.jpg "
+        f"--checkpoint {trained_run}"
+    )
+
+
+def test_a_suggested_command_writes_options_as_they_are_read():
+    options = {"--size": (256, 128), "--query": ["a b", "c"], "--neck": None, "--by-person": True}
+    expected = "reid-dhm search --size 256x128 --query 'a b' --query c --by-person"
+    assert command_line("search", options) == expected
+
+
 def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
     (tmp_path / "det.txt").write_text("")
     outcome = run(
@@ -78,7 +94,7 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
         *("--detector", f"mot:{tmp_path / 'det.txt'}"),
     )
     assert outcome.code == 0
-    assert outcome.err.startswith(f"no persons found in {clip.path}")
+    assert outcome.err.startswith(f"no people found in {clip.path}")
     assert outcome.err.count("\n") == 1
 
 
@@ -92,7 +108,7 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
         (("{clip}", "--checkpoint", "gone"), "checkpoint gone does not exist"),
         (("{clip}", "--confidence", "0.3"), "motion has no scores: drop the confidence"),
         (("{clip}", "--camera", "gate\n"), "camera name 'gate\\n' is not allowed"),
-        (("{clip}", "--from", "5", "--to", "2"), "empty span from 5 s to 2.0"),
+        (("{clip}", "--from", "5", "--to", "2"), "empty span from 5 s to 2 s: need finite numbers"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_gallery(run, clip, tmp_path, options, message):
@@ -177,11 +193,11 @@ def test_a_second_interrupt_of_a_stream_ends_the_process_at_once(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--to", "inf"), "empty span from 0 s to inf: need finite numbers"),
+        (("--to", "inf"), "empty span from 0 s to inf s: need finite numbers"),
         (("--start", "9999-12-31T23:59:59Z"), "is out of range: give a time between 1900 and 2999"),
-        (("--fps", "nan"), "--fps is nan: give frames per second"),
-        (("--fps", "1e-300"), "--fps is 1e-300"),
-        (("--fps", "1e300"), "--fps is 1e+300"),
+        (("--fps", "nan"), "fps is nan: give frames per second"),
+        (("--fps", "1e-300"), "fps is 1e-300"),
+        (("--fps", "1e300"), "fps is 1e+300"),
         (("--stride", str(10**20)), "stride is 100000000000000000000: use 1 to 1000000"),
     ],
 )

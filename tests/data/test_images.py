@@ -106,7 +106,7 @@ def test_truncated_image_is_refused(tmp_path, suffix, params, keep):
     assert decode(whole).shape == (64, 32, 3)
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(InputError, match=r"cut\.\w+ is .*truncated.*; copy what is damaged again"):
+    with pytest.raises(InputError, match=r"cut\.\w+ is .*truncated.*: copy what is damaged again"):
         read_image(path)
 
 
@@ -143,7 +143,7 @@ def test_corrupt_png_is_refused():
 
 
 def test_missing_empty_and_foreign_files_are_refused_by_name(tmp_path):
-    with pytest.raises(NotFoundError, match=r"gone\.jpg does not exist"):
+    with pytest.raises(NotFoundError, match=r"gone\.jpg does not exist: check the path$"):
         read_image(tmp_path / "gone.jpg")
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(InputError, match=r"empty\.jpg is empty"):

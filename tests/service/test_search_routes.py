@@ -81,7 +81,7 @@ def test_a_detector_finds_the_person_where_no_box_is(connect, site, detector, sc
 def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
     response = by_image(connect(detector=detector), scene_of(None, (0, 0)))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith("colours found nobody in image 1")
+    assert response.json()["detail"].startswith("colours found no people in image 1")
 
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):
@@ -272,7 +272,7 @@ def test_refused_searches_are_written_down(connect, site, detector, image_of, sc
     broken, nobody, gone = log(site)
     assert broken.detail["failed"].startswith("image 1 is damaged or not an image")
     assert broken.detail["pictures"] == [hashlib.sha256(b"no image").hexdigest()]
-    assert nobody.detail["failed"].startswith("colours found nobody in image 2")
+    assert nobody.detail["failed"].startswith("colours found no people in image 2")
     assert len(nobody.detail["pictures"]) == 2
     assert (gone.detail["video"], gone.detail["frame"]) == (video, 3)
     assert "is missing: restore it" in gone.detail["failed"]

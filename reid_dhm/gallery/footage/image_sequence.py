@@ -26,7 +26,7 @@ class ImageSequence:
         if not paths:
             raise InputError(f"{name} holds no images: give the folder or pattern of the frames")
         if fps is None:
-            raise InputError(f"{name} holds images, which have no times: give --fps")
+            raise InputError(f"{name} holds images, which have no times: give fps")
         self._paths = sorted((path.resolve() for path in paths), key=_natural)
         self._stopped = False
         height, width = read_image(self._paths[0]).shape[:2]

@@ -28,7 +28,7 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
     """
     check_source(text, fps)
     if not patience >= 0:
-        raise InputError(f"--patience is {patience}: give seconds, 0 or more")
+        raise InputError(f"patience is {patience}: give seconds, 0 or more")
 
     # Imported late: options are checked before PyAV and OpenCV are loaded.
     from reid_dhm.gallery.footage.image_sequence import ImageSequence
@@ -65,7 +65,7 @@ def check_source(text: str, fps: float | None = None) -> None:
         NotFoundError: no such file.
     """
     if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
-        raise InputError(f"--fps is {fps}: give frames per second, from {MIN_FPS:g} to {MAX_FPS:g}")
+        raise InputError(f"fps is {fps}: give frames per second, from {MIN_FPS:g} to {MAX_FPS:g}")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -6,6 +6,7 @@ The index is derived data: saved in ``GalleryStore.cache``, rebuilt whenever it 
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 
 import numpy as np
@@ -127,7 +128,7 @@ def empty_gallery(gallery: GalleryStore) -> InputError:
     """The error for a search in a gallery without tracklets."""
     return InputError(
         f"{gallery.folder} holds no tracklets yet: index a video into it first "
-        f"(reid-dhm index-video --gallery {gallery.folder})"
+        f"(reid-dhm index-video --gallery {shlex.quote(str(gallery.folder))} --camera NAME SOURCE)"
     )
 
 

@@ -35,7 +35,7 @@ class IndexingOptions:
             raise InputError(f"chunk is {self.chunk}: use 1 or more")
         bounds = (self.begin, self.begin + 1 if self.end is None else self.end)
         if not all(map(math.isfinite, bounds)) or not 0 <= bounds[0] < bounds[1]:
+            end = "the end" if self.end is None else f"{self.end:g} s"
             raise InputError(
-                f"empty span from {self.begin:g} s to {'the end' if self.end is None else self.end}"
-                ": need finite numbers, 0 ≤ --from < --to"
+                f"empty span from {self.begin:g} s to {end}: need finite numbers, 0 ≤ begin < end"
             )

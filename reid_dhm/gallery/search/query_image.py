@@ -89,7 +89,7 @@ def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
     found = detector.detect(Frame(0, 0.0, bgr))
     if not len(found):
         raise InputError(
-            f"{detector.settings.get('detector')} found nobody in {name}: give the box of the "
+            f"{detector.settings.get('detector')} found no people in {name}: give the box of the "
             "person, or no detector if the image shows only the person"
         )
     area = np.asarray(found.box_area, np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 import uuid
@@ -86,7 +87,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
 def _nothing_there(folder: Path) -> NotFoundError:
     return NotFoundError(
         f"{folder} holds no gallery: index a video into it first (reid-dhm index-video --gallery "
-        f"{folder})"
+        f"{shlex.quote(str(folder))} --camera NAME SOURCE)"
     )
 
 

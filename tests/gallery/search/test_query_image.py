@@ -82,7 +82,7 @@ class TestCropQuery:
             crop_query(tmp_path / "none.jpg")
 
     def test_says_when_nobody_is_there(self, frame):
-        with pytest.raises(InputError, match="made up found nobody in frame: give the box"):
+        with pytest.raises(InputError, match="made up found no people in frame: give the box"):
             find_person(frame, Finds([], []), "frame")
 
     def test_refuses_a_detector_that_needs_a_video(self, frame):

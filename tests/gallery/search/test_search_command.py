@@ -1,6 +1,7 @@
 """``reid-dhm search`` from the words of a command to its files, and what it says when it cannot."""
 
 import json
+import shlex
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -115,6 +116,21 @@ class TestFinding:
         found = tmp_path / "found.json"
         assert run("--gallery", folder, "--tracklet", ids["red"], "--json", found).code == 0
         assert [hit["tracklet"] for hit in json.loads(found.read_text())] == [ids["blue"]]
+
+    def test_the_next_command_is_this_search_with_a_report(self, run, keep_film, model, tmp_path):
+        folder = tmp_path / "my site"
+        embedder = Embedder(model)
+        with GalleryStore(folder, create=True) as gallery:
+            keep_film(gallery, embedder, embedder.fingerprint, START)
+            red = str(next(iter(gallery.tracklets())).id)
+        asked = ["--gallery", folder, "--tracklet", red, "--camera", "gate", "--checkpoint", model]
+        line = run(*asked).out.splitlines()[-1]
+        again = shlex.split(line.removeprefix("next: ").partition(" (")[0])
+        assert again == ["reid-dhm", "search", *map(str, asked), "--report", "found"]
+        report = tmp_path / "found"
+        served = run(*again[2:-1], report).out.splitlines()[-1].removeprefix("next: ")
+        expected = ["reid-dhm", "serve", "--gallery", str(folder), "--checkpoint", str(model)]
+        assert shlex.split(served.partition(" (")[0]) == expected
 
     def test_conditions_narrow_it_down(self, run, folder, ids, tmp_path):
         found = tmp_path / "found.json"
