@@ -37,6 +37,16 @@ class CheckpointFile:
     input: str | None = None
 
 
+def checkpoint_path(checkpoint: Path | str) -> Path:
+    """The file or folder that a checkpoint's path or name in the model zoo stands for.
+
+    Raises:
+        NotFoundError: a published model that was not fetched yet.
+        InputError: a name of a detector.
+    """
+    return _locate(checkpoint)[0]
+
+
 def find_checkpoint(
     checkpoint: Path | str,
     backbone: str | None = None,
@@ -52,10 +62,8 @@ def find_checkpoint(
         InputError: ``backbone`` or ``size`` missing for weights without a card or out of range, or
             given for weights that have one.
     """
-    path = Path(checkpoint).expanduser()
-    named = None if path.exists() else registry.find(str(checkpoint), EMBEDDING)
+    path, named = _locate(checkpoint)
     if named is not None:
-        path = named.path
         backbone, size, neck = backbone or named.backbone, size or named.size, neck or named.neck
         input = input or named.input
     if path.is_dir():
@@ -85,6 +93,12 @@ def find_checkpoint(
     if not all(1 <= side <= LARGEST_SIDE for side in size):
         raise InputError(f"size is {size[0]}x{size[1]}: use 1x1 to {LARGEST_SIDE}x{LARGEST_SIDE}")
     return CheckpointFile(path, "foreign", backbone, size, neck)
+
+
+def _locate(checkpoint: Path | str) -> tuple[Path, registry.LocalModel | None]:
+    path = Path(checkpoint).expanduser()
+    named = None if path.exists() else registry.find(str(checkpoint), EMBEDDING)
+    return path if named is None else named.path, named
 
 
 def refuse_options(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reid_dhm.errors import InputError, ModelMismatchError
 from reid_dhm.evaluation.thresholds import Thresholds, read_thresholds
+from reid_dhm.inference.checkpoint_file import checkpoint_path
 
 NAME = "thresholds.json"
 
@@ -26,7 +27,8 @@ def open_thresholds(
 
     Args:
         fingerprint: of the model.
-        checkpoint: run folder (its ``thresholds.json``) or weights (``NAME.thresholds.json``).
+        checkpoint: run folder (its ``thresholds.json``), weights (``NAME.thresholds.json``), or a
+            name of the model zoo.
         file: given by the user.
 
     Returns:
@@ -38,7 +40,7 @@ def open_thresholds(
     """
     if file is not None:
         return _read(file, fingerprint)
-    beside = None if checkpoint is None else _beside(checkpoint)
+    beside = None if checkpoint is None else _beside(checkpoint_path(checkpoint))
     if beside is None:
         return None
     try:

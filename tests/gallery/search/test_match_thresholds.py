@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
+from reid_dhm.inference.zoo import registry
 
 
 def made_up(model: str | None = "beef", metric: str = "cosine") -> Thresholds:
@@ -21,6 +24,19 @@ class TestOpenThresholds:
         write_thresholds(tmp_path / "thresholds.json", made_up("another"))
         assert open_thresholds("beef", tmp_path / "small.safetensors") == made_up()
         assert open_thresholds("beef", tmp_path / "large.safetensors") is None
+
+    def test_they_lie_beside_the_file_of_a_zoo_name_and_below_the_home_folder(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "run").mkdir()
+        write_thresholds(tmp_path / "run" / "thresholds.json", made_up())
+        assert open_thresholds("beef", Path("~/run")) == made_up()
+        file = tmp_path / "zoo" / "weights.pth"
+        write_thresholds(file.with_suffix(".thresholds.json"), made_up())
+        known = {"small": registry.LocalModel("small", registry.EMBEDDING, file)}
+        monkeypatch.setattr(registry, "find", lambda name, task: known.get(name))
+        assert open_thresholds("beef", Path("small")) == made_up()
 
     def test_there_may_be_none(self, tmp_path):
         assert open_thresholds("beef", tmp_path) is None
