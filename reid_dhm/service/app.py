@@ -78,7 +78,7 @@ def create_app(
     routers = (catalog.router, search.router, deletion.router, session.router)
     for router in routers:
         app.include_router(router, dependencies=secured if router is not session.router else [])
-    errors.install(app, service.connections.folder, routers)
+    errors.install(app, service.connections.folder, routers, service.health)
     app.mount("/static", StaticFiles(directory=session.STATIC), name="static")
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError, StorageFullError
+from reid_dhm.errors import (
+    InputError,
+    LockedError,
+    NotFoundError,
+    ReidError,
+    StorageError,
+    StorageFullError,
+)
+from reid_dhm.service.health import Health
 
 logger = logging.getLogger(__name__)
 
@@ -92,13 +101,14 @@ def to_problem(error: ReidError) -> Problem:
     return Problem(507 if isinstance(error, StorageFullError) else 500, str(error))
 
 
-def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter]) -> None:
+def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter], health: Health) -> None:
     """Answer every exception of an application as a problem.
 
     Args:
         app: the application.
         folder: of the gallery; messages to clients do not reveal its path.
         routers: of the application.
+        health: is asked to check the whole file after a failure of storage.
     """
 
     @app.exception_handler(Problem)
@@ -107,8 +117,11 @@ def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(ReidError)
     async def failed(_: Request, error: ReidError) -> JSONResponse:
+        if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
+            health.suspect()
         problem = to_problem(error)
-        detail = problem.detail.replace(str(folder), "the gallery")
+        detail = problem.detail.replace(shlex.quote(str(folder)), "the gallery")
+        detail = detail.replace(str(folder), "the gallery")
         return Problem(problem.status, detail, problem.headers).response()
 
     @app.exception_handler(RequestValidationError)

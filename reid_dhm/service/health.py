@@ -51,7 +51,8 @@ class Health:
 
     def suspect(self) -> None:
         """Check the whole file the next time, because something could not be read."""
-        self._due = 0.0
+        if self._fault is None:  # a known fault is checked again when it is due
+            self._due = 0.0
 
     def _check_file(self) -> None:
         begun = time.monotonic()

@@ -5,7 +5,9 @@ import sqlite3
 
 import pytest
 
+from reid_dhm.errors import StorageError
 from reid_dhm.gallery.store.database import FILE
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service import health
 
 
@@ -44,6 +46,22 @@ def test_a_damaged_page_is_found_when_the_file_is_checked(client, site):
     service.health.suspect()
     assert client.get("/health").status_code == 503
     assert client.get("/health").status_code == 503  # and stays so between two checks
+
+
+def test_a_request_that_could_not_be_read_has_the_whole_file_checked(client, site, monkeypatch):
+    assert client.get("/health").status_code == 200
+
+    def fail(*_: object) -> None:
+        raise StorageError(f"{site.folder}: it is damaged")
+
+    checked = []
+    whole = health.Health._check_file
+    monkeypatch.setattr(health.Health, "_check_file", lambda self: checked.append(whole(self)))
+    with monkeypatch.context() as patch:
+        patch.setattr(GalleryStore, "tracklet", fail)
+        assert client.get(f"/api/tracklets/{site.ids['gate', 'anna']}").status_code == 500
+    assert client.get("/health").status_code == 200
+    assert len(checked) == 1
 
 
 def test_a_whole_gallery_is_not_checked_by_every_request(client, monkeypatch):
