@@ -179,6 +179,51 @@ def test_a_gallery_is_indexed_and_searched(site, gallery) -> None:
     assert [match.tracklet.id for match in again] == [match.tracklet.id for match in matches]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"device": "gpu"}, "device is 'gpu'"), ({"index": "Foo"}, "index 'Foo' is not a FAISS")],
+)
+def test_a_wrong_option_leaves_no_folder(tmp_path, options, message) -> None:
+    with pytest.raises(reid.InputError, match=message):
+        reid.Gallery(tmp_path / "g", **options)
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_gallery_lies_below_the_home_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    reid.Gallery("~/g").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF4096,SQfp16", "HNSW32_SQfp16", "OPQ64,IVF64,PQ64"])
+def test_a_gallery_accepts_every_kind_of_index_that_fits_some_length(tmp_path, kind) -> None:
+    reid.Gallery(tmp_path / "g", index=kind).close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"box": (1, 2, 3)}, r"box is \(1, 2, 3\): give x1, y1, x2, y2"),
+        *(
+            ({name: "gate"}, rf"{name} is a single value: give a list, {name}=\['gate'\]")
+            for name in ("cameras", "videos", "confirmed", "rejected")
+        ),
+    ],
+)
+def test_a_wrong_argument_of_a_search_is_named(site, gallery, options, message) -> None:
+    with pytest.raises(reid.InputError, match=message):
+        gallery.search(site.a, **options)
+
+
+def test_indexing_takes_what_the_command_line_takes(site, tmp_path) -> None:
+    with reid.Gallery(tmp_path / "g") as gallery:
+        with pytest.raises(reid.InputError, match="activation is 2"):
+            gallery.index(site.here.path, "gate", track_confidence=2.0)
+        with pytest.raises(reid.InputError, match="patience is -1"):
+            gallery.index(site.here.path, "gate", patience=-1.0)
+
+
 def test_likely_matches_need_thresholds(site, gallery) -> None:
     with pytest.raises(reid.UnsupportedError, match="thresholds"):
         gallery.search(site.a).likely  # noqa: B018

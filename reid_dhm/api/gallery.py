@@ -11,9 +11,11 @@ from typing import Any
 
 from reid_dhm.api.html import table
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
+from reid_dhm.devices import check_device_name
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.protocol import Detector
+from reid_dhm.gallery.index.factory import check_kind
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.ingest.options import IndexingOptions
@@ -47,7 +49,8 @@ class Gallery:
         backbone, size, neck, input: for checkpoints without a card, as for ``Embedder``.
 
     Raises:
-        InputError: a folder that cannot hold a gallery, or a damaged one.
+        InputError: an unknown device or kind of index, a folder that cannot hold a gallery, or a
+            damaged one.
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class Gallery:
         neck: str | None = None,
         input: str | None = None,
     ) -> None:
-        self.store = GalleryStore(Path(folder), create=True)
+        check_device_name(device)
+        check_kind(index)
+        self.store = GalleryStore(Path(folder).expanduser(), create=True)
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._device = device
         self._index = index
-        self._thresholds = None if thresholds is None else Path(thresholds)
+        self._thresholds = None if thresholds is None else Path(thresholds).expanduser()
         self._details = (backbone, size, neck, input)
 
     def index(
@@ -83,6 +88,8 @@ class Gallery:
         begin: float = 0.0,
         end: float | None = None,
         tracker: str = "bytetrack",
+        track_confidence: float = 0.5,
+        patience: float = 300.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> IndexingSummary:
         """Find the people in a video and store who was where and when.
@@ -100,6 +107,8 @@ class Gallery:
             stride: process every so many frames.
             begin, end: seconds from the start of the source.
             tracker: ``bytetrack`` or ``sort``.
+            track_confidence: lowest score of a box that begins a track, 0 to 1.
+            patience: seconds to try to reconnect to a live stream.
             on_progress: called with the frames done and in all (0 if unknown).
 
         Returns:
@@ -114,9 +123,10 @@ class Gallery:
             *(self.store, source, camera, self._embedder, str(self._checkpoint or "default")),
             detector=detector,
             confidence=confidence,
-            options=IndexingOptions(stride, begin, end, TrackSettings(tracker=tracker)),
+            options=IndexingOptions(stride, begin, end, TrackSettings(tracker, track_confidence)),
             start=start,
             fps=fps,
+            patience=patience,
             report=on_progress,
         )
 
@@ -156,9 +166,18 @@ class Gallery:
             InputError: an unusable query, an unknown camera or video, or an empty gallery.
             ModelMismatchError: the gallery was made with another model.
         """
+        lists = {
+            "cameras": cameras,
+            "videos": videos,
+            "confirmed": confirmed,
+            "rejected": rejected,
+        }
+        for name, values in lists.items():
+            _check_list(name, values)
         images = list(as_images(query))
         if box is not None and len(images) != 1:
             raise InputError(f"box is given for {len(images)} images: pass one image with it")
+        box = None if box is None else _box(box)
         where = TrackletFilter(
             (), tuple(videos), tuple(cameras), person, _moment(after), _moment(before)
         )
@@ -181,6 +200,7 @@ class Gallery:
 
     def tracklets(self, cameras: Sequence[str] = (), person: str | None = None) -> list[Tracklet]:
         """Everybody who was seen, in the order of indexing."""
+        _check_list("cameras", cameras)
         return list(self.store.tracklets(TrackletFilter(cameras=cameras, person=person)))
 
     def close(self) -> None:
@@ -222,6 +242,20 @@ class Gallery:
 
 def _moment(value: float | str | datetime | None) -> float | datetime | None:
     return wall_clock(value) if isinstance(value, str) else value
+
+
+def _check_list(name: str, values: Sequence[Candidate | str]) -> None:
+    if isinstance(values, str | Candidate):
+        one = repr(values) if isinstance(values, str) else "candidate"
+        raise InputError(f"{name} is a single value: give a list, {name}=[{one:.60}]")
+
+
+def _box(box: Box) -> Box:
+    try:
+        x1, y1, x2, y2 = (float(side) for side in box)
+    except (TypeError, ValueError):
+        raise InputError(f"box is {box!r:.80}: give x1, y1, x2, y2 in pixels") from None
+    return x1, y1, x2, y2
 
 
 def _id(match: Candidate | str) -> TrackletId:

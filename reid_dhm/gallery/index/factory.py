@@ -20,6 +20,7 @@ _EF_SEARCH = (16, 1024)  # range of a graph's search effort
 
 # A gallery stores float16, so float16 loses nothing; it takes half the memory and half the time.
 _EXACT = "SQfp16"
+_DIVISIBLE = 2**11 * 3 * 5  # by whatever part of an embedding a factory string names
 
 
 def make_index(dim: int, kind: str) -> Any:
@@ -54,6 +55,23 @@ def make_index(dim: int, kind: str) -> Any:
         raise InputError(
             f"index {kind!r} is not a FAISS factory string for {dim} dimensions: use Flat for "
             "exact search, or one such as IVF4096,SQfp16"
+        ) from error
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of index that embeddings of no length can have.
+
+    Raises:
+        InputError: not a factory string.
+    """
+    try:
+        faiss.index_factory(
+            _DIVISIBLE, _EXACT if kind == "Flat" else kind, faiss.METRIC_INNER_PRODUCT
+        )
+    except RuntimeError as error:
+        raise InputError(
+            f"index {kind!r:.60} is not a FAISS factory string: use Flat for exact search, or one "
+            "such as IVF4096,SQfp16"
         ) from error
 
 

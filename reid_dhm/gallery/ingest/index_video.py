@@ -34,6 +34,7 @@ def index_video(
     options: IndexingOptions | None = None,
     start: str | datetime | None = None,
     fps: float | None = None,
+    patience: float = 300.0,
     report: Report | None = None,
 ) -> IndexingSummary:
     """Find the people in a video and store who was where and when.
@@ -53,6 +54,7 @@ def index_video(
         options: stride, span and tracking.
         start: wall-clock time of the first frame, ISO 8601; UTC without an offset.
         fps: frames per second of an image sequence, or to override a wrong header.
+        patience: seconds to try to reconnect to a live stream.
         report: called with the frames done and the total (0 if unknown).
 
     Returns:
@@ -66,7 +68,9 @@ def index_video(
     check_name("camera", camera)
     moment = wall_clock(start) if isinstance(start, str) else start
     finder = build_detector(detector, confidence) if isinstance(detector, str) else detector
-    frames = open_source(str(source), fps) if isinstance(source, str | PathLike) else source
+    frames = source
+    if isinstance(frames, str | PathLike):
+        frames = open_source(str(frames), fps, patience)
     opened = (
         GalleryStore(gallery, create=True) if isinstance(gallery, Path) else nullcontext(gallery)
     )
