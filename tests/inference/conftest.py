@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from reid_dhm import extras
 from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
@@ -86,8 +87,9 @@ def uninstall(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def hide(package: str) -> None:
         find = importlib.util.find_spec
-        monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name: None if name == package else find(name)
-        )
+        for module in (importlib.util, extras):
+            monkeypatch.setattr(
+                module, "find_spec", lambda name: None if name == package else find(name)
+            )
 
     return hide

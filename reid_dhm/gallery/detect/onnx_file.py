@@ -56,7 +56,7 @@ def open_onnx(path: Path, threads: int = 1) -> OnnxFile:
             line = first_line(error)[:120]
             raise InputError(f"{path} cannot be read as an ONNX network ({line})") from error
     raise UnsupportedError(
-        f"nothing is installed that runs {path}: pip install openvino or onnxruntime"
+        f'nothing is installed that runs {path}: pip install openvino or "reid-dhm[onnx]"'
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dhm.errors import InputError, UnsupportedError, first_line
+from reid_dhm.extras import require
 from reid_dhm.inference.engines.external_data import external_files
 from reid_dhm.inference.engines.openvino_runtime import read_graph
 from reid_dhm.models.card import ModelCard, parse_card
@@ -111,7 +112,7 @@ def _read(path: Path) -> Facts:
 
 
 def _load_onnx(path: Path) -> Any:
-    _need("onnx", path)
+    require("onnx", f"reading {path}", "onnx")
     import onnx
 
     try:
@@ -136,7 +137,8 @@ def _of_onnx(path: Path) -> Facts:
 
 
 def _of_openvino(path: Path) -> Facts:
-    _need("openvino", path)
+    if not installed("openvino"):
+        raise UnsupportedError(f"reading {path} needs openvino: pip install openvino")
     model = read_graph(path)
     if not model.has_rt_info(METADATA):
         return {}, ()
@@ -144,11 +146,6 @@ def _of_openvino(path: Path) -> Facts:
     shape = list(model.inputs[0].partial_shape)[1:3]
     size = tuple(d.get_length() for d in shape if d.is_static)
     return {str(key): str(value) for key, value in facts}, size
-
-
-def _need(package: str, path: Path) -> None:
-    if not installed(package):
-        raise UnsupportedError(f"reading {path} needs {package}: pip install {package}")
 
 
 def installed(*packages: str) -> bool:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
-from reid_dhm.errors import UnsupportedError
-from reid_dhm.inference.engines.exported import INPUT, OUTPUTS, installed
+from reid_dhm.extras import require
+from reid_dhm.inference.engines.exported import INPUT, OUTPUTS
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
 
@@ -88,8 +88,7 @@ def onnx_graph(model: ReIDModel, card: ModelCard) -> bytes:
     Raises:
         UnsupportedError: the package onnx is not installed.
     """
-    if not installed("onnx"):
-        raise UnsupportedError("making a graph needs the package onnx: pip install onnx")
+    require("onnx", "making a graph", "onnx")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         graph = Path(folder) / "graph.onnx"
         warnings.simplefilter("ignore")  # about the exporter's future and constant shapes

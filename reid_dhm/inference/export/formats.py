@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.extras import require
 from reid_dhm.inference.engines.exported import installed
 
 SUFFIXES = {
@@ -38,12 +39,12 @@ def check_request(format: str, output: Path, int8: bool) -> None:
         raise InputError(f"{output} is a folder: give the name of a file to write")
     if int8 and format not in ("onnx", "openvino"):
         raise UnsupportedError(f"int8 is not supported in {format}: use onnx or openvino")
-    if not installed("onnx") and format in ("onnx", "openvino"):
-        raise UnsupportedError(f"{format} needs the package onnx: pip install onnx")
-    if not installed("openvino") and (
-        format == "openvino" or (format == "onnx" and not installed("onnxruntime"))
-    ):
-        raise UnsupportedError(f"{format} is verified with openvino: pip install openvino")
+    if format in ("onnx", "openvino"):
+        require("onnx", f"format {format}", "onnx")
+    if format == "onnx" and not installed("openvino"):
+        require("onnx", "verifying format onnx", "onnxruntime")
+    if format == "openvino" and not installed("openvino"):
+        raise UnsupportedError("format openvino is verified with openvino: pip install openvino")
 
 
 def spread(total: int, count: int) -> list[int]:

@@ -195,7 +195,7 @@ def test_files_that_are_no_networks_are_named(tmp_path, engine, capfd):
 def test_without_anything_to_run_it_the_mend_is_named(tmp_path, monkeypatch):
     (tmp_path / "net.onnx").touch()
     monkeypatch.setattr(onnx_file.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install openvino or onnxruntime"):
+    with pytest.raises(InputError, match=r'pip install openvino or "reid-dhm\[onnx\]"'):
         yolox.open_onnx(tmp_path / "net.onnx")
 
 
