@@ -1,7 +1,7 @@
 """The embedder of the public interface: files, Pillow images and arrays, with their colour order.
 
 Inside the package arrays are RGB and :class:`reid_dhm.inference.embedder.Embedder` takes them
-without a question; here the caller says what they are.
+as such; here the caller states their colour order.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Embedder:
 
     Args:
         checkpoint: a run folder, a ``TrainingRun``, a ``.safetensors`` with its card, an
-            exported ``.onnx`` or ``.xml``, or weights that others trained; ``None`` for the model
-            of the package.
+            exported ``.onnx`` or ``.xml``, weights or a graph that others made, or a name of
+            ``reid-dhm models``; ``None`` for the model of the package.
         engine: ``torch``, ``openvino``, ``onnxruntime``, or ``auto`` for the fastest that is
             installed and agrees with eager PyTorch in float32 (cosine ≥ 0.999).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.

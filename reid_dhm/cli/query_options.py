@@ -43,7 +43,8 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         rich_help_panel=WHO,
-        help="Finds the person in images without a box: yolox:FILE or torchvision:NAME[:WEIGHTS].",
+        help="Finds the person in images without a box: a name of `reid-dhm models`, an .onnx or "
+        ".xml file, yolox:FILE, ssd:FILE or torchvision:NAME[:WEIGHTS].",
     ),
 ]
 CheckpointOption = Annotated[

@@ -46,7 +46,8 @@ def serve(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Finds the person in images without a box: yolox:FILE or torchvision:NAME."
+            help="Finds the person in images without a box: a name of `reid-dhm models`, an "
+            ".onnx or .xml file, yolox:FILE, ssd:FILE or torchvision:NAME[:WEIGHTS]."
         ),
     ] = None,
     index: IndexOption = "Flat",

@@ -86,7 +86,7 @@ def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):
     detector.stateful = True
-    with pytest.raises(InputError, match="needs a video and the query is an image: give yolox"):
+    with pytest.raises(InputError, match="needs a video and the query is an image: use a name of"):
         connect(detector=detector)
 
 

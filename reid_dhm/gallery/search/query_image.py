@@ -107,7 +107,8 @@ def check_stateless(detector: Detector) -> None:
     if detector.stateful:
         raise UnsupportedError(
             f"detector {detector.settings.get('detector')} needs a video and the query is an "
-            "image: give yolox:FILE or torchvision:NAME, or the box of the person"
+            "image: use a name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE "
+            "or torchvision:NAME[:WEIGHTS], or give the box of the person"
         )
 
 
