@@ -28,7 +28,9 @@ ImagesOption = Annotated[
 InputSizeOption = Annotated[
     Any, typer.Option("--size", metavar="HxW", parser=parse_size, help="Input size of the network.")
 ]
-CountOption = Annotated[int, typer.Option("--pictures", min=64, help="Number of images.")]
+CountOption = Annotated[
+    int, typer.Option("--num-images", "--pictures", min=64, help="Number of images.")
+]
 
 
 def embed(
@@ -87,7 +89,7 @@ def memory(
     backbone: Annotated[str, typer.Argument(help="As in embed.")] = "osnet_x0_25",
     images: ImagesOption = None,
     num_images: Annotated[
-        int, typer.Option("--pictures", min=1000, help="Number of images.")
+        int, typer.Option("--num-images", "--pictures", min=1000, help="Number of images.")
     ] = 100_000,
     size: InputSizeOption = "256x128",
     engine: Annotated[str, typer.Option(help="As in embed.")] = "auto",
@@ -98,7 +100,7 @@ def memory(
 
     2,000 files are reused.
 
-    Example: reid-dhm benchmark memory --pictures 100000
+    Example: reid-dhm benchmark memory --num-images 100000
     """
     from reid_dhm.benchmarks.embedding import memory_over
     from reid_dhm.benchmarks.embedding_runners import make_network
