@@ -2,7 +2,11 @@
 #
 #   docker build -t reid-dhm .
 #   docker run --rm -v "$PWD/galleries:/data/galleries" -p 127.0.0.1:8000:8000 \
+#       --user "$(id -u):$(id -g)" -e REID_DHM_HOME=/tmp/reid \
 #       -e REID_DHM_TOKEN=... reid-dhm serve --gallery galleries/site --host 0.0.0.0
+#
+# Galleries are readable by their owner only (mode 0700): --user runs the service as that owner, who has
+# no home in the container, so that REID_DHM_HOME names a folder for its cache.
 #
 # TORCH_INDEX: an index with PyTorch's CPU wheels; without it pip installs the CUDA builds.
 FROM python:3.12-slim AS wheel
