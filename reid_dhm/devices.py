@@ -55,7 +55,7 @@ def parse_device(name: str) -> torch.device:
 
 
 def runs_on_cpu(name: str) -> bool:
-    """Whether a device is surely the CPU; without a GPU driver PyTorch is not asked."""
+    """Whether a device is known to be the CPU; without a GPU driver PyTorch is not asked."""
     kind = name.partition(":")[0]
     return kind == "cpu" or (kind == "auto" and not _has_gpu_driver())
 

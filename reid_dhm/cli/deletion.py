@@ -213,7 +213,7 @@ def _report(done: Deletion) -> None:
     for camera in done.cameras:
         say(f"camera {camera} deleted")
     for hash in done.kept:
-        say(f"video {hash} stays: people were added to it after the question")
+        say(f"video {hash} stays: people were added to it after the confirmation")
 
 
 def _confirm(question: str, yes: bool) -> None:

@@ -43,7 +43,7 @@ BeforeOption = Annotated[
 
 
 def warn_of_untimed(store: GalleryStore, where: TrackletFilter) -> None:
-    """Report how many videos a wall-clock condition leaves out for want of a start time."""
+    """Report how many videos a wall-clock condition excludes: they have no start time."""
     from reid_dhm.gallery.store.filters import untimed
 
     left_out, count = untimed(where, store.videos())

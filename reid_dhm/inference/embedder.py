@@ -154,7 +154,7 @@ class Embedder:
             (N, D) float32, one row an image in input order, less those left out.
 
         Raises:
-            InputError: an image that cannot be read, is no (H, W, 3) uint8 array, or whose
+            InputError: an image that cannot be read, is not an (H, W, 3) uint8 array, or whose
                 embedding is not finite.
         """
         _refuse_one(images)

@@ -1,4 +1,4 @@
-"""Accuracy and speed by precision, on a handful of made-up people."""
+"""Accuracy and speed by precision, on a handful of synthetic people."""
 
 from __future__ import annotations
 

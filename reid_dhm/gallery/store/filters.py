@@ -71,7 +71,7 @@ def describe(where: TrackletFilter) -> dict[str, Any]:
 
 
 def untimed(where: TrackletFilter, videos: Sequence[Video]) -> tuple[int, int]:
-    """Number of videos that a wall-clock bound leaves out for want of a start time, and of all.
+    """Number of videos that a wall-clock bound excludes for having no start time, and of all.
 
     Args:
         where: only videos of its cameras and videos count; without a wall-clock bound none do.

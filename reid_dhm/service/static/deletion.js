@@ -33,14 +33,14 @@ async function request(path, options) {
   }
 }
 
-/** Delete one tracklet after a question; resolves to what was deleted, or null. */
+/** Delete one tracklet after a confirmation; resolves to what was deleted, or null. */
 export async function deleteOne(seen) {
   const text = `The tracklet of ${inWords({ ...seen, similarity: undefined })}: its boxes, images and embedding.`;
   if (!(await confirmed(text, `/api/tracklets/${seen.tracklet}/thumbnail`))) return null;
   return request(`/api/tracklets/${seen.tracklet}`, { method: "DELETE" });
 }
 
-/** Delete several tracklets after a question; resolves to what was deleted, or null. */
+/** Delete several tracklets after a confirmation; resolves to what was deleted, or null. */
 export async function deleteAll(tracklets) {
   const text = `The ${count(tracklets.length, "tracklet")} that you confirmed: boxes, images and embeddings.`;
   if (!(await confirmed(text))) return null;

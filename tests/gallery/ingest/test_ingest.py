@@ -1,4 +1,4 @@
-"""Indexing made-up footage from end to end."""
+"""Indexing synthetic footage from end to end."""
 
 import itertools
 import math
