@@ -58,24 +58,6 @@ def write_evaluation_npz(path: Path | str, query: EmbeddingSet, gallery: Embeddi
     _write_arrays(Path(path), arrays)
 
 
-def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Read the (N, D) float32 embeddings and N image paths that ``reid-dhm embed`` wrote.
-
-    Raises:
-        InputError: a missing or damaged file, or an array that cannot be used; the message names
-            the file.
-    """
-    path = Path(path)
-    arrays = _read_arrays(path, ["embeddings", "paths"])
-    try:
-        embeddings = as_embeddings(arrays["embeddings"])
-        paths = _as_paths(arrays["paths"])
-        check_length("paths", len(paths), len(embeddings))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return embeddings, paths
-
-
 def write_embeddings(
     path: Path | str, embeddings: NDArray[np.floating], paths: Sequence[str]
 ) -> None:

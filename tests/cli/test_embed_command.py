@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from reid_dhm.inference.embedder import Embedder
-from reid_dhm.retrieval.npz import read_embeddings
 
 TOOL = Path(__file__).parents[2] / "tools" / "embed.py"
 
@@ -23,6 +22,11 @@ def crops(tmp_path) -> Path:
         cv2.imwrite(str(folder / name), random.integers(0, 256, size, np.uint8))
     (folder / "a" / "notes.txt").write_text("no image")
     return folder
+
+
+def read_embeddings(path: Path) -> tuple[np.ndarray, list[str]]:
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["embeddings"], archive["paths"].tolist()
 
 
 PLAIN = ("--engine", "torch", "--precision", "float32")
@@ -42,7 +46,7 @@ def test_tool_embeds_a_folder_in_sorted_path_order(crops, trained_run, tmp_path)
     assert done.stderr.count("\n") == 1
     assert "4 images" in done.stdout
     embeddings, paths = read_embeddings(output)
-    assert list(paths) == [str(crops / name) for name in ORDER]
+    assert paths == [str(crops / name) for name in ORDER]
     np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
 
 
@@ -95,7 +99,7 @@ def test_corrupt_images_can_be_skipped_by_name(run, crops, trained_run, tmp_path
     for entry in skipped:
         assert f"skipped: {entry['reason']}" in outcome.err
     embeddings, paths = read_embeddings(output)
-    assert list(paths) == [str(crops / name) for name in ORDER]
+    assert paths == [str(crops / name) for name in ORDER]
     np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)
 
 

@@ -181,19 +181,6 @@ def read_npz(path: Path) -> None:
     run(read_query_gallery(path), Settings(device="cpu"))
 
 
-def embeddings_samples(folder: Path) -> None:
-    from reid_dhm.retrieval.npz import write_embeddings
-
-    rows = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
-    write_embeddings(folder / "a.npz", rows, [f"{row}.jpg" for row in range(5)])
-
-
-def read_embeddings(path: Path) -> None:
-    from reid_dhm.retrieval.npz import read_embeddings
-
-    read_embeddings(path)
-
-
 def thresholds_samples(folder: Path) -> None:
     from reid_dhm.evaluation.calibration import Calibration, OperatingPoint
     from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
@@ -402,7 +389,6 @@ READERS = {
     "csv": Reader(8, csv_samples, read_csv, is_text=True),
     "detections": Reader(4, detections_samples, read_detections, is_text=True),
     "npz": Reader(8, npz_samples, read_npz),
-    "embeddings": Reader(4, embeddings_samples, read_embeddings),
     "thresholds": Reader(4, thresholds_samples, read_thresholds, is_text=True),
     "card": Reader(4, card_samples, read_card, is_text=True),
     "safetensors": Reader(4, weights_samples, read_weights),

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("mutate.py")
 # Of each kind a few; networks and databases take too long for every run.
-QUICK = ("image", "video", "config", "csv", "detections", "npz", "embeddings", "thresholds", "card")
+QUICK = ("image", "video", "config", "csv", "detections", "npz", "thresholds", "card")
 
 
 def read_mutated(*arguments: object) -> subprocess.CompletedProcess[str]:
