@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.errors import StorageError
+from reid_dhm.errors import StorageError, StorageFullError
+
+_LONGEST_WRITE = 3600.0  # seconds; what is younger is never taken for a leftover
 
 
 @contextmanager
@@ -21,33 +25,53 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, which replaces it when the block ends without an error.
 
     After an error ``path`` is as it was. The suffix stays, for writers that choose a format by it.
-    Links are followed; devices, pipes and everything in /dev and /proc are written to, not
-    replaced. Parent folders are created, and what killed processes left of earlier writes to
-    ``path`` is removed.
+    Links are followed; devices, pipes and links such as /dev/stdout are written to, not replaced.
+    Parent folders are created, and what killed processes left of earlier writes to ``path`` is
+    removed after an hour.
 
     Raises:
-        StorageError: if the block or the replacement meets an OSError.
+        StorageFullError: the disk is full, or a quota is used up.
+        StorageError: ``path`` is a folder or cannot be written. An OSError of the block that
+            names another file is raised as it is.
     """
-    try:
-        if _is_written_in_place(path):
+    with _translated_errors(path):
+        if path.is_dir():
+            raise StorageError(f"{path}: cannot be written (it is a folder): name a file")
+        in_place = _is_written_in_place(path)
+    if in_place:
+        with _translated_errors(path, {str(path)}):
             yield path
-            return
+        return
+    with _translated_errors(path):
         target = Path(os.path.realpath(path)) if path.is_symlink() else path
         if target.is_symlink():
             raise OSError(errno.ELOOP, "a link that leads to itself")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
-        temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-        try:
+    part = f"{os.getpid()}.{secrets.token_hex(4)}"  # threads may write the same target
+    temporary = target.with_name(f".{target.stem}.{part}.partial{target.suffix}")
+    try:
+        with _translated_errors(path, {str(path), str(target), str(temporary)}):
             yield temporary
             temporary.replace(target)
-        finally:
+    finally:
+        with _translated_errors(path):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated_errors(path: Path, names: Set[str] | None = None) -> Iterator[None]:
+    """Raise an OSError as StorageError; one that names only files outside ``names`` stays."""
+    try:
+        yield
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror or error}): choose a writable folder with "
-            "free space"
-        ) from error
+        about = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if names is not None and about and not about & names:
+            raise
+        what = f"{path}: cannot be written ({error.strerror or error})"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(f"{what}: free some space or choose another folder") from error
+        raise StorageError(f"{what}: choose a writable folder") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,13 +96,14 @@ def csv_cell(value: Any) -> Any:
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """A folder in ``parent`` that is removed when the block ends.
 
-    Parent folders are created, and what killed processes left under the same name is removed.
+    Parent folders are created, and what killed processes left under the same name is removed
+    after an hour.
     """
     parent.mkdir(parents=True, exist_ok=True)
     leftover = re.compile(re.escape(f".{name}-") + r"(\d+)-[a-z0-9_]{8}")  # as mkdtemp makes it
     for entry in os.scandir(parent):
         found = leftover.fullmatch(entry.name)
-        if found and not _is_running(int(found[1])):
+        if found and _is_leftover(entry, int(found[1])):
             shutil.rmtree(entry.path, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=parent))
     try:
@@ -88,10 +113,11 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def _is_written_in_place(path: Path) -> bool:
-    """Whether ``path`` is a device, a pipe, or a link in /dev or /proc to an open file."""
-    if not path.exists() or path.is_dir():
+    """Whether ``path`` is a device, a pipe, or a name of an open file, such as /dev/stdout."""
+    if not path.exists():
         return False
-    return not path.is_file() or path.absolute().parts[1:2] in (("dev",), ("proc",))
+    parts = path.absolute().parts[1:3]
+    return not path.is_file() or (parts[:1] in (("dev",), ("proc",)) and parts != ("dev", "shm"))
 
 
 def _is_standard_output(path: Path) -> bool:
@@ -102,15 +128,33 @@ def _is_standard_output(path: Path) -> bool:
 
 
 def _remove_leftovers(target: Path) -> None:
-    name = re.compile(re.escape(f".{target.stem}.") + r"(\d+)\.partial" + re.escape(target.suffix))
+    before, after = re.escape(f".{target.stem}."), re.escape(f".partial{target.suffix}")
+    name = re.compile(
+        rf"{before}(\d+)(\.[0-9a-f]{{8}})?{after}"
+    )  # earlier versions: no random part
     for entry in os.scandir(target.parent):
         found = name.fullmatch(entry.name)
-        if found and not _is_running(int(found[1])):
+        if found and _is_leftover(entry, int(found[1])):
             with suppress(OSError):
                 Path(entry.path).unlink()
 
 
+def _is_leftover(entry: os.DirEntry[str], pid: int) -> bool:
+    """Whether ``entry`` is old and its process has ended.
+
+    The process may run on another host or in another container, where its id is not seen: what is
+    younger than an hour stays.
+    """
+    try:
+        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # another process removed it
+        return False
+    return age > _LONGEST_WRITE and not _is_running(pid)
+
+
 def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # there os.kill(pid, 0) sends CTRL+C
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

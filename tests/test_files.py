@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from reid_dhm.errors import StorageError
+from reid_dhm.errors import StorageError, StorageFullError
 from reid_dhm.files import atomic_path, csv_cell, temporary_folder, write_text
 
 
@@ -92,25 +95,91 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
             temporary.write_text("half")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageFullError, match="No space left"):
         fail()
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "a.json"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        with atomic_path(path) as second:
+            second.write_text("half")
+            assert first.read_text() == "first"
+            assert (first.suffix, second.suffix) == (".json", ".json")
+        assert path.read_text() == "half"
+    assert path.read_text() == "first"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_an_error_about_another_file_is_raised_as_it_is(tmp_path):
+    def copy(source: Path) -> None:
+        with atomic_path(tmp_path / "a.json") as temporary:
+            shutil.copyfile(source, temporary)
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        copy(tmp_path / "gone.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_while_copying_is_told_as_such(tmp_path):
+    def copy() -> None:
+        with atomic_path(tmp_path / "a.json") as temporary:
+            error = OSError(errno.ENOSPC, "No space left on device", "source", None, str(temporary))
+            raise error  # as shutil.copyfile raises it: both files are named
+
+    with pytest.raises(
+        StorageFullError, match=r"a\.json: cannot be written \(No space .* free some"
+    ):
+        copy()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disks_and_used_up_quotas_are_one_error(tmp_path, code):
+    with pytest.raises(StorageFullError, match="free some space"), atomic_path(tmp_path / "a.json"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(StorageError, match=r"a\.json: cannot be written \(it is a folder\)"):
+        write_text(tmp_path / "a.json", "new")
+    assert (tmp_path / "a.json").is_dir()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="has no /dev/shm")
+def test_a_file_in_shared_memory_is_replaced():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "a.json"
+        path.write_text("old")
+        with atomic_path(path) as temporary:
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+
+
 def test_leftovers_of_ended_processes_are_removed_and_others_stay(tmp_path, dead_pid):
     stays = [
         tmp_path / f".a.{os.getppid()}.partial.json",  # a running process
+        tmp_path / f".a.{os.getppid()}.0123abcd.partial.json",
         tmp_path / f".b.{dead_pid}.partial.json",  # another file
         tmp_path / f".a.{dead_pid}.partial.csv",
         tmp_path / ".a.txt",
     ]
-    leftover = tmp_path / f".a.{dead_pid}.partial.json"
-    for path in (*stays, leftover):
+    leftovers = [
+        tmp_path / f".a.{dead_pid}.partial.json",  # as earlier versions named it
+        tmp_path / f".a.{dead_pid}.0123abcd.partial.json",
+    ]
+    for path in (*stays, *leftovers):
         path.touch()
+        os.utime(path, (0, 0))
+    young = tmp_path / f".a.{dead_pid}.4567cdef.partial.json"  # of another host, perhaps
+    young.touch()
     write_text(tmp_path / "a.json", "new")
-    assert not leftover.exists()
-    assert all(path.exists() for path in stays)
+    assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in (*stays, young))
 
 
 def test_folders_of_ended_processes_are_removed_and_others_stay(tmp_path, dead_pid):
@@ -122,11 +191,26 @@ def test_folders_of_ended_processes_are_removed_and_others_stay(tmp_path, dead_p
     ]
     for path in (*stays, leftover):
         path.mkdir()
+        os.utime(path, (0, 0))
+    young = tmp_path / f".[r]-{dead_pid}-0123_abc"  # of another host, perhaps
+    young.mkdir()
     with temporary_folder(tmp_path, "[r]") as folder:
         assert folder.is_dir()
     assert not folder.exists()
     assert not leftover.exists()
-    assert all(path.exists() for path in stays)
+    assert all(path.exists() for path in (*stays, young))
+
+
+def test_processes_are_not_signalled_on_windows(tmp_path, dead_pid, monkeypatch):
+    leftover = tmp_path / f".a.{dead_pid}.partial.json"
+    leftover.touch()
+    os.utime(leftover, (0, 0))
+    signalled = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: signalled.append(arguments))
+    monkeypatch.setattr(sys, "platform", "win32")
+    write_text(tmp_path / "a.json", "new")
+    assert not signalled
+    assert leftover.exists()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

@@ -316,6 +316,7 @@ def test_what_a_killed_export_left_is_removed_and_a_running_one_is_not(tmp_path,
     for folder in (killed, running):
         folder.mkdir()
         (folder / "model.pt").write_bytes(b"half")
+        os.utime(folder, (0, 0))
     export_model(resnet.model, resnet.card, "torchscript", tmp_path / "model.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == [running.name, "model.pt"]
 

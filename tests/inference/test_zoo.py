@@ -1,7 +1,9 @@
 """Models by name, fetched from a server of this machine."""
 
+import errno
 import hashlib
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -161,6 +163,22 @@ def test_a_file_of_ones_own_is_found_by_name(home, tmp_path):
     assert (home / "carded" / "mine.json").read_text() == '{"channels": "bgr"}'
     with pytest.raises(InputError, match="input is 'bgr': use openvino"):
         registry.add("worse", tmp_path / "mine.xml", input="bgr")
+
+
+def test_a_source_that_cannot_be_read_is_named(home, tmp_path, monkeypatch):
+    source = tmp_path / "mine.onnx"
+    source.write_bytes(b"x")
+
+    def forbidden(source, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(source))
+
+    monkeypatch.setattr(shutil, "copyfile", forbidden)
+    with pytest.raises(
+        InputError, match=r"mine\.onnx cannot be read \(Permission denied\)"
+    ) as caught:
+        registry.add("mine", source)
+    assert str(caught.value).startswith(str(source))
+    assert not list((home / "mine").iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "../mine", "a/b", "-x", "x" * 65, "yolox-s", "a\n"])

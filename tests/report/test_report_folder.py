@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -83,7 +84,9 @@ with report_folder(Path(sys.argv[1])) as fresh:
     folder = tmp_path / "re[p]ort"
     killed = subprocess.run([sys.executable, "-c", code, folder], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert [path.name[:10] for path in tmp_path.iterdir()] == [".re[p]ort-"]
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".re[p]ort-")
+    os.utime(left, (0, 0))
     with report_folder(folder) as fresh:  # of a process that runs: kept
         (tmp_path / ".another-12-x").mkdir()
         with pytest.raises(RuntimeError), report_folder(folder):

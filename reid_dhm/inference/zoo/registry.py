@@ -135,8 +135,9 @@ def add(
 
     Raises:
         InputError: a name that is taken or cannot be a folder's, an unknown task, or an ``input``
-            that is neither a preset nor a card.
+            that is neither a preset nor a card, or a file that cannot be read.
         NotFoundError: the file does not exist.
+        StorageError: the models' folder cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise InputError(
@@ -158,8 +159,12 @@ def add(
     companions = [file.with_suffix(beside)] if beside else []
     folder = models_folder() / name
     for source in (file, *(path for path in companions if path.is_file())):
-        with atomic_path(folder / source.name) as temporary:
-            shutil.copyfile(source, temporary)
+        try:
+            with atomic_path(folder / source.name) as temporary:
+                shutil.copyfile(source, temporary)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{source} cannot be read ({reason}): allow reading it") from error
     local = LocalModel(name, task, folder / file.name, backbone, size, neck, input)
     entry = asdict(local) | {"path": file.name}
     write_text(folder / _ADDED, json.dumps(entry, indent=2) + "\n")
