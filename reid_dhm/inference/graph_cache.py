@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,10 +140,15 @@ def _export(
 
 
 def _prune(folder: Path) -> None:
-    """Remove the graphs that were not used for longest."""
-    total = 0
-    graphs = [(path, path.stat()) for path in folder.glob("*.onnx")]
-    for path, facts in sorted(graphs, key=lambda graph: -graph[1].st_mtime):
-        total += facts.st_size
+    """Remove the graphs that were not used for longest; the newest stays, whatever its size."""
+    graphs = []
+    for path in folder.glob("*.onnx"):
+        with suppress(FileNotFoundError):  # another process removed it
+            facts = path.stat()
+            graphs.append((facts.st_mtime_ns, facts.st_size, path))
+    graphs.sort(reverse=True)
+    total = sum(size for _, size, _ in graphs[:1])
+    for _, size, path in graphs[1:]:
+        total += size
         if total > _LARGEST:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from reid_dhm.inference import graph_cache
 from reid_dhm.inference.checkpoints import fingerprint, open_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -166,13 +169,12 @@ def test_what_a_killed_writer_left_is_removed(cache, images):
     left = cache / ".graph-999999999-abcd_123"
     left.mkdir(parents=True)
     (left / "model.onnx").write_bytes(b"half")
+    os.utime(left, (0, 0))
     embed(images)
     assert not left.exists()
 
 
 def test_the_graphs_used_longest_ago_go_first(cache, images, tmp_path, monkeypatch):
-    from reid_dhm.inference import graph_cache
-
     embed(images)
     (first,) = cache.glob("*.onnx")
     monkeypatch.setattr(graph_cache, "_LARGEST", int(1.5 * first.stat().st_size))
@@ -182,6 +184,24 @@ def test_the_graphs_used_longest_ago_go_first(cache, images, tmp_path, monkeypat
     embed(images, other)
     (kept,) = cache.glob("*.onnx")
     assert kept != first
+
+
+def test_the_newest_graph_stays_though_it_exceeds_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_cache, "_LARGEST", 10)
+    for age, name in enumerate(("new", "old")):
+        graph = tmp_path / f"{name}.onnx"
+        graph.write_bytes(bytes(11))
+        os.utime(graph, (1000 - age, 1000 - age))
+    graph_cache._prune(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.onnx"]
+
+
+def test_graphs_that_another_process_removed_are_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "kept.onnx").touch()
+    found = [tmp_path / "gone.onnx", tmp_path / "kept.onnx"]
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(found))
+    graph_cache._prune(tmp_path)
+    assert (tmp_path / "kept.onnx").exists()
 
 
 def test_a_second_run_does_not_load_pytorch(cache, images, tmp_path):
