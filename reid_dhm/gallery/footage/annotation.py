@@ -18,6 +18,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.files import atomic_path
 from reid_dhm.gallery.footage.frames import Image
 from reid_dhm.gallery.footage.seeking import frames_of
 from reid_dhm.gallery.records import Box, Video
@@ -91,14 +92,14 @@ def annotate(
 
     Raises:
         InputError: the source cannot be read, or has none of these frames.
+        StorageError: ``path`` cannot be written.
     """
     check_video_name(path)
     tracks = [(tracklet, _Track(tracklet.boxes, video.fps)) for tracklet in drawn]
     total = (video.position if last is None else last + 1) - first
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     count = 0
-    try:
-        with _writer(partial, video, step, width) as write:
+    with atomic_path(path) as temporary:
+        with _writer(temporary, video, step, width) as write:
             for number, image in frames_of(video, first, last, moment, lead):
                 if (number - first) % step == 0:
                     write(_draw(image, tracks, number))
@@ -107,9 +108,6 @@ def annotate(
                     progress(number + 1 - first, max(number + 1 - first, total))
         if not count:
             raise _no_frame(video, first)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 

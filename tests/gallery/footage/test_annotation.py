@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, StorageFullError
 from reid_dhm.gallery.footage.annotation import Drawn, annotate, check_video_name, still
 from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.gallery.footage.seeking import frames_of
@@ -95,6 +95,19 @@ class TestAnnotate:
         with pytest.raises(InputError, match="has no frame 90"):
             annotate(video, [], tmp_path / "seen.webm", 90, 99, 9.0)
         assert not list(tmp_path.iterdir())
+
+    def test_a_full_disk_is_named(self, video, tmp_path):
+        path = tmp_path / "seen.webm"
+        path.symlink_to("/dev/full")
+        with pytest.raises(StorageFullError, match=r"seen\.webm: cannot be written"):
+            annotate(video, [], path)
+
+    def test_a_link_leads_to_the_video(self, video, tmp_path):
+        path = tmp_path / "seen.webm"
+        path.symlink_to(tmp_path / "new" / "video.webm")
+        annotate(video, [], path)
+        assert path.is_symlink()
+        assert len(read(tmp_path / "new" / "video.webm")) == 40
 
     @pytest.mark.parametrize("name", ["seen.avi", "seen", "seen.gif"])
     def test_refuses_what_it_cannot_write(self, name, tmp_path):
