@@ -83,3 +83,10 @@ def test_a_file_that_is_not_there_is_one_line(run):
     code, _, err = run("benchmark", "rerank", "--embeddings", "gone.npz")
     assert (code, err.count("\n")) == (1, 1)
     assert "gone.npz: no such file" in err
+
+
+@pytest.mark.parametrize("option", ["--num-images", "--pictures"])
+def test_the_number_of_images_has_two_names(run, option):
+    code, _, err = run("benchmark", "memory", option, 10)
+    assert code == 2
+    assert "10 is not in the range x>=1000" in " ".join(err.replace("│", "").split())
