@@ -100,7 +100,10 @@ class TestFollowing:
                 assert_as_brute_force(LiveIndex(kind), gallery)
 
     def test_an_empty_gallery_is_said_to_be_empty(self, empty):
-        with pytest.raises(InputError, match="holds no tracklets yet: index a video into it first"):
+        with pytest.raises(
+            InputError,
+            match=r"holds no tracklets yet: index a video into it first .*--camera NAME SOURCE",
+        ):
             LiveIndex().search(empty, unit_queries(1), 1)
 
     def test_equal_embeddings_rank_by_key_however_many_there_are(self, empty, keep):

@@ -53,7 +53,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_no_gallery_there(tmp_path):
-    with pytest.raises(NotFoundError, match="nowhere holds no gallery: index a video"):
+    with pytest.raises(
+        NotFoundError, match=r"nowhere holds no gallery: index a video .*--camera NAME SOURCE"
+    ):
         GalleryStore(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
