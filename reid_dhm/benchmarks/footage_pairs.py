@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
@@ -96,15 +97,6 @@ def read_people(path: Path) -> dict[int, int]:
     return people
 
 
-def iou_matrix(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 4) and (M, 4) corners → (N, M) intersection over union."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (first, second)]
-    return overlap / (areas[0][:, None] + areas[1][None, :] - overlap)
-
-
 def label_tracklets(
     tracklets: Boxes, truth: Boxes, people: Mapping[int, int] | None = None
 ) -> dict[int, int]:
@@ -122,7 +114,7 @@ def label_tracklets(
         there = np.flatnonzero(truth.frames == frame)
         if not len(there):
             continue
-        overlap = iou_matrix(tracklets.corners[here], truth.corners[there])
+        overlap = sv.box_iou_batch(tracklets.corners[here], truth.corners[there])
         matches = zip(here, overlap.argmax(axis=1), overlap.max(axis=1), strict=True)
         for row, nearest, iou in matches:
             if iou >= MIN_IOU:
