@@ -132,21 +132,34 @@ def embed_tracks(tracks: Sequence[Track], embed: Embed) -> list[NewTracklet]:
     crops = [track.best.crops for track in tracks]
     rows = embed([decode_jpeg(crop.jpeg) for kept in crops for crop in kept])
     ends = np.cumsum([len(kept) for kept in crops])
-    return [
-        _tracklet(track, kept, embeddings)
-        for track, kept, embeddings in zip(tracks, crops, np.split(rows, ends[:-1]), strict=True)
-    ]
+    tracklets = []
+    for track, kept, embeddings in zip(tracks, crops, np.split(rows, ends[:-1]), strict=True):
+        embedded, mean = with_embeddings(kept, embeddings)
+        boxes = np.concatenate(track.boxes).astype(DETECTION)
+        tracklets.append(NewTracklet(track.number, boxes, embedded, mean))
+    return tracklets
 
 
-def _tracklet(track: Track, crops: list[Crop], rows: NDArray[np.float32]) -> NewTracklet:
+def with_embeddings(
+    crops: Sequence[Crop], rows: NDArray[np.float32]
+) -> tuple[list[Crop], NDArray[np.float16]]:
+    """The crops of a tracklet with their embeddings, best first, and the tracklet's mean.
+
+    Args:
+        crops: K crops, in any order.
+        rows: (K, D) unit rows, their embeddings.
+
+    Returns:
+        crops: ordered by quality and likeness to the mean; equals by time.
+        mean: (D,) the unit vector along the mean of the rows.
+    """
     mean = rows.astype(np.float64).mean(axis=0)
     mean /= max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
     # A box around two people is large and sharp, but unlike the person's other crops.
     likeness = np.maximum(rows @ mean, 0)
     shown = np.array([crop.quality for crop in crops]) * likeness**_LIKENESS
+    times = np.array([crop.time for crop in crops])
     embedded = [
-        replace(crops[i], embedding=rows[i].astype(np.float16))
-        for i in np.argsort(-shown, kind="stable")
+        replace(crops[i], embedding=rows[i].astype(np.float16)) for i in np.lexsort((times, -shown))
     ]
-    boxes = np.concatenate(track.boxes).astype(DETECTION)
-    return NewTracklet(track.number, boxes, embedded, mean.astype(np.float16))
+    return embedded, mean.astype(np.float16)

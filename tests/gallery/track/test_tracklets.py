@@ -20,6 +20,7 @@ from reid_dhm.gallery.track.tracklets import (
     TrackletBuilder,
     TrackSettings,
     embed_tracks,
+    with_embeddings,
     worth_keeping,
 )
 
@@ -305,3 +306,12 @@ def test_settings_without_a_meaning_are_refused(options, message):
 def test_settings_survive_the_store():
     settings = TrackSettings(tracker="sort", crops=7)
     assert TrackSettings.from_dict({"detector": "motion", **settings.as_dict()}) == settings
+
+
+def test_crops_and_mean_do_not_depend_on_the_order_in_which_crops_are_given():
+    crops = [Crop(n, n / 10, (0, 0, 10, 20), 0.5, b"") for n in range(4)]
+    rows = np.eye(4, dtype=np.float32)[[0, 1, 0, 0]]
+    orders = ([0, 1, 2, 3], [3, 1, 0, 2])
+    found = [with_embeddings([crops[i] for i in order], rows[order]) for order in orders]
+    assert [[crop.frame for crop in kept] for kept, _ in found] == [[0, 2, 3, 1]] * 2
+    np.testing.assert_array_equal(found[0][1], found[1][1])
