@@ -135,7 +135,7 @@ def merge(
     --gallery galleries/site --person "blue jacket"
     """
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.store import audit, editing
+    from reid_dhm.gallery.store import statements
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     if unname and person is not None:
@@ -143,9 +143,8 @@ def merge(
     ids = [TrackletId.parse(text) for text in tracklets]
     with GalleryStore(folder) as store:
         if person is None and not unname:
-            person = editing.common_name(store, ids)
-        changed = editing.label(store, ids, person)
-        audit.record(store, "merge", {"tracklets": tracklets, "person": person})
+            person = statements.common_name(store, ids)
+        changed = statements.label(store, ids, person)
     label = "no name" if person is None else f"the name {person}"
     say(f"{changed} of {count_of(len(ids), 'tracklet')} changed: {label}")
 
@@ -209,12 +208,12 @@ def compact(folder: GalleryOption) -> None:
 
     Example: reid-dhm gallery compact --gallery galleries/site
     """
-    from reid_dhm.gallery.store import editing
+    from reid_dhm.gallery.store.compaction import compact as compact_file
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     with GalleryStore(folder) as store:
         before = store.path.stat().st_size
-        editing.compact(store)
+        compact_file(store)
         after = store.path.stat().st_size
     say(f"{store.path}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
 
@@ -222,13 +221,12 @@ def compact(folder: GalleryOption) -> None:
 def _rows(
     store: GalleryStore, what: str, where: TrackletFilter, limit: int
 ) -> list[dict[str, Any]]:
-    from reid_dhm.gallery.store import editing
+    from reid_dhm.gallery.store.people import people
 
     if what == "tracklets":
         return [tracklet_row(found) for found in store.tracklets(where, limit=limit)]
     if what == "people":
-        people = editing.people(store)
-        return [{"person": name, "tracklets": count} for name, count in people.items()]
+        return [{"person": p.label, "tracklets": p.num_tracklets} for p in people(store)]
     if what == "audit":
         return _entries(store, where, limit)
     counts, videos = store.counts(), store.videos()

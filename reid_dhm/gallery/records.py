@@ -196,7 +196,8 @@ class Tracklet:
         start_time, end_time: wall-clock times, if the video has them.
         first_frame, last_frame: in the source, from 0.
         num_boxes: frames in which the person was detected.
-        person: label that joins tracklets of one person; None without.
+        person: name of the person, or the number of one without a name; None of nobody's.
+        person_id: number of the person.
         frame, box: of the best crop.
     """
 
@@ -214,6 +215,7 @@ class Tracklet:
     person: str | None
     frame: int
     box: Box
+    person_id: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values: times in seconds and as ISO 8601 or None, the box as a list."""
@@ -230,6 +232,7 @@ class Tracklet:
             "last_frame": self.last_frame,
             "num_boxes": self.num_boxes,
             "person": self.person,
+            "person_id": self.person_id,
             "frame": self.frame,
             "box": list(self.box),
         }
@@ -280,7 +283,7 @@ class TrackletFilter:
         tracklets: any of these ids.
         videos: in any of these, by hash.
         cameras: seen by any of these, by name.
-        person: with this label.
+        person: of the person with this name, or else with this number.
         after, before: overlapping this span. Numbers are seconds from each video's start; dates
             are wall-clock times, and videos without one never match.
         exclude: none of these ids.

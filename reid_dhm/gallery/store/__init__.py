@@ -1,1 +1,1 @@
-"""The SQLite store: schema, writing, editing, deletion, audit and integrity."""
+"""The SQLite store: schema, writing, people, deletion, audit and integrity."""

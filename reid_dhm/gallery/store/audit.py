@@ -46,12 +46,21 @@ def record(
         detail: stored as JSON; values that JSON does not have are stored as text.
         actor: who did it; the user of this process by default.
     """
-    now = datetime.now(timezone.utc).isoformat()
     with gallery.writing() as db:
-        db.execute(
-            "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)",
-            (now, as_utf8(actor or _user()), action, json.dumps(dict(detail), default=str)),
-        )
+        insert(db, action, detail, *who_and_when(actor))
+
+
+def who_and_when(actor: str | None = None) -> tuple[str, str]:
+    """Name of the actor, the user of this process by default, and the time now in ISO 8601."""
+    return as_utf8(actor or _user()), datetime.now(timezone.utc).isoformat()
+
+
+def insert(db: Any, action: str, detail: Mapping[str, Any], actor: str, time: str) -> None:
+    """Add an entry within a transaction; arguments as of :func:`record`."""
+    db.execute(
+        "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)",
+        (time, actor, action, json.dumps(dict(detail), default=str)),
+    )
 
 
 def entries(gallery: GalleryStore, after: int = 0, limit: int = 1000) -> list[Entry]:

@@ -20,6 +20,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import FRAME, TrackletFilter
 from reid_dhm.gallery.store import audit, filters, queries
 from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.membership import remove_empty
 from reid_dhm.gallery.store.queries import checked
 
 logger = logging.getLogger(__name__)
@@ -186,12 +187,17 @@ def delete_logged(
 
 @contextmanager
 def _overwritten(gallery: GalleryStore) -> Iterator[Any]:
-    """A transaction that deletes; no trace stays in the cache and in the write-ahead log."""
+    """A transaction that deletes; no trace stays in the cache and in the write-ahead log.
+
+    People without any tracklet left go too, and so do thresholds: they rest on what was deleted.
+    """
     # Before, so that no index outlives its content; after, in case a process wrote one from the
     # old content meanwhile.
     gallery.empty_cache()
     with gallery.writing(deleted=True) as db:
         yield db
+        remove_empty(db)
+        db.execute("UPDATE gallery SET thresholds = NULL")
     try:
         gallery.empty_cache()
     finally:

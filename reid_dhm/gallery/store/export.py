@@ -16,7 +16,18 @@ from reid_dhm.gallery.store.gallery import GalleryStore
 
 COLUMNS = (
     *("tracklet", "camera", "video", "source", "start", "end", "start_time", "end_time"),
-    *("first_frame", "last_frame", "num_boxes", "person", "frame", "x1", "y1", "x2", "y2"),
+    *(
+        "first_frame",
+        "last_frame",
+        "num_boxes",
+        "person",
+        "person_id",
+        "frame",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+    ),
 )
 """Columns of the table; frame and box are those of the best image."""
 
@@ -84,7 +95,9 @@ def _write_parquet(gallery: GalleryStore, path: Path, where: TrackletFilter | No
 
     kinds = {"start": pa.float64(), "end": pa.float64()}
     kinds |= dict.fromkeys(("x1", "y1", "x2", "y2"), pa.float64())
-    kinds |= dict.fromkeys(("first_frame", "last_frame", "num_boxes", "frame"), pa.int64())
+    kinds |= dict.fromkeys(
+        ("first_frame", "last_frame", "num_boxes", "person_id", "frame"), pa.int64()
+    )
     fields = [pa.field(name, kinds.get(name, pa.string())) for name in COLUMNS]
     schema = pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32(), gallery.dim or 1))])
     count = 0

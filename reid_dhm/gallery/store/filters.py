@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,6 +17,9 @@ _MAX_SECONDS = 1e7  # four months of video; 20260301 is a date
 _IS_ANY_OF = """t.key IN (SELECT w.key FROM json_each(?) j
     JOIN videos u ON u.hash = json_extract(j.value, '$[0]')
     JOIN tracklets w ON w.video = u.id AND w.track = json_extract(j.value, '$[1]'))"""
+
+_IS_OF_PERSON = """t.key IN (SELECT m.tracklet FROM members m WHERE m.person = coalesce(
+    (SELECT id FROM people WHERE name = ?), ?))"""
 
 
 def parse_filter(
@@ -105,8 +109,8 @@ def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
         )
         values.append(json.dumps(list(where.cameras)))
     if where.person is not None:
-        parts.append("t.person = ?")
-        values.append(as_utf8(where.person))
+        parts.append(_IS_OF_PERSON)
+        values += [as_utf8(where.person), person_number(where.person)]
     for bound, column, sign in ((where.after, '"end"', ">="), (where.before, "start", "<=")):
         if isinstance(bound, datetime):
             parts.append(f"v.start_time + t.{column} {sign} ?")
@@ -115,6 +119,11 @@ def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
             parts.append(f"t.{column} {sign} ?")
             values.append(float(bound))
     return " WHERE " + " AND ".join(parts), values
+
+
+def person_number(text: str) -> int:
+    """The number of a person from a user's words; 0, which nobody has, for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
 
 def as_utf8(text: str) -> str:

@@ -1,6 +1,6 @@
 """Reading a gallery: a folder whose SQLite file holds who was seen where and when.
 
-Videos are added by :mod:`.writing`, people labelled by :mod:`.editing` and deleted by
+Videos are added by :mod:`.writing`, people named by :mod:`.statements` and deleted by
 :mod:`.deletion`. docs/gallery.md explains tables, ids and invariants.
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reid_dhm.errors import StorageError
-from reid_dhm.gallery.store import audit, queries
+from reid_dhm.gallery.store import audit, people, queries
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode_jpeg
@@ -36,6 +36,15 @@ _FAULTS = {
     "video {} has frames beyond its position": """
         SELECT v.hash FROM videos v JOIN chunks c ON c.video = v.id
         GROUP BY v.id HAVING max(c.first_frame) >= v.position""",
+    "the tracklet with key {} has a label of an older release": """
+        SELECT key FROM tracklets WHERE person IS NOT NULL""",
+    "person {} has no tracklets": """
+        SELECT id FROM people WHERE id NOT IN (SELECT person FROM members)""",
+    "the tracklet with key {} is confirmed by nobody or at no time": """
+        SELECT tracklet FROM members WHERE (confirmed_by IS NULL) <> (confirmed_at IS NULL)""",
+    "the tracklet with key {} is one person with a tracklet that is said to be different": """
+        SELECT d.first FROM different d JOIN members a ON a.tracklet = d.first
+        JOIN members b ON b.tracklet = d.second WHERE a.person = b.person""",
 }
 
 
@@ -113,6 +122,17 @@ _CONVERTED: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("chunk of video", "SELECT video, frames FROM chunks", queries.frames),
     ("chunk of video", "SELECT video, detections FROM chunks", queries.boxes),
     ("audit entry", f"SELECT id, id, {audit.COLUMNS} FROM audit", audit.entry),
+    ("person", f"SELECT s.id, s.* FROM ({people.PEOPLE} GROUP BY p.id) s", people.person),
+    (
+        "the membership of tracklet",
+        f"SELECT tracklet, s.* FROM ({people.CONFIRMED}) s",
+        people.confirmation,
+    ),
+    (
+        "the difference from tracklet",
+        f"SELECT first, s.* FROM ({people.DIFFERENT}) s",
+        people.difference,
+    ),
     ("the boxes of tracklet", "SELECT tracklet, boxes FROM boxes", queries.boxes),
 )
 

@@ -40,9 +40,10 @@ VIDEOS = """SELECT v.id, v.hash, c.name, v.source, v.fps, v.width, v.height, v.s
     FROM videos v JOIN cameras c ON c.id = v.camera"""
 
 TRACKLETS = """SELECT t.key, v.hash, t.track, c.name, v.source, t.start, t."end", v.start_time,
-    v.utc_offset, t.first_frame, t.last_frame, t.num_boxes, t.person, p.frame, p.x1, p.y1, p.x2,
-    p.y2 FROM tracklets t JOIN videos v ON v.id = t.video JOIN cameras c ON c.id = v.camera
-    JOIN crops p ON p.tracklet = t.key AND p.rank = 0"""
+    v.utc_offset, t.first_frame, t.last_frame, t.num_boxes, m.person, n.name, p.frame, p.x1, p.y1,
+    p.x2, p.y2 FROM tracklets t JOIN videos v ON v.id = t.video JOIN cameras c ON c.id = v.camera
+    JOIN crops p ON p.tracklet = t.key AND p.rank = 0
+    LEFT JOIN members m ON m.tracklet = t.key LEFT JOIN people n ON n.id = m.person"""
 
 COUNT = f"SELECT count(*) FROM {_JOINED}"
 KEYS = f"SELECT t.key FROM {_JOINED}"
@@ -126,13 +127,13 @@ def video(row: Sequence[Any]) -> Video:
 
 
 @checked(
-    *(int, str, int, str, str, float, float, _REAL, int, int, int, int, _TEXT, int),
+    *(int, str, int, str, str, float, float, _REAL, int, int, int, int, int | None, _TEXT, int),
     *(float, float, float, float),
 )
 def tracklet(row: Sequence[Any]) -> Tracklet:
     """A row of :data:`TRACKLETS`."""
     (key, hash, track, camera, source, start, end, start_time, offset, *rest) = row
-    first_frame, last_frame, num_boxes, person, frame, *box = rest
+    first_frame, last_frame, num_boxes, person, name, frame, *box = rest
     known = start_time is not None
     return Tracklet(
         key=key,
@@ -146,7 +147,8 @@ def tracklet(row: Sequence[Any]) -> Tracklet:
         first_frame=first_frame,
         last_frame=last_frame,
         num_boxes=num_boxes,
-        person=person,
+        person=None if person is None else name or str(person),
+        person_id=person,
         frame=frame,
         box=(box[0], box[1], box[2], box[3]),
     )

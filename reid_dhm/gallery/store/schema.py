@@ -111,6 +111,42 @@ CREATE TABLE forgotten (
 );
 """,
     ),
+    (
+        "people: sets of tracklets, found or confirmed, and pairs that are two people",
+        """
+CREATE TABLE people (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT UNIQUE
+);
+CREATE TABLE members (
+    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
+    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
+    confirmed_by TEXT,
+    confirmed_at TEXT
+);
+CREATE INDEX members_person ON members (person);
+CREATE TABLE different (
+    first INTEGER NOT NULL REFERENCES tracklets ON DELETE CASCADE,
+    second INTEGER NOT NULL REFERENCES tracklets ON DELETE CASCADE,
+    said_by TEXT NOT NULL,
+    said_at TEXT NOT NULL,
+    PRIMARY KEY (first, second),
+    CHECK (first < second)
+);
+CREATE INDEX different_second ON different (second);
+ALTER TABLE gallery ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE gallery ADD COLUMN thresholds TEXT;
+INSERT INTO people (name) SELECT DISTINCT person FROM tracklets WHERE person IS NOT NULL
+    ORDER BY person;
+INSERT INTO members SELECT t.key, p.id, coalesce(a.actor, 'unknown'),
+    coalesce(a.time, strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now'))
+    FROM tracklets t JOIN people p ON p.name = t.person LEFT JOIN audit a ON a.id = (
+    SELECT max(id) FROM audit WHERE action = 'merge'
+    AND CASE WHEN json_valid(detail) THEN json_extract(detail, '$.person') END = p.name);
+UPDATE tracklets SET person = NULL;
+DROP INDEX tracklets_person;
+""",
+    ),
 )
 """Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
 

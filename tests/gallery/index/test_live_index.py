@@ -14,7 +14,7 @@ from reid_dhm.gallery.index import cache, live_index
 from reid_dhm.gallery.index.faiss_index import FaissIndex
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import State, TrackletFilter
-from reid_dhm.gallery.store import deletion, editing
+from reid_dhm.gallery.store import deletion, statements
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 16
@@ -90,7 +90,7 @@ class TestFollowing:
                     if step == "delete":
                         deletion.delete(other, TrackletFilter(tracklets=some))
                     else:
-                        editing.label(other, some, "somebody")
+                        statements.label(other, some, "somebody")
                 if not other.state().tracklets:
                     with pytest.raises(InputError, match="holds no tracklets yet"):
                         live.search(gallery, unit_queries(1), 1)

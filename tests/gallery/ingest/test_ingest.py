@@ -18,7 +18,7 @@ from reid_dhm.gallery.ingest import ingest as ingesting
 from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.ingest.pipeline import Prefetched, Stage
 from reid_dhm.gallery.records import DETECTION, Crop, NewVideo, TrackletFilter, wall_clock
-from reid_dhm.gallery.store import deletion, editing
+from reid_dhm.gallery.store import deletion, statements
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
@@ -248,7 +248,7 @@ def test_other_spans_cameras_and_people_leave_those_in_view(gallery, clips, inde
     stopped(gallery, clips, index)
     kept = pending(gallery)
     last = max(time for _, time in kept)
-    editing.label(gallery, [found.id for found in gallery.tracklets()], "anna")
+    statements.label(gallery, [found.id for found in gallery.tracklets()], "anna")
     for where in (
         TrackletFilter(after=last + 0.05),
         TrackletFilter(person="anna"),

@@ -13,7 +13,7 @@ from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidates
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
-from reid_dhm.gallery.store import deletion, editing
+from reid_dhm.gallery.store import deletion, statements
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 DIM = 12
@@ -109,7 +109,7 @@ class TestSearch:
     def test_videos_people_and_tracklets_narrow_it_down(self, site):
         searcher, query = Searcher(site), vectors(1, 7)
         some = [tracklet.id for tracklet in site.tracklets(limit=5)]
-        editing.label(site, some[:3], "anna")
+        statements.label(site, some[:3], "anna")
         video = site.videos()[1].hash
         found = searcher.search(query, 60, TrackletFilter(videos=[video]))
         assert {candidate.tracklet.id.video for candidate in found} == {video}
@@ -134,8 +134,8 @@ class TestSearch:
     def test_a_person_can_stand_once_with_the_best_tracklet(self, site):
         query = vectors(1, 8)
         order = best(similarities(site, query[0]), 60)
-        editing.label(site, [TrackletId.parse(id) for id in order[:20:2]], "anna")
-        editing.label(site, [TrackletId.parse(id) for id in order[1:20:4]], "bert")
+        statements.label(site, [TrackletId.parse(id) for id in order[:20:2]], "anna")
+        statements.label(site, [TrackletId.parse(id) for id in order[1:20:4]], "bert")
         found = Searcher(site).search(query, 12, by_person=True)
         rest = [id for n, id in enumerate(order) if n >= 20 or n % 4 == 3]
         assert ids(found) == [order[0], order[1], *rest][:12]

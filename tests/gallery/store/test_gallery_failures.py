@@ -21,7 +21,7 @@ from reid_dhm.errors import (
     UnsupportedError,
 )
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, TrackletFilter
-from reid_dhm.gallery.store import database, deletion
+from reid_dhm.gallery.store import database, deletion, schema
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.writing import VideoWriter
@@ -92,10 +92,13 @@ def test_a_gallery_of_a_newer_release(folder):
         GalleryStore(folder)
 
 
-def test_a_gallery_of_an_older_release_is_brought_up_to_date(folder):
-    with sqlite3.connect(folder / database.FILE) as db:
-        db.execute("DROP TABLE forgotten")
-        db.execute("PRAGMA user_version = 1")
+def test_a_gallery_of_an_older_release_is_brought_up_to_date(tmp_path, monkeypatch):
+    folder = tmp_path / "old"
+    with monkeypatch.context() as old:
+        for module in (schema, database):
+            old.setattr(module, "STEPS", schema.STEPS[:1])
+        with GalleryStore(folder, create=True) as gallery:
+            open_writer(gallery).add([tracklet(1)])
     for count in (1, 0):
         with GalleryStore(folder) as gallery:
             assert deletion.delete(gallery, TrackletFilter(after=0.0, before=9.0)).count == count

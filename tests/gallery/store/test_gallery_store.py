@@ -17,7 +17,7 @@ from reid_dhm.gallery.records import (
     wall_clock,
 )
 from reid_dhm.gallery.records import TrackletId as Id
-from reid_dhm.gallery.store import audit, deletion, editing
+from reid_dhm.gallery.store import audit, compaction, deletion, people, statements
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter
 
@@ -221,7 +221,7 @@ def test_what_is_deleted_is_gone_from_the_disk(three):
         unit(2).tobytes(),
         new_tracklet(2, 4, 9).boxes.tobytes(),
     ]
-    editing.label(three, [GATE2], "Anna Secret")
+    statements.label(three, [GATE2], "Anna Secret")
     three.empty_log()
     assert all(secret in bytes_of(three) for secret in [*secrets, b"Anna Secret"])
     assert deletion.delete(three, TrackletFilter(tracklets=[GATE2])).count == 1
@@ -355,7 +355,7 @@ def test_the_state_tells_what_an_index_lacks(gallery):
     assert [state.deletions for state in states] == [0, 0, 0, 1]
     assert [state.tracklets for state in states] == [0, 1, 3, 2]
     assert [state.last_key for state in states] == [0, 1, 3, 2]
-    editing.label(gallery, [Id(f"{1:016x}", 1)], "Anna")
+    statements.label(gallery, [Id(f"{1:016x}", 1)], "Anna")
     assert gallery.state() == states[-1]  # an index holds no names
 
 
@@ -374,21 +374,25 @@ def test_a_failed_transaction_leaves_nothing(gallery):
     writer.add([new_tracklet(1)])
 
 
+def names(gallery: GalleryStore) -> dict[str | None, int]:
+    return {person.name: person.num_tracklets for person in people.people(gallery)}
+
+
 def test_people_are_labelled_and_joined(three):
-    assert editing.label(three, [GATE1, DOOR1], "Anna") == 2
-    assert editing.label(three, [GATE1], "Anna") == 0
-    assert editing.label(three, [GATE2], "Bert") == 1
-    assert editing.people(three) == {"Anna": 2, "Bert": 1}
+    assert statements.label(three, [GATE1, DOOR1], "Anna") == 2
+    assert statements.label(three, [GATE1], "Anna") == 0
+    assert statements.label(three, [GATE2], "Bert") == 1
+    assert names(three) == {"Anna": 2, "Bert": 1}
     assert ids(three, TrackletFilter(person="Anna")) == [GATE1, DOOR1]
-    assert editing.label(three, [GATE2], "Anna") == 1
-    assert editing.people(three) == {"Anna": 3}
-    assert editing.label(three, [GATE1], None) == 1
+    assert statements.label(three, [GATE2], "Anna") == 1
+    assert names(three) == {"Anna": 3}
+    assert statements.label(three, [GATE1], None) == 1
     assert three.tracklet(GATE1).person is None
     with pytest.raises(InputError, match="person name ' ' is not allowed"):
-        editing.label(three, [GATE1], " ")
+        statements.label(three, [GATE1], " ")
     with pytest.raises(InputError, match="has no tracklet"):
-        editing.label(three, [GATE2, Id("f" * 16, 1)], "Eve")
-    assert editing.people(three) == {"Anna": 2}  # all or nothing
+        statements.label(three, [GATE2, Id("f" * 16, 1)], "Eve")
+    assert names(three) == {"Anna": 2}  # all or nothing
 
 
 def test_the_same_video_is_the_same_row(gallery):
@@ -418,7 +422,7 @@ def test_compacting_gives_room_back_and_loses_nothing(three):
     writer.add([new_tracklet(track) for track in range(1, 1000)])
     deletion.delete(three, TrackletFilter(videos=[f"{3:016x}"]), whole=True)
     before = three.path.stat().st_size
-    editing.compact(three)
+    compaction.compact(three)
     assert three.path.stat().st_size < before / 3
     assert ids(three) == [GATE1, GATE2, DOOR1]
 
@@ -436,7 +440,7 @@ def test_compacting_makes_its_copy_beside_the_gallery(three):
     add_video(three, 3).add([NewTracklet(1, new_tracklet(1).boxes, crops, unit(0))])
     with three.reading() as db:
         db.set_progress_handler(look, 10)
-        editing.compact(three)
+        compaction.compact(three)
         db.set_progress_handler(None, 0)
         assert db.execute("PRAGMA temp_store").fetchone() == (2,)  # in memory, as before
     assert any(path.startswith(f"{three.folder}/etilqs_") for path in opened)
@@ -498,5 +502,5 @@ def test_traces_that_a_reader_keeps_are_owned_up_to(three, caplog):
         assert "until reid-dhm gallery compact is run" in caplog.text
         cursor.fetchall()
         cursor.close()
-    editing.compact(three)
+    compaction.compact(three)
     assert unit(2).tobytes() not in bytes_of(three)

@@ -10,7 +10,7 @@ import pytest
 from reid_dhm.errors import InputError, NotFoundError, StorageError
 from reid_dhm.gallery.index.live_index import LiveIndex
 from reid_dhm.gallery.records import NewVideo, TrackletFilter, TrackletId, from_epoch, wall_clock
-from reid_dhm.gallery.store import audit, database, deletion, editing
+from reid_dhm.gallery.store import audit, database, deletion, statements
 from reid_dhm.gallery.store.filters import parse_time
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
@@ -34,13 +34,13 @@ class TestNames:
     @pytest.mark.parametrize("name", BAD_NAMES)
     def test_persons_and_cameras_obey_one_rule(self, site, name):
         with pytest.raises(InputError, match=r"person name .* is not allowed: give 1 to 200"):
-            editing.label(site, [site.tracklets()[0].id], name)
+            statements.label(site, [site.tracklets()[0].id], name)
         with pytest.raises(InputError, match=r"camera name .* is not allowed: give 1 to 200"):
             VideoWriter.open(site, name, NewVideo("a" * 16, "/a.avi", 10.0, 64, 48))
 
     def test_names_of_all_scripts_are_allowed(self, site):
         for name in ("Anna Müller", "安娜", "[north]", "=1+1", "x" * 200):
-            assert editing.label(site, [site.tracklets()[0].id], name) == 1
+            assert statements.label(site, [site.tracklets()[0].id], name) == 1
 
     def test_a_source_that_is_not_utf_8_is_refused(self, site):
         with pytest.raises(InputError, match="is not named in UTF-8"):
@@ -188,7 +188,6 @@ class TestDamage:
             ("UPDATE gallery SET dim = 9", GalleryStore.pages),
             ("UPDATE gallery SET generation = 'x'", GalleryStore.state),
             ("UPDATE tracklets SET start = 'x'", GalleryStore.tracklets),
-            ("UPDATE tracklets SET person = x'ff'", editing.people),
             ("UPDATE crops SET jpeg = 'text'", lambda gallery: gallery.thumbnail(1)),
             ("UPDATE crops SET embedding = x'ff'", lambda gallery: gallery.crops(1)),
             ("UPDATE boxes SET boxes = x'ff'", lambda gallery: gallery.boxes(1)),
