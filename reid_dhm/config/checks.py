@@ -21,6 +21,7 @@ _CHOICES = {
     "train.optimizer": ("adam", "adamw", "sgd"),
     "train.schedule": ("multistep", "cosine"),
     "train.precision": ("no", "bf16", "fp16"),
+    "model.branch_rule": ("light", "reference"),
     "test.metric": ("cosine", "euclidean"),
 }
 _POSITIVE = (
@@ -94,6 +95,13 @@ def check(config: Config, source: str) -> None:
             f"{source}: model.size is {str(size)[:80]}: give [height, width], each from 8 to "
             f"{MAX_SIDE} pixels"
         )
+    for key, least in (("mean", -math.inf), ("std", 0.0)):
+        colour = getattr(config.model, key)
+        if len(colour) != 3 or not all(least < value < math.inf for value in colour):
+            raise InputError(
+                f"{source}: model.{key} is {str(colour)[:80]}: give one number per colour, red, "
+                f"green, blue{', each above 0' if key == 'std' else ''}"
+            )
     if config.train.ema is not None and not 0 < config.train.ema < 1:
         raise InputError(f"{source}: train.ema is {config.train.ema}: a decay lies between 0 and 1")
     if config.method == "dhm" and config.loss.alpha <= 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from reid_dhm.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
+
 
 @dataclass
 class DataConfig:
@@ -41,7 +43,10 @@ class ModelConfig:
     pooling: str = "avg"
     neck: str = "bnneck"
     branches: list[BranchConfig] | None = None  # null: the backbone's two default branches
+    branch_rule: str = "light"  # light or reference: how long and wide the branches are
     fork: str = "fixed"
+    mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))  # of RGB in 0 … 1
+    std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
 
 
 @dataclass
@@ -70,6 +75,7 @@ class TrainConfig:
     lr: float = 3.5e-4
     weight_decay: float = 5e-4
     momentum: float = 0.9  # of sgd
+    nesterov: bool = True  # of sgd, where it has momentum
     schedule: str = "multistep"
     milestones: list[int] = field(default_factory=lambda: [40, 70])
     gamma: float = 0.1

@@ -33,9 +33,9 @@ def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel
     branches: list[BranchSpec] = []
     if config.method != "baseline":
         branches = (
-            default_branches(backbone)
+            default_branches(backbone, settings.branch_rule)
             if settings.branches is None
-            else [BranchSpec(branch.after, branch.init) for branch in settings.branches]
+            else [BranchSpec(b.after, b.init, settings.branch_rule) for b in settings.branches]
         )
         if not branches:
             raise InputError(f"method {config.method} needs branches: fill model.branches")
@@ -50,6 +50,8 @@ def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel
         neck=settings.neck,
         last_stride=settings.last_stride,
         branches=tuple(branches),
+        mean=_colour(settings.mean),
+        std=_colour(settings.std),
         embedding="ensemble" if config.test.ensemble else "main",
         training={
             "method": config.method,
@@ -80,11 +82,18 @@ def build_sampler(config: Config, labels: Sequence[int], rank: int, world_size: 
 
 def build_augmentation(config: Config, size: Size) -> Augment:
     """The training augmentation, or resizing and normalisation alone."""
-    data = config.data
+    data, mean, std = config.data, _colour(config.model.mean), _colour(config.model.std)
     if data.augment:
-        return TrainAugmentation(size, flip=data.flip, pad=data.pad, erasing=data.erasing)
-    plain = TestTransform(size)
+        return TrainAugmentation(
+            size, flip=data.flip, pad=data.pad, erasing=data.erasing, mean=mean, std=std
+        )
+    plain = TestTransform(size, mean, std)
     return lambda images, generator: plain(images)
+
+
+def _colour(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def build_criterion(config: Config) -> Criterion:
@@ -136,6 +145,7 @@ def build_trainer(
             settings.lr,
             settings.weight_decay,
             settings.momentum,
+            settings.nesterov,
         ),
         schedule=Schedule(
             settings.schedule,

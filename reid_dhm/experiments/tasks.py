@@ -138,7 +138,7 @@ def _classification(config: Config) -> Task:
         labels = [sample.pid for sample in classes.test]
         limit, workers = int(config.data.cache_limit * GIB), config.data.workers
         loader = build_loader(classes.test, labels, card.size, device, limit, workers)
-        transform = TestTransform(card.size)
+        transform = TestTransform(card.size, card.mean, card.std)
 
         @torch.no_grad()
         def evaluate(model: ReIDModel) -> dict[str, float]:

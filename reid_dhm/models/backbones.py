@@ -47,7 +47,8 @@ class PathBlock:
     name: str
 
 
-Pathway = Callable[["Backbone", str], list[PathBlock]]
+Pathway = Callable[["Backbone", str, str], list[PathBlock]]
+"""Backbone, stage forked after and branch rule → the blocks of a branch."""
 
 
 @dataclass(frozen=True)

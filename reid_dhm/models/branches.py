@@ -14,6 +14,8 @@ from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.heads import Head, ReIDOutput
 from reid_dhm.models.pathways import derived_pathway
 
+BRANCH_RULES = ("light", "reference")
+
 
 class Branch(nn.Module):
     """A pathway of its own from a fork in the trunk to a head of its own.
@@ -35,7 +37,7 @@ class Branch(nn.Module):
         return self.head(self.path(feature_map))
 
 
-def default_branches(backbone: Backbone) -> list[BranchSpec]:
+def default_branches(backbone: Backbone, rule: str = "light") -> list[BranchSpec]:
     """Forks before each of the last two stages (after ``layer2`` and ``layer3`` of a ResNet).
 
     Branches whose blocks all match the trunk's start as copies, the others fresh.
@@ -43,8 +45,8 @@ def default_branches(backbone: Backbone) -> list[BranchSpec]:
     specs = []
     for info in backbone.info[-3:-1]:
         with torch.device("meta"):  # shapes are needed, not weights
-            fits = all(_fits(block) for block in _pathway(backbone, info.name))
-        specs.append(BranchSpec(info.name, "copy" if fits else "fresh"))
+            fits = all(_fits(block) for block in _pathway(backbone, info.name, rule))
+        specs.append(BranchSpec(info.name, "copy" if fits else "fresh", rule))
     return specs
 
 
@@ -54,8 +56,8 @@ def build_branch(
     """Build one branch.
 
     Raises:
-        InputError: no such stage, no stage after it, an unknown ``init``, or ``copy`` where a
-            block of the branch has no counterpart of its shape in the trunk.
+        InputError: no such stage, no stage after it, an unknown ``init`` or ``rule``, or ``copy``
+            where a block of the branch has no counterpart of its shape in the trunk.
     """
     info = backbone.stage(spec.after)
     if not backbone.stages_after(spec.after):
@@ -63,9 +65,12 @@ def build_branch(
             f"a branch cannot fork after {spec.after}, the last stage of {backbone.name}: "
             f"name an earlier one in model.branches"
         )
-    pathway = _pathway(backbone, spec.after)
+    pathway = _pathway(backbone, spec.after, spec.rule)
     path = nn.Sequential(*(block.block for block in pathway))
+    channels = _channels(path, info)
     embedding = head_embedding(backbone, neck)
+    if embedding is not None and channels != backbone.channels:
+        _take(embedding, channels)
     if spec.init == "copy":
         for block in pathway:
             _copy(block, backbone.name, spec)
@@ -73,12 +78,23 @@ def build_branch(
         init_weights(nn.ModuleList([path, embedding] if embedding else [path]))
     else:
         raise InputError(f"init of the branch after {spec.after} is {spec.init!r}: fresh or copy")
-    head = Head(_channels(path, info), num_classes, pooling, neck, embedding)
+    head = Head(channels, num_classes, pooling, neck, embedding)
     return Branch(spec.after, info.fork_positions, path, head)
 
 
-def _pathway(backbone: Backbone, after: str) -> list[PathBlock]:
-    return (backbone.pathway or derived_pathway)(backbone, after)
+def _pathway(backbone: Backbone, after: str, rule: str) -> list[PathBlock]:
+    if rule not in BRANCH_RULES:
+        raise InputError(f"model.branch_rule is {rule!r}: use one of {', '.join(BRANCH_RULES)}")
+    return (backbone.pathway or derived_pathway)(backbone, after, rule)
+
+
+def _take(embedding: nn.Module, channels: int) -> None:
+    """Replace the first linear layer by one that takes ``channels`` inputs, in place."""
+    for module in embedding.modules():
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.Linear):
+                setattr(module, name, nn.Linear(channels, layer.out_features))
+                return
 
 
 def head_embedding(backbone: Backbone, neck: str) -> nn.Module | None:

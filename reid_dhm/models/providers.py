@@ -1,4 +1,4 @@
-"""The backbones by name: torchvision's and torchreid's.
+"""The backbones by name: torchvision's, torchreid's, and our own for CIFAR.
 
 A backbone is added as an entry of :data:`BACKBONES`: how to create it and how to split it.
 """
@@ -16,7 +16,11 @@ from torch import nn
 
 from reid_dhm.errors import InputError, first_line
 from reid_dhm.models.backbones import Backbone, Pathway, Provider, Split, split_by_stride
-from reid_dhm.models.pathways import densenet_pathway, resnet_pathway
+from reid_dhm.models.cifar.densenet import cifar_densenet
+from reid_dhm.models.cifar.network import StagedNetwork
+from reid_dhm.models.cifar.resnet import cifar_resnet
+from reid_dhm.models.cifar.wide_resnet import cifar_wide_resnet
+from reid_dhm.models.pathways import dense_layers_pathway, densenet_pathway, resnet_pathway
 from reid_dhm.models.torchreid import torchreid_module
 from reid_dhm.models.weights import load_weights, read_state_dict
 
@@ -99,6 +103,14 @@ def _torchreid(name: str, split: Any, unused: tuple[str, ...]) -> Provider:
     )
 
 
+def _cifar(create: Callable[[], StagedNetwork], pathway: Pathway | None = None) -> Provider:
+    return Provider(create, partial(_split_staged, pathway=pathway), unused=())
+
+
+def _split_staged(model: Any, pathway: Pathway | None) -> Split:
+    return Split(model.stages, pathway)
+
+
 def _create_fastreid(name: str) -> nn.Module:
     """fast-reid's ResNet: torchvision's with a first pooling that rounds up and does not pad."""
     model = torchvision.models.get_model(name)
@@ -129,6 +141,17 @@ BACKBONES: dict[str, Provider] = {
     **{
         f"fastreid_{name}": Provider(partial(_create_fastreid, name), split_resnet)
         for name in ("resnet18", "resnet34", "resnet50", "resnet101")
+    },
+    **{f"cifar_resnet{depth}": _cifar(partial(cifar_resnet, depth)) for depth in (32, 110)},
+    "cifar_wrn16_8": _cifar(partial(cifar_wide_resnet, 16, 8)),
+    "cifar_wrn28_10": _cifar(partial(cifar_wide_resnet, 28, 10)),
+    "cifar_wrn28_10_dropout": _cifar(partial(cifar_wide_resnet, 28, 10, dropout=0.3)),
+    "cifar_densenet40_12": _cifar(partial(cifar_densenet, 40, 12, bc=False), dense_layers_pathway),
+    **{
+        f"cifar_densenet_bc{depth}_{growth}": _cifar(
+            partial(cifar_densenet, depth, growth, bc=True), dense_layers_pathway
+        )
+        for depth, growth in ((100, 12), (250, 24), (190, 40))
     },
 }
 

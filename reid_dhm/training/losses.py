@@ -21,9 +21,14 @@ MetricLoss = Callable[[Tensor, Tensor], Tensor]
 """(B, D) features, (B,) labels → scalar."""
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32; float64 stays, so that the objective can be checked in it."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def id_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.1) -> Tensor:
     """Cross-entropy with label smoothing (Szegedy et al. 2016): (B, C), (B,) → scalar."""
-    return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    return F.cross_entropy(at_least_float32(logits), labels, label_smoothing=smoothing)
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
@@ -39,7 +44,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
         margin: least difference between the distance to the nearest image of another person and
             to the farthest image of the same person.
     """
-    anchors = features.float()
+    anchors = at_least_float32(features)
     everyone, all_labels, first = gather(anchors, labels)
     distance = torch.cdist(anchors, everyone, compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == all_labels[None, :]
@@ -56,13 +61,18 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
 def mimicking_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T² · KL(teacher ‖ student): DHM's mimicking term, summed over classes, a mean over images.
 
+    The DHM authors' code adds 1e-8 to every probability of both sides and divides by 1 + C · 1e-8;
+    here the divergence is exact. At 1,000 classes and normal logits of deviation 1 the two differ
+    by about 3e-5 of the term and 5e-6 of its gradient's length, and by more the surer the heads
+    are: at deviation 3 by 3e-3 of the term.
+
     Args:
         student: (B, C) logits that receive the gradient.
         teacher: (B, C) logits that are imitated; detached here.
         temperature: softens both sides; T² keeps the gradient's size.
     """
-    log_student = F.log_softmax(student.float() / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher.detach().float() / temperature, dim=1)
+    log_student = F.log_softmax(at_least_float32(student) / temperature, dim=1)
+    log_teacher = F.log_softmax(at_least_float32(teacher.detach()) / temperature, dim=1)
     divergence = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
     return temperature**2 * divergence
 

@@ -73,12 +73,20 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, lr: float, weight_decay: float, momentum: float
+    parameters: Iterable[nn.Parameter],
+    name: str,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool = True,
 ) -> optim.Optimizer:
-    """``adam``, ``adamw`` or ``sgd`` (Nesterov if ``momentum`` > 0) over the trained parameters."""
+    """``adam``, ``adamw`` or ``sgd`` over the trained parameters.
+
+    ``nesterov`` makes the momentum of ``sgd`` look ahead; without momentum it changes nothing.
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if name == "sgd":
-        nesterov = momentum > 0
-        return optim.SGD(trained, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
+        ahead = nesterov and momentum > 0
+        return optim.SGD(trained, lr, momentum, weight_decay=weight_decay, nesterov=ahead)
     build = {"adam": optim.Adam, "adamw": optim.AdamW}[name]
     return build(trained, lr, weight_decay=weight_decay, fused=True)
