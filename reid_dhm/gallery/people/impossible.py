@@ -1,0 +1,58 @@
+"""Pairs of tracklets that cannot be one person, whatever they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_dhm.gallery.people.agglomeration import Pairs
+from reid_dhm.gallery.people.evidence import WALL_CLOCK, Appearances
+
+TravelTimes = Mapping[tuple[int, int], float]
+"""Least seconds from leaving one camera's view to entering another's, either way, by camera ids."""
+
+
+def impossible_pairs(appearances: Appearances, travel_times: TravelTimes) -> Pairs:
+    """Pairs seen at once in one camera's view, or in two cameras too far apart for the time.
+
+    Two boxes on one body are not two people. Travel is judged between wall-clock times only.
+
+    Args:
+        appearances: N tracklets.
+        travel_times: by camera ids; cameras without an entry may show one person at once.
+    """
+    together = appearances.together
+    two = ~together.same_body
+    found = [(together.first[two], together.second[two])]
+    for (one, other), seconds in travel_times.items():
+        found.append(_too_fast(appearances, one, other, seconds))
+    first, second = (np.concatenate(side) for side in zip(*found, strict=True))
+    return np.minimum(first, second), np.maximum(first, second)
+
+
+def _too_fast(appearances: Appearances, one: int, other: int, seconds: float) -> Pairs:
+    """Pairs of two cameras with less than ``seconds`` between them."""
+    timed = appearances.clocks == WALL_CLOCK
+    left = np.flatnonzero(timed & (appearances.cameras == one))
+    right = np.flatnonzero(timed & (appearances.cameras == other))
+    right = right[np.argsort(appearances.starts[right], kind="stable")]
+    starts = appearances.starts[right]
+    longest = (appearances.ends - appearances.starts)[right].max(initial=0)
+    low = np.searchsorted(starts, appearances.starts[left] - seconds - longest, "right")
+    high = np.searchsorted(starts, appearances.ends[left] + seconds, "left")
+    pair, place = ragged_ranges(low, high)
+    rows = left[pair], right[place]
+    gap = appearances.starts[rows[0]] - appearances.ends[rows[1]] < seconds
+    return rows[0][gap], rows[1][gap]
+
+
+def ragged_ranges(
+    low: NDArray[np.int64], high: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of the range, and value, of every integer in ``low[i]`` to ``high[i] - 1``."""
+    counts = np.maximum(high - low, 0)
+    which = np.repeat(np.arange(len(low)), counts)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return which, low[which] + step
