@@ -99,8 +99,8 @@ class Gallery:
         Args:
             source: a video, a folder or glob of frames, a stream's address or a webcam's number.
             camera: name of the camera; created if it is new.
-            detector: a name of ``reid-dhm models``, an ``.onnx`` or ``.xml`` file, ``yolox:FILE``,
-                ``ssd:FILE``, ``torchvision:NAME[:WEIGHTS]``, ``mot:FILE`` or ``motion``; or an
+            detector: a name of ``reid-dhm models``, an ``.onnx`` or ``.xml`` file, ``FAMILY:FILE``,
+                ``torchvision:NAME[:WEIGHTS]``, ``mot:FILE`` or ``motion``; or an
                 object with ``detect(frame)``, ``settings`` and ``stateful``.
             confidence: lowest score of a box; the detector's own by default.
             start: wall-clock time of the first frame, ISO 8601; UTC without an offset.

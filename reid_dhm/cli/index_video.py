@@ -86,7 +86,7 @@ def index_video(
         str,
         typer.Option(
             rich_help_panel=PEOPLE,
-            help="A name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE, "
+            help="A name of `reid-dhm models`, an .onnx or .xml file, FAMILY:FILE, "
             "torchvision:NAME[:WEIGHTS], mot:FILE, or motion (anything that moves; for a fixed "
             "camera).",
         ),
@@ -120,7 +120,7 @@ def index_video(
     An interrupted run is continued; indexing the same video twice adds nothing.
 
     Example: reid-dhm index-video --gallery galleries/site --camera gate gate.mp4
-    --start 2026-03-01T08:00:00+01:00 --detector yolox:yolox_nano.onnx
+    --start 2026-03-01T08:00:00+01:00 --detector yolox_nano.onnx
     """
     from reid_dhm.gallery.detect.factory import build_detector, check_detector
     from reid_dhm.gallery.footage.sources import check_source, open_source

@@ -44,7 +44,7 @@ DetectorOption = Annotated[
         "--detector",
         rich_help_panel=WHO,
         help="Finds the person in images without a box: a name of `reid-dhm models`, an .onnx or "
-        ".xml file, yolox:FILE, ssd:FILE or torchvision:NAME[:WEIGHTS].",
+        ".xml file, FAMILY:FILE or torchvision:NAME[:WEIGHTS].",
     ),
 ]
 CheckpointOption = Annotated[

@@ -47,7 +47,7 @@ def serve(
         str | None,
         typer.Option(
             help="Finds the person in images without a box: a name of `reid-dhm models`, an "
-            ".onnx or .xml file, yolox:FILE, ssd:FILE or torchvision:NAME[:WEIGHTS]."
+            ".onnx or .xml file, FAMILY:FILE or torchvision:NAME[:WEIGHTS]."
         ),
     ] = None,
     index: IndexOption = "Flat",

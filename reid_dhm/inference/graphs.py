@@ -23,7 +23,7 @@ def open_graph(file: CheckpointFile, tried: bool = False) -> tuple[ExportedModel
     """
     path = file.path
     if not tried:
-        try_graph(path, file.input, file.size)
+        try_graph(path, input=file.input, size=file.size)
     if "card" in read_metadata(path):
         exported = open_exported(path)
         refuse_options(path, file.backbone, file.size, file.neck, file.input)

@@ -23,29 +23,36 @@ from reid_dhm.inference.engines.exported import file_digest, graph_files, instal
 logger = logging.getLogger(__name__)
 
 SECONDS = 30
-"""Processor time for opening a graph and embedding one image; waiting may take five times that."""
+"""Processor time for opening a graph and one image; waiting may take five times that."""
 MEMORY = 4 << 30
 """Bytes besides eight times the graph's own size."""
 
 
-def try_graph(path: Path, input: str | None, size: tuple[int, int] | None) -> None:
-    """Open a graph and embed one image in another process, unless it passed before.
+EMBEDDING_TRIAL = "reid_dhm.inference.trial_process"
+
+
+def try_graph(path: Path, module: str = EMBEDDING_TRIAL, **options: Any) -> None:
+    """Open a graph and show it one image in another process, unless it passed before.
+
+    Args:
+        path: the graph.
+        module: runs as that process; it calls :func:`~reid_dhm.inference.trial_process.report`.
+        options: for it, as JSON.
 
     Raises:
         InputError: the graph needs more time or memory than :data:`SECONDS` and :data:`MEMORY`, or
             crashes; or the error that opening it raised there.
     """
-    passed = _marker(path)
+    passed = _marker(path, module)
     if passed is not None and passed.exists():
         return
     request = {
+        **options,
         "path": str(path),
-        "input": input,
-        "size": size,
         "seconds": SECONDS,
         "memory": MEMORY + 8 * sum(file.stat().st_size for file in graph_files(path)),
     }
-    command = [sys.executable, "-m", "reid_dhm.inference.trial_process", json.dumps(request)]
+    command = [sys.executable, "-m", module, json.dumps(request)]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=5 * SECONDS, cwd=Path.cwd(), check=False
@@ -56,12 +63,12 @@ def try_graph(path: Path, input: str | None, size: tuple[int, int] | None) -> No
         raise _unfit(path, f"the process ended with signal {-done.returncode}")
     if done.returncode:
         raise _reported(path, done.stdout)
-    mark_passed(path)
+    mark_passed(path, module)
 
 
-def mark_passed(path: Path) -> None:
+def mark_passed(path: Path, module: str = EMBEDDING_TRIAL) -> None:
     """Remember that a graph can be run, as it was just written and verified, or tried."""
-    passed = _marker(path)
+    passed = _marker(path, module)
     try:
         if passed is not None:
             passed.touch()
@@ -71,7 +78,7 @@ def mark_passed(path: Path) -> None:
 
 def _unfit(path: Path, cause: str) -> InputError:
     return InputError(
-        f"{path} cannot embed one image within {SECONDS} s of processor time and "
+        f"{path} cannot process one image within {SECONDS} s of processor time and "
         f"{MEMORY >> 30} GiB of memory ({cause}): use a graph of a plain network"
     )
 
@@ -86,12 +93,12 @@ def _reported(path: Path, output: bytes) -> Exception:
         return _unfit(path, "the process failed")
 
 
-def _marker(path: Path) -> Path | None:
+def _marker(path: Path, module: str) -> Path | None:
     """The empty file that says a graph passed, with these libraries."""
     folder = graphs_folder()
     if folder is None:
         return None
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"" if module == EMBEDDING_TRIAL else module.encode())
     try:
         for file in graph_files(path):
             digest.update(file_digest(file).encode())

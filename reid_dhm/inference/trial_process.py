@@ -9,7 +9,9 @@ import contextlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,26 +23,31 @@ from reid_dhm.inference.engines.selection import build_engine
 from reid_dhm.inference.graphs import open_graph
 
 
-def main(request: str) -> int:
-    """Open the graph and embed a black image; 0 if that works."""
+def report(request: str, work: Callable[[dict[str, Any]], None]) -> int:
+    """Do the work of a request within its limits; 0 if it succeeds, else its error is printed."""
     asked = json.loads(request)
     _limit(asked["seconds"], asked["memory"])
     logging.disable()
-    size = tuple(asked["size"]) if asked["size"] else None
-    file = CheckpointFile(Path(asked["path"]), "graph", size=size, input=asked["input"])
     try:
-        model, card = open_graph(file, tried=True)
-        engine = build_engine(model, card, EngineOptions(device="cpu"))
-        with contextlib.suppress(NotFiniteError):  # a black image says little of others
-            engine(np.zeros((1, *card.size, 3), np.uint8))
+        work(asked)
     except ReidError as error:
         print(json.dumps({"type": type(error).__name__, "message": str(error)}))
         return 1
     except Exception as error:  # whatever a library raises, MemoryError included
-        message = f"{file.path} cannot embed an image ({first_line(error)}): export it again"
+        message = f"{asked['path']} cannot be run ({first_line(error)}): export it again"
         print(json.dumps({"type": "InputError", "message": message}))
         return 1
     return 0
+
+
+def _embed(asked: dict[str, Any]) -> None:
+    """Open the graph and embed a black image."""
+    size = tuple(asked["size"]) if asked["size"] else None
+    file = CheckpointFile(Path(asked["path"]), "graph", size=size, input=asked["input"])
+    model, card = open_graph(file, tried=True)
+    engine = build_engine(model, card, EngineOptions(device="cpu"))
+    with contextlib.suppress(NotFiniteError):  # a black image says little of others
+        engine(np.zeros((1, *card.size, 3), np.uint8))
 
 
 def _limit(seconds: int, memory: int) -> None:
@@ -54,4 +61,4 @@ def _limit(seconds: int, memory: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(report(sys.argv[1], _embed))

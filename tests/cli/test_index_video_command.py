@@ -104,7 +104,7 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
         (("gone.mp4",), "gone.mp4 does not exist"),
         (("{clip}", "--start", "noon"), "'noon' is not an ISO 8601 time"),
         (("{clip}", "--detector", "hog"), "unknown detector 'hog'"),
-        (("{clip}", "--detector", "yolox:{clip}"), "cannot be read as an ONNX network"),
+        (("{clip}", "--detector", "yolox:{clip}"), "is truncated or not an ONNX file"),
         (("{clip}", "--checkpoint", "gone"), "checkpoint gone does not exist"),
         (("{clip}", "--confidence", "0.3"), "motion has no scores: drop the confidence"),
         (("{clip}", "--camera", "gate\n"), "camera name 'gate\\n' is not allowed"),

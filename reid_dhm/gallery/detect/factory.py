@@ -12,21 +12,24 @@ from reid_dhm.inference.zoo.entries import DETECTION
 if TYPE_CHECKING:
     from reid_dhm.gallery.detect.protocol import Detector
 
+FAMILY_NAMES = ("ssd", "rfdetr", "rtdetr", "yolo", "yolox")
 KINDS = (
-    "a name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE, torchvision:NAME, "
-    "torchvision:NAME:WEIGHTS, mot:FILE or motion"
+    "a name of `reid-dhm models`, an .onnx or .xml file, FAMILY:FILE with FAMILY one of "
+    f"{', '.join(FAMILY_NAMES)}, torchvision:NAME, torchvision:NAME:WEIGHTS, mot:FILE or motion"
 )
 _GRAPHS = (".onnx", ".xml")
+_TRIAL = "reid_dhm.gallery.detect.trial_process"
 
 
 def build_detector(text: str = "motion", confidence: float | None = None) -> Detector:
     """Build the detector that a user names.
 
     Args:
-        text: a name of the model zoo, or a graph's file, whose outputs tell YOLOX from SSD;
-            ``yolox:FILE`` or ``ssd:FILE``; ``torchvision:NAME`` with weights from torchvision, or
-            from a file as ``torchvision:NAME:WEIGHTS``; ``mot:FILE`` (MOTChallenge's ``det.txt``);
-            or ``motion`` (anything that moves before a fixed camera; needs no weights).
+        text: a name of the model zoo, or a network's file, whose outputs tell its family;
+            ``FAMILY:FILE`` with one of :data:`FAMILY_NAMES`; ``torchvision:NAME`` with weights from
+            torchvision, or from a file as ``torchvision:NAME:WEIGHTS``; ``mot:FILE``
+            (MOTChallenge's ``det.txt``); or ``motion`` (anything that moves before a fixed camera;
+            needs no weights).
         confidence: lowest score of a box; the detector's own by default.
 
     Raises:
@@ -38,18 +41,16 @@ def build_detector(text: str = "motion", confidence: float | None = None) -> Det
     named = registry.find(text, DETECTION)
     if named is not None:
         text = str(named.path)
-    if text.endswith(_GRAPHS) and Path(text).is_file():
-        text = f"{_kind_of(Path(text))}:{text}"
     kind, _, rest = text.partition(":")
     options = {} if confidence is None else {"confidence": confidence}
-    if kind == "yolox" and rest:
-        from reid_dhm.gallery.detect.yolox import YoloxDetector
+    if kind in FAMILY_NAMES or _is_graph(text):
+        from reid_dhm.gallery.detect.network import NetworkDetector
+        from reid_dhm.inference.trial import try_graph
 
-        return YoloxDetector(Path(rest), **options)
-    if kind == "ssd" and rest:
-        from reid_dhm.gallery.detect.ssd import SsdDetector
-
-        return SsdDetector(Path(rest), **options)
+        family = kind if kind in FAMILY_NAMES else None
+        path = Path(rest if family else text)
+        try_graph(path, _TRIAL, family=family)
+        return NetworkDetector(path, family, confidence)
     if kind == "torchvision" and rest:
         from reid_dhm.gallery.detect.torchvision import TorchvisionDetector
 
@@ -76,23 +77,17 @@ def check_detector(text: str, confidence: float | None = None) -> None:
     if text == "motion" and confidence is not None:
         raise InputError("motion has no scores: drop the confidence, or name another detector")
     kind, _, rest = text.partition(":")
-    if kind in ("yolox", "ssd", "mot") and rest:
+    if kind in (*FAMILY_NAMES, "mot") and rest:
         if not Path(rest).is_file():
             raise NotFoundError(f"{rest} does not exist: give the file of the {kind} detector")
     elif not (
         text == "motion"
         or (kind == "torchvision" and rest)
-        or (text.endswith(_GRAPHS) and Path(text).is_file())
+        or _is_graph(text)
         or registry.find(text, DETECTION) is not None
     ):
         raise InputError(f"unknown detector {text!r}: use {KINDS}")
 
 
-def _kind_of(graph: Path) -> str:
-    """``ssd`` for one output of rows of seven, else ``yolox``, which checks the rest itself."""
-    from reid_dhm.inference.engines.openvino_runtime import read_graph
-
-    outputs = read_graph(graph).outputs
-    shape = outputs[0].partial_shape
-    rows_of_seven = len(shape) == 4 and shape[3].is_static and shape[3].get_length() == 7
-    return "ssd" if len(outputs) == 1 and rows_of_seven else "yolox"
+def _is_graph(text: str) -> bool:
+    return text.endswith(_GRAPHS) and Path(text).is_file()

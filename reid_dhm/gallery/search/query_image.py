@@ -107,7 +107,7 @@ def check_stateless(detector: Detector) -> None:
     if detector.stateful:
         raise UnsupportedError(
             f"detector {detector.settings.get('detector')} needs a video and the query is an "
-            "image: use a name of `reid-dhm models`, an .onnx or .xml file, yolox:FILE, ssd:FILE "
+            "image: use a name of `reid-dhm models`, an .onnx or .xml file, FAMILY:FILE "
             "or torchvision:NAME[:WEIGHTS], or give the box of the person"
         )
 
