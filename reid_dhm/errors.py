@@ -4,9 +4,21 @@ The command line prints their message as one line and exits with 1; the service 
 status. Nothing else decides by an error's text.
 """
 
+_LONGEST = 4000
+
 
 class ReidError(Exception):
-    """Base class. The message is one sentence: the value, the file it came from, the remedy."""
+    """Base class. The message is one sentence: the value, the file it came from, the remedy.
+
+    The middle of a very long one is left out: names and values in it may have any length.
+    """
+
+    def __str__(self) -> str:
+        """The message, of a bounded length."""
+        text = super().__str__()
+        if len(text) <= _LONGEST:
+            return text
+        return f"{text[: _LONGEST // 2]} … {text[-(_LONGEST // 2) :]}"
 
 
 class InputError(ReidError, ValueError):

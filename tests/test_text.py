@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reid_dhm.errors import InputError, StorageError
 from reid_dhm.text import printable
 
 
@@ -35,3 +36,12 @@ def test_every_text_becomes_one_line_that_can_be_encoded(text):
 def test_the_middle_of_a_long_text_is_left_out():
     shown = printable("a" * 50_000 + "b" * 50_000, longest=20)
     assert shown == "a" * 10 + " … " + "b" * 10
+
+
+@pytest.mark.parametrize("kind", [InputError, StorageError])
+def test_a_message_with_a_very_long_value_keeps_its_beginning_and_its_remedy(kind):
+    shown = str(kind(f"runs/{'a' * 200_000}.yaml: does not exist: give another name"))
+    assert len(shown) < 5000
+    assert shown.startswith("runs/aaa")
+    assert shown.endswith(".yaml: does not exist: give another name")
+    assert str(kind("gone: does not exist")) == "gone: does not exist"

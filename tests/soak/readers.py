@@ -203,7 +203,7 @@ def read_thresholds(path: Path) -> None:
 SIZE = (64, 32)
 
 
-def _save_network(folder: Path) -> None:
+def save_network(folder: Path) -> None:
     import torch
 
     from reid_dhm.models.card import ModelCard, save_model
@@ -214,7 +214,7 @@ def _save_network(folder: Path) -> None:
 
 
 def weights_samples(folder: Path) -> None:
-    _save_network(folder)
+    save_network(folder)
     (folder / "model.json").rename(folder.parent / "card.json")
 
 
@@ -226,7 +226,7 @@ def read_weights(path: Path) -> None:
 
 
 def card_samples(folder: Path) -> None:
-    _save_network(folder)
+    save_network(folder)
     (folder / "model.safetensors").rename(folder.parent / "weights.safetensors")
 
 
@@ -291,7 +291,7 @@ def read_graph(path: Path) -> None:
 # Galleries
 
 
-def gallery_samples(folder: Path) -> None:
+def gallery_samples(folder: Path, fingerprint: str = "c0ffee" * 10, dim: int = 8) -> None:
     from datetime import datetime, timezone
 
     from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo
@@ -303,7 +303,7 @@ def gallery_samples(folder: Path) -> None:
     image = encode_jpeg(random.integers(0, 256, (40, 16, 3), np.uint8))
     site = folder / "site"
     with GalleryStore(site, create=True) as gallery:
-        gallery.claim_model("c0ffee" * 10, 8, "soak")
+        gallery.claim_model(fingerprint, dim, "soak")
         for number, camera in enumerate(("gate", "yard")):
             start = datetime(2026, 3, 1, 8, tzinfo=timezone.utc) if number else None
             video = NewVideo(f"{number:016x}", f"{camera}.avi", 10.0, 64, 48, start)
@@ -314,7 +314,7 @@ def gallery_samples(folder: Path) -> None:
                 boxes["time"] = track + np.arange(2)
                 boxes["frame"] = boxes["time"] * 10
                 boxes["box"] = (10, 10, 20, 40)
-                row = random.standard_normal(8)
+                row = random.standard_normal(dim)
                 row = (row / np.linalg.norm(row)).astype(np.float16)
                 box = (10.0, 10.0, 20.0, 40.0)
                 crop = Crop(int(boxes["frame"][0]), float(boxes["time"][0]), box, 1.0, image, row)
