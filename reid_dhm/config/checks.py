@@ -21,16 +21,18 @@ _CHOICES = {
     "train.optimizer": ("adam", "adamw", "sgd"),
     "train.schedule": ("multistep", "cosine"),
     "train.precision": ("no", "bf16", "fp16"),
+    "loss.mimic_terms": ("all", "random"),
     "model.branch_rule": ("light", "reference"),
     "test.metric": ("cosine", "euclidean"),
 }
 _POSITIVE = (
     *("train.epochs", "train.num_identities", "train.num_instances", "train.batch_size"),
     *("train.lr", "train.accumulate", "train.evaluate_every", "train.clip_norm"),
-    "loss.temperature",
+    *("loss.temperature", "loss.similarity_temperature"),
 )
 _NOT_NEGATIVE = (
     *("seed", "data.cache_limit", "data.workers", "data.pad", "loss.alpha", "loss.metric_weight"),
+    *("loss.similarity", "loss.teacher_relations", "loss.teacher_embedding"),
     *("train.weight_decay", "train.warmup_epochs", "train.diagnose_every"),
 )
 _SHARES = (
@@ -104,5 +106,26 @@ def check(config: Config, source: str) -> None:
             )
     if config.train.ema is not None and not 0 < config.train.ema < 1:
         raise InputError(f"{source}: train.ema is {config.train.ema}: a decay lies between 0 and 1")
-    if config.method == "dhm" and config.loss.alpha <= 0:
+    _check_loss(config, source)
+
+
+def _check_loss(config: Config, source: str) -> None:
+    loss = config.loss
+    if config.method == "dhm" and loss.alpha <= 0 and loss.similarity <= 0:
         raise InputError(f"{source}: method dhm needs loss.alpha above 0: use method: dsl for none")
+    if loss.mimic_terms == "random" and loss.mimic_drop > 0:
+        raise InputError(
+            f"{source}: loss.mimic_terms=random draws its own share of terms: leave "
+            f"loss.mimic_drop={loss.mimic_drop} out"
+        )
+    if loss.teacher is not None and loss.teacher_relations == loss.teacher_embedding == 0:
+        raise InputError(
+            f"{source}: loss.teacher has no effect: set loss.teacher_relations or "
+            "loss.teacher_embedding above 0"
+        )
+    unknown = sorted(set(loss.teacher_options) - {"input", "backbone", "size", "neck"})
+    if unknown:
+        raise InputError(
+            f"{source}: loss.teacher_options has an unknown key {unknown[0]!r:.60}: use input, "
+            "backbone, size or neck"
+        )

@@ -51,7 +51,7 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """The terms of the objective; ``alpha`` and ``mimic_drop`` need ``method: dhm``."""
+    """The terms of the objective; what heads mimic needs ``method: dhm``, a teacher does not."""
 
     smoothing: float = 0.1
     metric: str = "triplet"
@@ -61,6 +61,13 @@ class LossConfig:
     temperature: float = 1.0
     head_weights: list[float] = field(default_factory=list)
     mimic_drop: float = 0.0
+    mimic_terms: str = "all"  # all, or random: the authors' variant
+    similarity: float = 0.0  # weight of mimicking the batch's similarities
+    similarity_temperature: float = 0.1
+    teacher: str | None = None  # a checkpoint that embeds, also a graph of others
+    teacher_options: dict[str, Any] = field(default_factory=dict)  # input, backbone, size, neck
+    teacher_relations: float = 1.0  # weight of the teacher's similarities in the batch
+    teacher_embedding: float = 1.0  # weight of its embeddings, through a projection
 
 
 @dataclass

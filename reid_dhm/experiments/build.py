@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -26,8 +27,13 @@ from reid_dhm.training.run_folder import RunFolder
 Size = tuple[int, int]
 
 
-def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel, ModelCard]:
-    """The model of a configuration and its card; ``method: baseline`` has no branches."""
+def build_model(
+    config: Config, num_classes: int, size: Size, taught: int = 0
+) -> tuple[ReIDModel, ModelCard]:
+    """The model of a configuration and its card; ``method: baseline`` has no branches.
+
+    ``taught`` is the dimension of a teacher's embeddings that the model's are projected to, or 0.
+    """
     settings = config.model
     backbone = build_backbone(settings.backbone, settings.weights, settings.last_stride)
     branches: list[BranchSpec] = []
@@ -40,7 +46,7 @@ def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel
         if not branches:
             raise InputError(f"method {config.method} needs branches: fill model.branches")
     model = ReIDModel(
-        backbone, num_classes, branches, settings.pooling, settings.neck, settings.fork
+        backbone, num_classes, branches, settings.pooling, settings.neck, settings.fork, taught
     )
     card = ModelCard(
         backbone=settings.backbone,
@@ -58,9 +64,25 @@ def build_model(config: Config, num_classes: int, size: Size) -> tuple[ReIDModel
             "task": config.task,
             "data": config.data.name,
             "seed": config.seed,
+            **_options(config),
         },
     )
     return model, card
+
+
+def _options(config: Config) -> dict[str, str | float]:
+    """The method's options that are not the default, for the card."""
+    loss, model = config.loss, config.model
+    options: dict[str, str | float] = {}
+    if config.method != "baseline":
+        options = {"branch_rule": model.branch_rule, "fork": model.fork}
+    if config.method == "dhm":
+        options |= {"mimic_terms": loss.mimic_terms, "mimic_drop": loss.mimic_drop}
+        options |= {"similarity": loss.similarity}
+    if loss.teacher is not None:
+        options |= {"teacher": Path(loss.teacher).name}
+    defaults = {"branch_rule": "light", "fork": "fixed", "mimic_terms": "all"}
+    return {name: value for name, value in options.items() if value != defaults.get(name, 0.0)}
 
 
 def build_sampler(config: Config, labels: Sequence[int], rank: int, world_size: int) -> Sampler:
@@ -110,6 +132,9 @@ def build_criterion(config: Config) -> Criterion:
         metric_weight=loss.metric_weight,
         head_weights=tuple(loss.head_weights),
         mimic_drop=loss.mimic_drop,
+        mimic_terms=loss.mimic_terms,
+        similarity=loss.similarity if config.method == "dhm" else 0.0,
+        similarity_temperature=loss.similarity_temperature,
     )
 
 

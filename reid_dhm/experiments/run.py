@@ -24,6 +24,7 @@ from reid_dhm.experiments.build import (
 )
 from reid_dhm.experiments.data_record import check_data_record, record_data, write_data_record
 from reid_dhm.experiments.tasks import GIB, build_task
+from reid_dhm.experiments.teaching import build_teacher
 from reid_dhm.files import write_text
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training import randomness
@@ -85,15 +86,18 @@ def run_experiment(
     criterion = build_criterion(config)
     augment = build_augmentation(config, size)
 
+    digest = record["train"]["sha256"]
+    teacher = build_teacher(config.loss, task.train, digest, folder, accelerator, decode_progress)
+    taught = 0 if teacher is None or not teacher.embedding else teacher.embeddings.shape[1]
     torch.manual_seed(randomness.derived_seed(config.seed, randomness.MODEL))
-    model, card = build_model(config, len(label_of), size)
+    model, card = build_model(config, len(label_of), size, taught)
     evaluate = task.evaluator(card, accelerator.device)
     limit = int(config.data.cache_limit * GIB)
     loader = build_loader(
         task.train, labels, size, accelerator.device, limit, config.data.workers, decode_progress
     )
     card = replace(card, training={**card.training, "data": task.names})
-    data = TrainingData(task.train, loader, sampler, augment)
+    data = TrainingData(task.train, loader, sampler, augment, teacher)
     run = RunFolder(folder, card, keep_branches=config.test.ensemble)
     trainer = build_trainer(settings, model, data, criterion, run, accelerator, config.seed)
     resumed = config.resume and trainer.resume()

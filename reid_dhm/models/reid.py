@@ -27,6 +27,8 @@ class ReIDModel(nn.Module):
         neck: ``bnneck`` or ``none``, for every head.
         fork: ``fixed`` leaves at the end of the stage named; ``random`` lets
             :meth:`draw_forks` choose among the positions inside it.
+        taught: dimension of an outside teacher's embeddings, towards which the main head's are
+            projected during training; 0 without such a teacher.
 
     Raises:
         InputError: ``fork: random`` for a branch with a single fork position.
@@ -40,6 +42,7 @@ class ReIDModel(nn.Module):
         pooling: str = "avg",
         neck: str = "bnneck",
         fork: str = "fixed",
+        taught: int = 0,
     ) -> None:
         super().__init__()
         if fork not in ("fixed", "random"):
@@ -57,6 +60,7 @@ class ReIDModel(nn.Module):
                     f"fork: random needs two fork positions, and {branch.after} of {backbone.name} "
                     "has one: use fork: fixed or fork after another stage"
                 )
+        self.projection = nn.Linear(self.head.dim, taught) if taught else None
 
     @property
     def side_branches(self) -> list[Branch]:
@@ -100,10 +104,16 @@ class ReIDModel(nn.Module):
         heads = [F.normalize(out.embeddings.float()) for out in self(images)]
         return torch.cat(heads, dim=1)
 
-    def deploy(self) -> ReIDModel:
-        """A copy without branches, in eval mode: the modules of the plain backbone."""
-        branches, self.branches = self.branches, nn.ModuleList()
+    def deploy(self, keep_branches: bool = False) -> ReIDModel:
+        """A copy without branches, in eval mode: the modules of the plain backbone.
+
+        The projection to a teacher is left out too; with ``keep_branches`` it alone.
+        """
+        branches, projection = self.branches, self.projection
+        self.projection = None
+        if not keep_branches:
+            self.branches = nn.ModuleList()
         try:
             return copy.deepcopy(self).eval()
         finally:
-            self.branches = branches
+            self.branches, self.projection = branches, projection

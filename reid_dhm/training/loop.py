@@ -27,6 +27,7 @@ from reid_dhm.training.objective import Objective
 from reid_dhm.training.optimization import Optimization
 from reid_dhm.training.run_folder import RunFolder, RunLog
 from reid_dhm.training.state import find_state, load_state, match_memory_format, save_state
+from reid_dhm.training.teacher import Teacher, add_terms
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """(B, 3, h, w) uint8 → (B, 3, H, W) float32."""
@@ -49,12 +50,14 @@ class TrainingData:
         loader: batches of uint8 images by their rows in ``samples``.
         sampler: the rows of every batch of an epoch.
         augment: applied to every batch.
+        teacher: an outside teacher of the images, or ``None``.
     """
 
     samples: Sequence[Sample]
     loader: Loader
     sampler: Sampler
     augment: Augment
+    teacher: Teacher | None = None
 
 
 class Trainer:
@@ -210,6 +213,10 @@ class Trainer:
             with self.accelerator.autocast():
                 outputs = self.model(inputs, forks)
             terms = self.objective(outputs, batch.labels, draws)
+            if self.data.teacher is not None:
+                projection = self.plain_model.projection
+                taught = self.data.teacher.part(outputs[0], batch.indices, projection)
+                terms = add_terms(terms, taught)
             self.loss = terms["total"].item()
             if not math.isfinite(self.loss):
                 self._refuse(f"the loss is {self.loss} at", batch, step)

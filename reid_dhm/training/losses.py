@@ -77,6 +77,37 @@ def mimicking_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
     return temperature**2 * divergence
 
 
+def similarity_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
+    """KL of the batch's similarity distributions, teacher ‖ student; a mean over images.
+
+    For each image, the cosines to the others of the batch, divided by the temperature, make a
+    distribution over them by softmax (as in Passalis & Tefas 2018 and CompRess, Koohpayegani et
+    al. 2020). It says who resembles whom, also of people without a class of their own, and needs
+    no common dimension.
+
+    Args:
+        student: (B, D) embeddings that receive the gradient, B ≥ 2.
+        teacher: (B, E) embeddings that are imitated; detached here.
+        temperature: small values look at the nearest images alone.
+    """
+    log_student = F.log_softmax(_similarities(student) / temperature, dim=1)
+    log_teacher = F.log_softmax(_similarities(teacher.detach()) / temperature, dim=1)
+    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+
+
+def _similarities(embeddings: Tensor) -> Tensor:
+    """(B, D) → (B, B - 1) cosines of every image to the others."""
+    unit = F.normalize(at_least_float32(embeddings))
+    count = len(unit)
+    return (unit @ unit.T).flatten()[1:].view(count - 1, count + 1)[:, :-1].reshape(count, -1)
+
+
+def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cosine to the teacher's embedding, a mean over images: (B, D), (B, D) → scalar."""
+    taught = at_least_float32(teacher.detach())
+    return 1 - F.cosine_similarity(at_least_float32(student), taught, dim=1).mean()
+
+
 LIBRARY_LOSSES = {
     "circle": "CircleLoss",
     "multi_similarity": "MultiSimilarityLoss",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from reid_dhm.errors import InputError
 from reid_dhm.models.heads import ReIDOutput
-from reid_dhm.training.losses import MetricLoss, batch_hard_triplet, id_loss, mimicking_loss
+from reid_dhm.training.losses import (
+    MetricLoss,
+    batch_hard_triplet,
+    id_loss,
+    mimicking_loss,
+    similarity_loss,
+)
 
 Objective = Callable[[Sequence[ReIDOutput], Tensor, torch.Generator | None], dict[str, Tensor]]
 """Outputs of all heads, (B,) labels and random draws → weighted terms, ``total`` among them."""
@@ -21,6 +28,11 @@ class Criterion:
     """The DHM objective over all heads::
 
         L = Σ_h w_h [ ID(z_h, y) + λ · Metric(f_h, y) ] + α Σ_i Σ_{j≠i} T² KL( sg(z_j) ‖ z_i )
+            + β Σ_i Σ_{j≠i} Similarity( sg(e_j), e_i )
+
+    A pair (i, j), in which head i learns from head j, is one mimicking term. In the DHM authors'
+    code the objective with all terms equals that of the earlier DKS (Sun et al. 2019); a random
+    share of the terms, which makes it dynamic, stands there commented out.
 
     Attributes:
         alpha: weight of mimicking; 0 is deep supervision (DSL).
@@ -30,6 +42,10 @@ class Criterion:
         metric_weight: λ.
         head_weights: w_h, main head first; empty for 1 each.
         mimic_drop: probability of leaving each mimicking term out at each step.
+        mimic_terms: ``all``; or ``random``, the authors' variant: of n terms, ⌊U·n⌋ are drawn with
+            replacement and left out, U uniform in [0, 1) and drawn anew at each step.
+        similarity: β, weight of mimicking the batch's similarities of embeddings.
+        similarity_temperature: of those similarities.
     """
 
     alpha: float = 1.0
@@ -39,13 +55,16 @@ class Criterion:
     metric_weight: float = 1.0
     head_weights: tuple[float, ...] = ()
     mimic_drop: float = 0.0
+    mimic_terms: str = "all"
+    similarity: float = 0.0
+    similarity_temperature: float = 0.1
 
     def part(
         self,
         outputs: Sequence[ReIDOutput],
         labels: Tensor,
         head: int,
-        generator: torch.Generator | None = None,
+        left_out: Collection[tuple[int, int]] = (),
     ) -> dict[str, Tensor]:
         """One head's part of the objective; as teachers are detached, the parts add up to it.
 
@@ -53,10 +72,10 @@ class Criterion:
             outputs: of all heads, the main one first.
             labels: (B,) int64.
             head: index of the head that learns.
-            generator: draws the mimicking terms that are left out.
+            left_out: mimicking terms (student, teacher) that do not count.
 
         Returns:
-            Weighted scalars: ``id``, ``metric``, ``mimic``.
+            Weighted scalars: ``id``, ``metric``, ``mimic``, and ``similarity`` where it counts.
 
         Raises:
             InputError: there are head weights, but not one per head.
@@ -70,16 +89,22 @@ class Criterion:
         own = outputs[head]
         zero = torch.zeros((), device=labels.device)
         metric = self.metric(own.features, labels) if self.metric is not None else zero
-        mimic = zero
-        for teacher in range(len(outputs)):
-            if self.alpha == 0 or teacher == head or self._dropped(generator):
+        mimic = similarity = zero
+        for teacher, other in enumerate(outputs):
+            if teacher == head or (head, teacher) in left_out:
                 continue
-            mimic = mimic + mimicking_loss(own.logits, outputs[teacher].logits, self.temperature)
-        return {
+            if self.alpha:
+                mimic = mimic + mimicking_loss(own.logits, other.logits, self.temperature)
+            if self.similarity:
+                similarity = similarity + similarity_loss(
+                    own.embeddings, other.embeddings, self.similarity_temperature
+                )
+        terms = {
             "id": weight * id_loss(own.logits, labels, self.smoothing),
             "metric": weight * self.metric_weight * metric,
             "mimic": self.alpha * mimic,
         }
+        return {**terms, "similarity": self.similarity * similarity} if self.similarity else terms
 
     def __call__(
         self,
@@ -89,12 +114,24 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """The whole objective: its terms summed over heads, and their sum as ``total``.
 
-        Arguments and errors as for :meth:`part`.
+        ``generator`` draws the mimicking terms that are left out; otherwise as :meth:`part`.
         """
-        parts = [self.part(outputs, labels, head, generator) for head in range(len(outputs))]
+        left_out = self._left_out(len(outputs), generator)
+        parts = [self.part(outputs, labels, head, left_out) for head in range(len(outputs))]
         terms = {name: torch.stack([part[name] for part in parts]).sum() for name in parts[0]}
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 
-    def _dropped(self, generator: torch.Generator | None) -> bool:
-        return self.mimic_drop > 0 and bool(torch.rand((), generator=generator) < self.mimic_drop)
+    def _left_out(self, heads: int, generator: torch.Generator | None) -> set[tuple[int, int]]:
+        """The mimicking terms (student, teacher) that do not count at this step."""
+        if self.alpha == 0 and self.similarity == 0:
+            return set()
+        terms = list(permutations(range(heads), 2))
+        if self.mimic_terms == "random":
+            share = torch.rand((), dtype=torch.float64, generator=generator)
+            count = int(share * len(terms))
+            drawn = torch.randint(max(1, len(terms)), (count,), generator=generator)
+            return {terms[row] for row in drawn.tolist()}
+        if self.mimic_drop == 0:
+            return set()
+        return {term for term in terms if torch.rand((), generator=generator) < self.mimic_drop}

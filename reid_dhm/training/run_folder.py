@@ -48,7 +48,7 @@ class RunFolder:
             branches=self.card.branches if self.keep_branches else (),
             training={**self.card.training, **figures},
         )
-        kept = model if self.keep_branches else model.deploy()
+        kept = model.deploy(self.keep_branches)
         save_model(kept, card, self.path / "best.safetensors")
 
 
