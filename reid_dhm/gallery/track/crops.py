@@ -1,4 +1,4 @@
-"""Chooses the best images of a person: a quality score, and the best few spread over time.
+"""Chooses the images that stand for a person: a few, spread evenly over time, by quality where close.
 
 Quality is the product of five numbers in 0 … 1:
 
@@ -26,6 +26,7 @@ _HALF_SHARP = 400.0
 _SMALLEST = (16, 8)  # height, width in pixels; smaller crops are useless
 _TALLEST = 512  # pixels, of a stored image
 _JPEG_QUALITY = 95
+_ROUNDING = 1e-6  # seconds; times are sums of fractions
 
 
 def geometric_quality(
@@ -59,10 +60,13 @@ def sharpness(image: NDArray[np.uint8]) -> float:
 
 
 class BestCrops:
-    """The best few crops of one track, at least ``apart`` seconds from each other.
+    """A few crops of one track, spread evenly over its time.
 
-    A crop near in time to kept ones replaces them if it is better than all of them; any other is
-    added, or replaces the worst if that is worse. The result depends on the order of crops only.
+    A crop is kept if the last kept one is ``apart`` seconds back. One too many, and the inner one
+    goes whose neighbours are closest in time, times its quality: the first and the last stay. A
+    mean over crops that are spread evenly finds a person again more often than one over the
+    sharpest, which show the person at one place and from one side
+    (docs/results/gallery_vtest.md). The result depends on the order of crops only.
 
     Args:
         count: how many to keep.
@@ -72,7 +76,7 @@ class BestCrops:
 
     def __init__(self, count: int, apart: float, crops: list[Crop] | None = None) -> None:
         self._count, self._apart = count, apart
-        self._crops = list(crops or ())
+        self._crops = sorted(crops or (), key=lambda crop: crop.time)
 
     @property
     def crops(self) -> list[Crop]:
@@ -85,28 +89,31 @@ class BestCrops:
         """Consider a crop; returns whether it was kept.
 
         Args:
-            frame, time, box: where it is.
+            frame, time, box: where it is, later than every other.
             limit: its quality without its sharpness.
             image: the whole frame, BGR.
         """
-        rivals = self._rivals(time)
-        bar = max((crop.quality for crop in rivals), default=0.0)
-        if limit <= bar:  # however sharp it is
+        if limit <= 0 or (self._crops and time - self._crops[-1].time < self._apart - _ROUNDING):
             return False
         pixels = cut(image, box)
         quality = limit * sharpness(pixels)
-        if quality <= bar:
+        if quality <= 0:
             return False
-        self._crops = [crop for crop in self._crops if crop not in rivals]
         self._crops.append(Crop(frame, time, box, quality, encode_jpeg(pixels)))
+        if len(self._crops) > self._count:
+            del self._crops[self._dispensable()]
         return True
 
-    def _rivals(self, time: float) -> list[Crop]:
-        """The kept crops that a crop at this time would replace."""
-        near = [crop for crop in self._crops if abs(crop.time - time) < self._apart]
-        if near or len(self._crops) < self._count:
-            return near
-        return [min(self._crops, key=lambda crop: (crop.quality, -crop.time))]
+    def _dispensable(self) -> int:
+        """Which of the crops is missed least: of two the worse, else an inner one."""
+        if len(self._crops) == 2:
+            return int(self._crops[1].quality <= self._crops[0].quality)
+        times = [crop.time for crop in self._crops]
+        spans = [
+            (after - before) * crop.quality
+            for before, crop, after in zip(times, self._crops[1:], times[2:], strict=False)
+        ]
+        return 1 + spans.index(min(spans))
 
 
 def cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:

@@ -31,8 +31,8 @@ class TrackSettings:
     track_overlap: float = 0.5
     min_boxes: int = 3
     max_seconds: float = 300.0
-    crops: int = 4
-    crops_apart: float = 0.5
+    crops: int = 8
+    crops_apart: float = 0.2
 
     def __post_init__(self) -> None:
         if self.tracker not in TRACKERS:

@@ -95,13 +95,15 @@ def kept(best: BestCrops) -> list[float]:
     return [crop.time for crop in best.crops]
 
 
-def test_the_best_crops_are_kept_and_far_apart():
-    assert kept(offered([(0, 0.5), (1, 0.9), (2, 0.7), (3, 0.8)])) == [1, 3, 2]
-    assert kept(offered([(0, 0.5), (0.3, 0.9), (0.6, 0.7)])) == [0.3]
-    assert kept(offered([(0, 0.5), (0.3, 0.4)])) == [0]
-    assert kept(offered([(0, 0.5), (0.5, 0.4)])) == [0, 0.5]
-    assert kept(offered([(0, 0.5), (0.5, 0.4), (0.25, 0.45)])) == [0, 0.5]
-    assert kept(offered([(0, 0.5), (0.5, 0.4), (0.25, 0.55)])) == [0.25]
+def test_kept_crops_are_spread_over_time_and_good_where_close():
+    even = [(second, 0.5) for second in range(9)]
+    assert sorted(kept(offered(even, count=5))) == [0, 2, 4, 6, 8]
+    sharp_at_the_end = [(second, 0.1 + 0.01 * second) for second in range(9)]
+    assert max(np.diff(sorted(kept(offered(sharp_at_the_end, count=5))))) <= 3
+    assert kept(offered([(0, 0.5), (1, 0.9), (2, 0.7), (3, 0.8)])) == [1, 3, 0]
+    assert kept(offered([(0, 0.5), (0.3, 0.9), (0.6, 0.7)])) == [0.6, 0]  # 0.3 s apart is too close
+    assert kept(offered([(0, 0.5), (0.2, 0.9)], apart=0.2)) == [0.2, 0]
+    assert kept(offered([(0, 0.5), (1, 0.6), (2, 0.4)], count=1)) == [1]
     assert kept(offered([(0, 0), (1, 0)])) == []
 
 
@@ -117,8 +119,9 @@ def test_what_is_kept_is_a_few_far_apart_and_the_same_after_a_restart(offers, co
     times = sorted(kept(best))
     assert len(times) <= count
     assert all(later - earlier >= 0.5 for earlier, later in pairwise(times))
-    if offers:
-        assert max(limit for _, limit in offers) >= best.crops[0].quality > 0
+    if offers and count > 1:
+        assert times[0] == offers[0][0]
+        assert times[-1] > offers[-1][0] - 0.5
     again = BestCrops(count, 0.5, offered(offers[:cut_at], count).crops)
     for number, (time, limit) in enumerate(offers[cut_at:], cut_at):
         again.offer(number, time, (50, 50, 90, 150), limit, IMAGE)
