@@ -109,7 +109,8 @@ def ingest(
     live = source.info.live
     if live and start is None:
         start = datetime.now(timezone.utc)
-    video = _new_video(source, detector, options, start)
+    tracks = _as_begun(gallery, source, options.tracks)
+    video = _new_video(source, detector, replace(options, tracks=tracks), start)
     stages = Stages.new(1 if detector.stateful else os.cpu_count() or 1)
     summary = IndexingSummary(stages=stages.all())
     began = time.perf_counter()
@@ -163,6 +164,12 @@ def ingest(
                 summary.tracklets += current.tracklets
     summary.seconds = time.perf_counter() - began
     return summary
+
+
+def _as_begun(gallery: GalleryStore, source: Source, tracks: TrackSettings) -> TrackSettings:
+    """The settings, with the defaults of the release that began to index this video, if one did."""
+    earlier = [video.settings for video in gallery.videos() if video.hash == source.info.hash]
+    return tracks.following(earlier[0]) if earlier else tracks
 
 
 def _new_video(

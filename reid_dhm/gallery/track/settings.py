@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from reid_dhm.errors import InputError
@@ -23,7 +23,7 @@ class TrackSettings:
         min_boxes: tracks with fewer boxes are dropped.
         max_seconds: longer tracks are split.
         crops: how many images a tracklet keeps.
-        crops_apart: least time between them, in seconds.
+        crops_apart: least time between two offered, in seconds.
     """
 
     tracker: str = "bytetrack"
@@ -52,3 +52,14 @@ class TrackSettings:
     def from_dict(cls, settings: Mapping[str, Any]) -> TrackSettings:
         """From the settings of a video, which hold others too."""
         return cls(**{name: settings[name] for name in cls.__dataclass_fields__})
+
+    def following(self, earlier: Mapping[str, Any]) -> TrackSettings:
+        """These, with the settings of an earlier run wherever they are at this release's default.
+
+        An earlier release may have had other defaults; a video that it began goes on with those.
+
+        Args:
+            earlier: settings of the video.
+        """
+        left = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
+        return replace(self, **{name: earlier[name] for name in left if name in earlier})

@@ -142,6 +142,22 @@ def test_another_way_of_indexing_the_same_video_is_refused(gallery, clips, index
             index(gallery, clips[0].path, **options)
 
 
+def test_what_a_release_with_other_defaults_began_goes_on(tmp_path, clips, index):
+    earlier = TrackSettings(crops=4, crops_apart=0.5)
+    with GalleryStore(tmp_path / "whole", create=True) as whole:
+        index(whole, clips[0].path, tracks=earlier)
+        expected = content(whole)
+    with GalleryStore(tmp_path / "parts", create=True) as parts:
+        with pytest.raises(Unplugged):
+            source = unplug_after(open_source(str(clips[0].path)), 60)
+            index(parts, clips[0].path, source=source, tracks=earlier)
+        assert index(parts, clips[0].path).resumed
+        assert content(parts) == expected
+        assert index(parts, clips[0].path).known
+        with pytest.raises(InputError, match="indexed with crops 4 instead of 2"):
+            index(parts, clips[0].path, tracks=TrackSettings(crops=2))
+
+
 def test_how_chunks_are_cut_does_not_show(tmp_path, clips, index):
     contents = []
     for chunk in (1, 7, 1000):

@@ -318,3 +318,10 @@ def test_crops_and_mean_do_not_depend_on_the_order_in_which_crops_are_given():
     found = [with_embeddings([crops[i] for i in order], rows[order]) for order in orders]
     assert [[crop.frame for crop in kept] for kept, _ in found] == [[0, 2, 3, 1]] * 2
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_a_video_goes_on_with_the_defaults_it_was_begun_with_and_other_choices_stay():
+    begun = {**TrackSettings(tracker="sort", crops=4, crops_apart=0.5).as_dict(), "stride": 1}
+    now = TrackSettings(activation=0.3, crops=5).following(begun)
+    assert (now.tracker, now.crops_apart) == ("sort", 0.5)
+    assert (now.activation, now.crops) == (0.3, 5)
