@@ -1,4 +1,4 @@
-"""Chooses the images that stand for a person: a few, spread evenly over time, by quality where close.
+"""Chooses the images that stand for a person: a few good ones, spread evenly over time.
 
 Quality is the product of five numbers in 0 … 1:
 

@@ -148,8 +148,8 @@ def test_what_a_release_with_other_defaults_began_goes_on(tmp_path, clips, index
         index(whole, clips[0].path, tracks=earlier)
         expected = content(whole)
     with GalleryStore(tmp_path / "parts", create=True) as parts:
+        source = unplug_after(open_source(str(clips[0].path)), 60)
         with pytest.raises(Unplugged):
-            source = unplug_after(open_source(str(clips[0].path)), 60)
             index(parts, clips[0].path, source=source, tracks=earlier)
         assert index(parts, clips[0].path).resumed
         assert content(parts) == expected
