@@ -23,6 +23,7 @@ from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.models import models
+from reid_dhm.cli.people import people
 from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve
 from reid_dhm.cli.train import train
@@ -48,6 +49,7 @@ app.command("serve")(serve)
 app.command("index-video")(index_video)
 app.command("search")(search)
 app.add_typer(gallery, name="gallery")
+app.add_typer(people, name="people")
 app.add_typer(models, name="models")
 app.add_typer(benchmark, name="benchmark")
 

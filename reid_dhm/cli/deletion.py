@@ -98,8 +98,9 @@ def delete(
         raise typer.BadParameter("--query or --like, and --min-similarity, need each other")
 
     from reid_dhm.gallery.records import TrackletId
-    from reid_dhm.gallery.store.filters import describe, parse_filter
+    from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.people import describe
 
     where = parse_filter(tracklet, camera, video, person, after, before)
     likes = [TrackletId.parse(text) for text in like or ()]
@@ -120,7 +121,7 @@ def delete(
                 vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
-            detail |= {"min_similarity": min_similarity, **describe(where)}
+            detail |= {"min_similarity": min_similarity, **describe(store, where)}
             calibrated = open_thresholds(store.fingerprint or "", checkpoint)
             searcher = Searcher(store, thresholds=calibrated)
             candidates = _alike(searcher, vectors, likes, where, min_similarity)
@@ -133,7 +134,8 @@ def _delete_matching(store: GalleryStore, where: TrackletFilter, yes: bool) -> D
     """Show and delete the matching tracklets, with a camera or video named alone; None if none."""
     from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store import deletion, filters
+    from reid_dhm.gallery.store import deletion
+    from reid_dhm.gallery.store.people import describe
 
     places = TrackletFilter(cameras=where.cameras), TrackletFilter(videos=where.videos)
     whole = bool(where) and where in places
@@ -153,7 +155,7 @@ def _delete_matching(store: GalleryStore, where: TrackletFilter, yes: bool) -> D
         names += [f"video {hash}" for hash in where.videos]
         along = f" with {', '.join(names)}"
     _confirm(f"Delete {count_of(len(selected), 'tracklet')}{along} permanently?", yes)
-    return deletion.delete_logged(store, selected, filters.describe(where))
+    return deletion.delete_logged(store, selected, describe(store, where))
 
 
 def _alike(

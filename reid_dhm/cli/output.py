@@ -17,20 +17,20 @@ def say(message: object, err: bool = False) -> None:
         typer.echo(printable(line), err=err)
 
 
-def count_of(number: int, noun: str) -> str:
-    """``1 tracklet``, ``2 tracklets``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 tracklet``, ``2 tracklets``; ``plural`` where it does not end in s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def command_line(command: str, options: Mapping[str, Any]) -> str:
     """A command to suggest, quoted for a shell.
 
     Args:
-        command: of ``reid-dhm``.
+        command: of ``reid-dhm``, such as ``people list``.
         options: values by option; None and False are left out, a list repeats its option, and a
             pair is HEIGHTxWIDTH.
     """
-    words = ["reid-dhm", command]
+    words = ["reid-dhm", *command.split()]
     for option, value in options.items():
         if value is None or value is False:
             continue

@@ -128,8 +128,9 @@ def search(
     # Every check that needs neither the model nor the index comes before both are loaded.
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.request import SearchRequest
-    from reid_dhm.gallery.store.filters import describe, parse_filter
+    from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.people import describe
 
     _check_outputs(report, annotated)
     request = SearchRequest(
@@ -166,7 +167,9 @@ def search(
         names = [crop.name for crop in crops_of_query]
         log = {"pictures": names, "boxes": box, "tracklets": tracklet, "rejected": rejected}
         log = {name: value for name, value in log.items() if value}
-        audit.record(store, "search", {**log, **describe(request.where), "hits": len(candidates)})
+        audit.record(
+            store, "search", {**log, **describe(store, request.where), "hits": len(candidates)}
+        )
         _print(candidates, searcher.index.opened(store))
         files: list[Path | None] = [None] * len(candidates)
         if report is not None:

@@ -1,33 +1,25 @@
-"""Writing tracklets as a table: CSV for spreadsheets, Parquet for programs."""
+"""Writing tracklets: a table as CSV or Parquet, or MOTChallenge lines of one video."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from reid_dhm.errors import UnsupportedError
+import numpy as np
+
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.extras import require
 from reid_dhm.files import atomic_path, csv_cell
-from reid_dhm.gallery.records import Tracklet, TrackletFilter
+from reid_dhm.gallery.records import DETECTION, Tracklet, TrackletFilter
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 COLUMNS = (
     *("tracklet", "camera", "video", "source", "start", "end", "start_time", "end_time"),
-    *(
-        "first_frame",
-        "last_frame",
-        "num_boxes",
-        "person",
-        "person_id",
-        "frame",
-        "x1",
-        "y1",
-        "x2",
-        "y2",
-    ),
+    *("first_frame", "last_frame", "num_boxes", "person", "person_id"),
+    *("frame", "x1", "y1", "x2", "y2"),
 )
 """Columns of the table; frame and box are those of the best image."""
 
@@ -64,6 +56,60 @@ def export(gallery: GalleryStore, path: Path, where: TrackletFilter | None = Non
         count = writers[path.suffix](gallery, temporary, where)
         audit.record(gallery, "export", {"file": str(path), "tracklets": count})
     return count
+
+
+def export_mot(
+    gallery: GalleryStore,
+    path: Path,
+    where: TrackletFilter | None = None,
+    number: Callable[[Tracklet], int | None] = lambda tracklet: tracklet.id.track,
+) -> int:
+    """Write the boxes of one video as MOTChallenge lines, with an audit entry.
+
+    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``; frames count from 1, and lines are
+    in their order. Of two boxes with one id in a frame the one with the higher score counts.
+
+    Args:
+        gallery: to read from.
+        path: of the file, whatever its suffix.
+        where: conditions; they leave one video.
+        number: the id of a tracklet's boxes, by default the track number; None leaves it out.
+
+    Returns:
+        Number of lines.
+
+    Raises:
+        InputError: tracklets of several videos match, or of none.
+        LockedError, StorageError: as :func:`export`.
+    """
+    pieces, ids, videos = [np.empty(0, DETECTION)], [], set()
+    for page in pages_of(gallery, where):
+        for tracklet in page:
+            if (id := number(tracklet)) is not None:
+                videos.add(tracklet.id.video)
+                pieces.append(gallery.boxes(tracklet.key))
+                ids.append(np.full(len(pieces[-1]), id))
+    if len(videos) != 1:
+        raise InputError(
+            f"MOTChallenge lines are of one video, and {len(videos) or 'none'} of the gallery's "
+            "match: give --video HASH as `reid-dhm gallery list` prints it"
+        )
+    boxes, of = np.concatenate(pieces), np.concatenate(ids)
+    order = np.lexsort((-boxes["score"], of, boxes["frame"]))
+    boxes, of = boxes[order], of[order]
+    kept = np.ones(len(of), bool)
+    kept[1:] = (np.diff(of) != 0) | (np.diff(boxes["frame"]) != 0)
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="ascii") as file:
+            for (frame, _, (x1, y1, x2, y2), score), id in zip(
+                boxes[kept].tolist(), of[kept].tolist(), strict=True
+            ):
+                file.write(
+                    f"{frame + 1},{id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},"
+                    "-1,-1,-1\n"
+                )
+        audit.record(gallery, "export", {"file": str(path), "tracklets": len(ids)})
+    return int(kept.sum())
 
 
 def pages_of(gallery: GalleryStore, where: TrackletFilter | None) -> Iterator[list[Tracklet]]:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import NotFoundError
+from reid_dhm.gallery.records import TrackletFilter
+from reid_dhm.gallery.store import filters
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.filters import as_utf8, person_number
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -48,6 +50,15 @@ class Person:
         """The name, or the number of a person without one; commands take it."""
         return self.name or str(self.id)
 
+    @property
+    def title(self) -> str:
+        """``person 7``, or ``person 7 (Anna)``."""
+        return f"person {self.id}" + (f" ({self.name})" if self.name else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Label, number and name, as JSON-ready values."""
+        return {"person": self.label, "person_id": self.id, "name": self.name}
+
 
 class Members(NamedTuple):
     """The tracklets of all people, by key.
@@ -77,21 +88,33 @@ def people(gallery: GalleryStore) -> list[Person]:
         return list(map(person, rows))
 
 
-def find_person(gallery: GalleryStore, text: str) -> Person:
-    """The person of a name, or else of a number.
+def find_person(gallery: GalleryStore, who: str | int) -> Person:
+    """The person of a number; a text is a name, or else a number.
 
     Raises:
         NotFoundError: there is none.
     """
     sql = PEOPLE + " WHERE p.id = coalesce((SELECT id FROM people WHERE name = ?), ?) GROUP BY p.id"
+    named = (None, who) if isinstance(who, int) else (as_utf8(who), person_number(who))
     with gallery.reading() as db:
-        row = db.execute(sql, (as_utf8(text), person_number(text))).fetchone()
+        row = db.execute(sql, named).fetchone()
         if row is not None:
             return person(row)
     raise NotFoundError(
-        f"{gallery.folder} has no person {text[:60]!r}: give a number or a name as `reid-dhm "
+        f"{gallery.folder} has no person {str(who)[:60]!r}: give a number or a name as `reid-dhm "
         "people list` prints it"
     )
+
+
+def describe(gallery: GalleryStore, where: TrackletFilter) -> dict[str, Any]:
+    """The conditions that are given, for the audit log; a person by number, which is no name."""
+    words = filters.describe(where)
+    if where.person is not None:
+        try:
+            words["person"] = find_person(gallery, where.person).id
+        except NotFoundError:
+            words["person"] = None
+    return words
 
 
 def members(gallery: GalleryStore) -> Members:
