@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,6 +93,7 @@ def write_clips(
     fps: float = 10.0,
     size: tuple[int, int] = (240, 426),
     seed: int = 0,
+    walks: Mapping[int, Sequence[Walk]] | None = None,
 ) -> list[Clip]:
     """Write one clip per camera, in which every person walks through the view once.
 
@@ -105,6 +106,7 @@ def write_clips(
         fps: frames per second.
         size: (height, width) of the frames in pixels.
         seed: fixes every byte, for one version of NumPy and OpenCV.
+        walks: every camera's walks instead, by camid; see :mod:`.routes`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     people = {pid: draw_person(_rng(seed, _PERSON, pid)) for pid in range(1, num_people + 1)}
@@ -112,10 +114,9 @@ def write_clips(
     for camid in range(1, num_cameras + 1):
         # No shear: the scene is not sheared, so leaning bodies would look wrong in it.
         camera = replace(draw_camera(_rng(seed, _CAMERA, camid)), shear=0.0)
-        walks = _draw_walks(_rng(seed, _WALK, camid), list(people), camid, pause)
-        clips.append(
-            _write_clip(folder, camera, people, walks, fps, size, _rng(seed, _NOISE, camid))
-        )
+        drawn = _draw_walks(_rng(seed, _WALK, camid), list(people), camid, pause)
+        own = drawn if walks is None else list(walks[camid])
+        clips.append(_write_clip(folder, camera, people, own, fps, size, _rng(seed, _NOISE, camid)))
     return clips
 
 

@@ -17,7 +17,12 @@ from reid_dhm.gallery.people.agglomeration import Graph, Pairs, agglomerate, fir
 from reid_dhm.gallery.people.calibration import PeopleThresholds, calibrate
 from reid_dhm.gallery.people.evidence import Appearances
 from reid_dhm.gallery.people.impossible import TravelTimes, impossible_pairs
-from reid_dhm.gallery.people.similarity import join_graph, neighbour_graph, without_camera
+from reid_dhm.gallery.people.similarity import (
+    camera_means,
+    join_graph,
+    neighbour_graph,
+    without_camera,
+)
 
 
 def _no_pairs() -> NDArray[np.int64]:
@@ -74,10 +79,11 @@ def link(
         next_person: lowest number of a new person; by default above all known ones.
     """
     law = _Law.of(appearances, constraints or Constraints())
-    thresholds = thresholds or calibrate(appearances)
-    graph = neighbour_graph(
-        without_camera(appearances.means, appearances.cameras, thresholds.centres)
+    centres = (
+        thresholds.centres if thresholds else camera_means(appearances.means, appearances.cameras)
     )
+    graph = neighbour_graph(without_camera(appearances.means, appearances.cameras, centres))
+    thresholds = thresholds or calibrate(appearances, graph)
     labels = agglomerate(graph, law.apart, thresholds.link, law.groups, law.owners)
     persons = _keep_numbers(labels, appearances.persons, law, next_person)
     return Linking(persons, _scores(graph, labels))

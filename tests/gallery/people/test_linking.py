@@ -40,7 +40,7 @@ def appearances(people, cameras=None, starts=None, together=(), noise=0.1, perso
     )
 
 
-THRESHOLDS = PeopleThresholds({}, link=0.6, join=0.5, pairs=0)
+THRESHOLDS = PeopleThresholds({}, link=0.6, join=0.5)
 
 
 def keys(*pairs):
