@@ -16,22 +16,27 @@ from scipy.sparse.csgraph import connected_components
 _PAIRS = 2**14  # whose inner products are computed at a time
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""(P,) and (P,) row numbers, the first of a pair below the second."""
+"""(P,) and (P,) row numbers, the first and the second of every pair."""
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
     """N items; the score of two is the inner product of their vectors plus their edge's weight.
 
+    The score of two clusters is the mean over their pairs of items, plus the highest bonus of
+    their edges: what one pair tells of both clusters is not diluted by the others.
+
     Attributes:
         vectors: (N, D) float32.
         edges: pairs of items, each once; clusters merge only if an edge connects them.
         weights: (E,) float64, added to the scores of these pairs.
+        bonuses: (E,) float64, 0 or more.
     """
 
     vectors: NDArray[np.float32]
     edges: Pairs
     weights: NDArray[np.float64]
+    bonuses: NDArray[np.float64]
 
 
 def agglomerate(
@@ -41,7 +46,7 @@ def agglomerate(
     start: NDArray[np.int64],
     owners: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Merge clusters as long as the mean score over their pairs of items reaches a threshold.
+    """Merge clusters as long as their score reaches a threshold.
 
     Deterministic: of equal scores that of the cluster with the lowest item wins. Clusters that no
     sequence of merges can reach are set aside, so that time grows with the number of edges and of
@@ -50,7 +55,7 @@ def agglomerate(
     Args:
         graph: N items.
         apart: pairs of items that never come into one cluster, unless ``start`` has them there.
-        threshold: lowest mean score.
+        threshold: lowest score.
         start: (N,) clusters to begin with, by any number.
         owners: (N,) -1 without an owner; clusters of two owners never merge.
 
@@ -82,6 +87,7 @@ class _Clusters:
     owners: NDArray[np.int64]
     codes: NDArray[np.int64]  # of the edges: first * N + second, ascending
     weights: NDArray[np.float64]  # summed over pairs of items
+    bonuses: NDArray[np.float64]
     products: NDArray[np.float64]  # of the sums at the edges' ends
     apart: NDArray[np.int64]  # codes, ascending
 
@@ -95,15 +101,16 @@ class _Clusters:
         np.add.at(sums, labels[inner], graph.vectors[inner])
         owner = np.full(count, -1, np.int64)
         np.maximum.at(owner, labels, owners)
-        codes, weights, _ = _joined(labels, *graph.edges, graph.weights)
+        codes, place, kept = _joined(labels, *graph.edges)
         made = cls(
             sums=sums,
             sizes=np.bincount(labels, minlength=count),
             owners=owner,
             codes=codes,
-            weights=weights,
+            weights=np.bincount(place, graph.weights[kept], len(codes)).astype(np.float64),
+            bonuses=_highest(place, graph.bonuses[kept], len(codes)),
             products=np.zeros(len(codes)),
-            apart=_joined(labels, *apart, np.zeros(len(apart[0])))[0],
+            apart=_joined(labels, *apart)[0],
         )
         made._multiply(np.ones(len(codes), bool))
         return made
@@ -112,6 +119,7 @@ class _Clusters:
         """Clusters that are each other's closest; None if no two can merge any more."""
         first, second = np.divmod(self.codes, len(self.sizes))
         scores = (self.products + self.weights) / (self.sizes[first] * self.sizes[second])
+        scores += self.bonuses
         free = scores >= threshold
         free &= ~np.isin(self.codes, self.apart, assume_unique=True)
         left, right = self.owners[first], self.owners[second]
@@ -137,11 +145,13 @@ class _Clusters:
         target[second] = first
         changed = np.zeros(len(target), bool)
         changed[first] = True
-        ends = np.divmod(self.codes, len(target))
-        self.codes, self.weights, self.products = _joined(
-            target, *ends, self.weights, self.products
+        self.codes, place, kept = _joined(target, *np.divmod(self.codes, len(target)))
+        self.weights, self.products = (
+            np.bincount(place, values[kept], len(self.codes)).astype(np.float64)
+            for values in (self.weights, self.products)
         )
-        self.apart, _, _ = _joined(target, *np.divmod(self.apart, len(target)))
+        self.bonuses = _highest(place, self.bonuses[kept], len(self.codes))
+        self.apart = _joined(target, *np.divmod(self.apart, len(target)))[0]
         ends = np.divmod(self.codes, len(target))
         self._multiply(changed[ends[0]] | changed[ends[1]])
 
@@ -157,9 +167,10 @@ class _Clusters:
         for name in ("codes", "apart"):
             left, right = np.divmod(getattr(self, name), count)
             kept = group[left] == group[right]
-            if name == "codes":
-                self.weights, self.products = self.weights[kept], self.products[kept]
             setattr(self, name, getattr(self, name)[kept])
+            if name == "codes":
+                for values in ("weights", "bonuses", "products"):
+                    setattr(self, values, getattr(self, values)[kept])
 
     def _multiply(self, which: NDArray[np.bool_]) -> None:
         """Compute the products of these edges."""
@@ -171,23 +182,30 @@ class _Clusters:
 
 
 def _joined(
-    target: NDArray[np.int64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    *values: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Codes of pairs of clusters, ascending, with values summed over pairs that coincide.
+    target: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Pairs of clusters from pairs of items (P,) and (P,); pairs within one cluster are left out.
 
     Args:
         target: (N,) the cluster of every item.
-        first, second: (P,) items.
-        values: up to two, (P,) each.
+        first, second: the pairs.
+
+    Returns:
+        codes: (C,) of the pairs of clusters, ascending.
+        place: (K,) in them, of every pair that is kept.
+        kept: (P,) whether it is.
     """
     left, right = target[first], target[second]
-    low, high = np.minimum(left, right), np.maximum(left, right)
-    between = low != high
-    codes, place = np.unique((low * len(target) + high)[between], return_inverse=True)
-    sums = np.zeros((2, len(codes)))
-    for total, value in zip(sums, values, strict=False):
-        total += np.bincount(place, value[between], len(codes))
-    return codes, sums[0], sums[1]
+    kept = left != right
+    codes = np.minimum(left, right) * len(target) + np.maximum(left, right)
+    codes, place = np.unique(codes[kept], return_inverse=True)
+    return codes, place, kept
+
+
+def _highest(
+    place: NDArray[np.int64], values: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """(count,) the highest value at every place; 0 without any."""
+    found = np.zeros(count)
+    np.maximum.at(found, place, values)
+    return found

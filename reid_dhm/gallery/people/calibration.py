@@ -7,7 +7,7 @@ of all pairs. Everything is fitted on what is searched, the means of tracklets.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,10 @@ from reid_dhm.gallery.people.similarity import camera_means, neighbour_graph, wi
 from reid_dhm.gallery.people.two_groups import TwoGroups, fit_two_groups
 
 _LINK_PROBABILITY, _JOIN_PROBABILITY = 0.5, 0.9
-_LINK, _JOIN = 0.8, 0.6  # where the gallery does not show it
+_LINK, _JOIN = 0.7, 0.6  # where the gallery does not show it
+# Within which the best thresholds lay on footage and data sets of known people. A gallery with few
+# encounters gives some outside.
+_LINK_RANGE, _JOIN_RANGE = (0.6, 0.85), (0.45, 0.8)
 _FEWEST = 100  # pairs of two people that anything is concluded from
 _OWN_NEGATIVES = 300  # that a camera needs for a calibration of its own
 _OWN_UNLABELLED = 10_000  # that a pair of cameras needs for one
@@ -98,10 +101,15 @@ def calibrate(appearances: Appearances, graph: Graph | None = None) -> PeopleThr
     if len(two[0]) < _FEWEST:
         return PeopleThresholds(centres, negatives=len(two[0]))
     graph = graph or neighbour_graph(without_camera(means, cameras, centres))
-    bare = Graph(graph.vectors, known, np.zeros(len(known[0])))
-    link = _threshold(_Scores.of(graph, known, two, cameras), _LINK_PROBABILITY, _LINK)
-    join = _threshold(_Scores.of(bare, known, two, cameras), _JOIN_PROBABILITY, _JOIN)
-    cosines = _Scores.of(Graph(means, bare.edges, bare.weights), known, two, cameras)
+    bare = replace(graph, weights=np.zeros(len(graph.weights)))
+    link, join = (
+        float(np.clip(_threshold(_Scores.of(scored, known, two, cameras), *options), *bounds))
+        for scored, options, bounds in (
+            (graph, (_LINK_PROBABILITY, _LINK), _LINK_RANGE),
+            (bare, (_JOIN_PROBABILITY, _JOIN), _JOIN_RANGE),
+        )
+    )
+    cosines = _Scores.of(replace(bare, vectors=means), known, two, cameras)
     within, across = (
         cosines.pooled([pair for pair in cosines.bulks if (pair[0] == pair[1]) is same])
         for same in (True, False)

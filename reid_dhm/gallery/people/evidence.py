@@ -30,7 +30,6 @@ _MOTION_SECONDS = 1.0  # of a tracklet's beginning or end, over which its veloci
 _TRACKLETS = """SELECT t.key, v.camera, v.id, t.start, t."end", v.start_time, e.mean
     FROM tracklets t JOIN videos v ON v.id = t.video JOIN embeddings e ON e.tracklet = t.key
     ORDER BY t.key"""
-_CROPS = "SELECT tracklet, embedding FROM crops ORDER BY tracklet, rank"
 _BOXES = """SELECT t.video, t.key, b.boxes FROM tracklets t JOIN boxes b ON b.tracklet = t.key
     ORDER BY t.video, t.key"""
 _ROWS = 2**14
@@ -45,6 +44,9 @@ def no_encounters() -> Encounters:
 class Appearances:
     """N tracklets as parallel arrays, in ascending order of their keys.
 
+    The images of a tracklet are represented by their mean: comparing all of them instead changed
+    pairwise F1 by less than 0.01 on rendered footage, on vtest.avi and on Market-1501's tracklets.
+
     Attributes:
         keys: (N,) int64, ascending.
         cameras: (N,) int64 camera ids.
@@ -52,8 +54,6 @@ class Appearances:
             id of the video if its wall-clock time is unknown.
         starts, ends: (N,) float64 seconds on the tracklet's clock.
         means: (N, D) float32 unit rows.
-        crops: (C, D) float16 unit rows; those of row i are ``offsets[i]:offsets[i + 1]``.
-        offsets: (N + 1,) int64.
         entries, exits: (N,) :data:`ENDPOINT`.
         persons: (N,) int64, number of the person so far; -1 without.
         together: tracklets that share frames of one video; its pairs are rows of these arrays.
@@ -65,8 +65,6 @@ class Appearances:
     starts: NDArray[np.float64]
     ends: NDArray[np.float64]
     means: NDArray[np.float32]
-    crops: NDArray[np.float16]
-    offsets: NDArray[np.int64]
     entries: NDArray[np.void]
     exits: NDArray[np.void]
     persons: NDArray[np.int64]
@@ -89,7 +87,7 @@ def read_appearances(
 ) -> Appearances:
     """All tracklets of a gallery, as they are at one moment.
 
-    Memory: the embeddings of means and crops, and the boxes of one video.
+    Memory: the tracklets' mean embeddings, and the boxes of one video.
 
     Args:
         gallery: to read.
@@ -108,7 +106,6 @@ def read_appearances(
             for column, values in zip(columns, own, strict=True):
                 column.extend(values)
             means.append(vectors(blobs, dim).astype(np.float32))
-        crops, offsets = _crops(db, len(columns[0]), dim)
         keys = np.array(columns[0], np.int64)
         entries, exits, together = _boxes(db, keys)
     cameras, videos, starts, ends, begun = (np.array(c, np.float64) for c in columns[1:])
@@ -122,8 +119,6 @@ def read_appearances(
         starts=begin + starts,
         ends=begin + ends,
         means=unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12),
-        crops=crops,
-        offsets=offsets,
         entries=entries,
         exits=exits,
         persons=np.array([known.get(key, -1) for key in columns[0]], np.int64),
@@ -147,19 +142,6 @@ def endpoints(boxes: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.voi
         found[end]["box"] = boxes["box"][-end]
         found[end]["velocity"] = moments @ centres[which] / spread if spread else np.nan
     return found[0], found[1]
-
-
-def _crops(db: Any, count: int, dim: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Embeddings of all crops, and the offsets of each tracklet's."""
-    pieces, owners = [np.empty((0, dim), np.float16)], [np.empty(0, np.int64)]
-    found = db.execute(_CROPS)
-    while rows := found.fetchmany(_ROWS):
-        own, blobs = zip(*rows, strict=True)
-        owners.append(np.array(own, np.int64))
-        pieces.append(vectors(blobs, dim))
-    counts = np.unique(np.concatenate(owners), return_counts=True)[1]
-    assert len(counts) == count, "every tracklet has crops"
-    return np.concatenate(pieces), np.concatenate([[0], np.cumsum(counts)])
 
 
 def _boxes(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reid_dhm.gallery.people.agglomeration import Pairs
 from reid_dhm.gallery.people.evidence import WALL_CLOCK, Appearances
+from reid_dhm.gallery.people.motion import ragged_ranges
 
 TravelTimes = Mapping[tuple[int, int], float]
 """Least seconds from leaving one camera's view to entering another's, either way, by camera ids."""
@@ -46,13 +46,3 @@ def _too_fast(appearances: Appearances, one: int, other: int, seconds: float) ->
     rows = left[pair], right[place]
     gap = appearances.starts[rows[0]] - appearances.ends[rows[1]] < seconds
     return rows[0][gap], rows[1][gap]
-
-
-def ragged_ranges(
-    low: NDArray[np.int64], high: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of the range, and value, of every integer in ``low[i]`` to ``high[i] - 1``."""
-    counts = np.maximum(high - low, 0)
-    which = np.repeat(np.arange(len(low)), counts)
-    step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return which, low[which] + step

@@ -17,6 +17,7 @@ from reid_dhm.gallery.people.agglomeration import Graph, Pairs, agglomerate, fir
 from reid_dhm.gallery.people.calibration import PeopleThresholds, calibrate
 from reid_dhm.gallery.people.evidence import Appearances
 from reid_dhm.gallery.people.impossible import TravelTimes, impossible_pairs
+from reid_dhm.gallery.people.motion import Movements, movements
 from reid_dhm.gallery.people.similarity import (
     camera_means,
     join_graph,
@@ -55,10 +56,12 @@ class Linking:
         persons: (N,) int64, number of the person of each tracklet, 0 or more.
         scores: (N,) float64, mean similarity of each tracklet to the person's other tracklets, in
             the terms of its thresholds; NaN for a person's only tracklet.
+        thresholds: that it was found with.
     """
 
     persons: NDArray[np.int64]
     scores: NDArray[np.float64]
+    thresholds: PeopleThresholds
 
 
 def link(
@@ -82,11 +85,12 @@ def link(
     centres = (
         thresholds.centres if thresholds else camera_means(appearances.means, appearances.cameras)
     )
-    graph = neighbour_graph(without_camera(appearances.means, appearances.cameras, centres))
+    vectors = without_camera(appearances.means, appearances.cameras, centres)
+    graph = neighbour_graph(vectors, law.moved)
     thresholds = thresholds or calibrate(appearances, graph)
     labels = agglomerate(graph, law.apart, thresholds.link, law.groups, law.owners)
     persons = _keep_numbers(labels, appearances.persons, law, next_person)
-    return Linking(persons, _scores(graph, labels))
+    return Linking(persons, _scores(graph, labels), thresholds)
 
 
 def assign(
@@ -111,16 +115,15 @@ def assign(
     thresholds = thresholds or calibrate(appearances)
     known = _undisputed(appearances.persons, law)
     vectors = without_camera(appearances.means, appearances.cameras, thresholds.centres)
-    graph = join_graph(vectors, np.flatnonzero(known < 0))
+    graph = join_graph(vectors, np.flatnonzero(known < 0), law.moved)
     members = np.flatnonzero(known >= 0)
     pairs = np.stack([first_members(known)[members], members], axis=1)
     pairs = np.concatenate([pairs, np.stack([law.groups, np.arange(len(known))], axis=1)])
     groups = joined_groups(pairs, len(known))
     owners = np.where(law.owners >= 0, law.owners, known)
     labels = agglomerate(graph, law.apart, thresholds.join, groups, owners)
-    return Linking(
-        _keep_numbers(labels, appearances.persons, law, next_person), _scores(graph, labels)
-    )
+    persons = _keep_numbers(labels, appearances.persons, law, next_person)
+    return Linking(persons, _scores(graph, labels), thresholds)
 
 
 def _undisputed(persons: NDArray[np.int64], law: _Law) -> NDArray[np.int64]:
@@ -139,12 +142,14 @@ class _Law:
         apart: pairs that are two people.
         cannot: those of them that users said.
         owners: (N,) confirmed person of the row's group; -1 without.
+        moved: pairs that walk on.
     """
 
     groups: NDArray[np.int64]
     apart: Pairs
     cannot: Pairs
     owners: NDArray[np.int64]
+    moved: Movements
 
     @classmethod
     def of(cls, appearances: Appearances, constraints: Constraints) -> _Law:
@@ -162,10 +167,11 @@ class _Law:
         np.maximum.at(owners, groups[own], named)
         cannot = np.sort(rows(constraints.cannot), axis=1)
         cannot = cannot[cannot[:, 0] >= 0]
-        apart = impossible_pairs(appearances, constraints.travel_times)
         split = cannot[:, 0], cannot[:, 1]
-        first, second = (np.concatenate(side) for side in zip(apart, split, strict=True))
-        return cls(groups, (first, second), split, owners[groups])
+        moved = movements(appearances)
+        apart = impossible_pairs(appearances, constraints.travel_times), moved.too_far, split
+        first, second = (np.concatenate(side) for side in zip(*apart, strict=True))
+        return cls(groups, (first, second), split, owners[groups], moved)
 
 
 def joined_groups(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, triu
 
-from reid_dhm.gallery.people.agglomeration import Graph
+from reid_dhm.gallery.people.agglomeration import Graph, Pairs
+from reid_dhm.gallery.people.motion import Movements
 
 faiss: Any = _faiss  # the types that it ships leave out half of what it has
 
@@ -78,7 +79,7 @@ def nearest(vectors: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ND
     return np.asarray(found, np.int64)
 
 
-def neighbour_graph(vectors: NDArray[np.float32]) -> Graph:
+def neighbour_graph(vectors: NDArray[np.float32], moved: Movements | None = None) -> Graph:
     """Pairs that may be one person, with a weight for the neighbours they have in common.
 
     k-reciprocal neighbours as of Zhong et al. (CVPR 2017): tracklets that are in each other's
@@ -87,6 +88,7 @@ def neighbour_graph(vectors: NDArray[np.float32]) -> Graph:
 
     Args:
         vectors: (N, D) float32 unit rows.
+        moved: pairs that walk on, and their bonuses.
     """
     lists = nearest(vectors, np.arange(len(vectors)), _NEIGHBOURS + 1)
     # In a small gallery strangers are among the nearest, too.
@@ -98,28 +100,46 @@ def neighbour_graph(vectors: NDArray[np.float32]) -> Graph:
     members.data /= np.repeat(norms, np.diff(members.indptr))
     common = triu(members @ members.T, k=1).tocoo()
     near = triu(_relation(lists) + _relation(lists).T, k=1).tocoo()
-    count = len(vectors)
-    codes = np.concatenate([c.row.astype(np.int64) * count + c.col for c in (common, near)])
+    pairs = [(common.row, common.col), (near.row, near.col)]
     weights = np.concatenate([_WEIGHT * common.data, np.zeros(len(near.data))])
-    unique, place = np.unique(codes, return_inverse=True)
-    summed = np.bincount(place, weights, len(unique)).astype(np.float64)
-    return Graph(vectors, np.divmod(unique, max(count, 1)), summed)
+    return _graph(vectors, pairs, weights, moved)
 
 
-def join_graph(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> Graph:
+def join_graph(vectors: NDArray[np.float32], rows: NDArray[np.int64], moved: Movements) -> Graph:
     """Pairs of each of these rows with its neighbours, without weights.
 
     Args:
         vectors: (N, D) float32 unit rows.
         rows: (R,) of tracklets that may join others.
+        moved: as for :func:`neighbour_graph`.
     """
     lists = nearest(vectors, rows, _NEIGHBOURS + 1)
     own = np.repeat(rows, lists.shape[1] - 1)
     other = lists[:, 1:].ravel()
-    own, other = own[other >= 0], other[other >= 0]
-    count = len(vectors)
-    codes = np.unique(np.minimum(own, other) * count + np.maximum(own, other))
-    return Graph(vectors, np.divmod(codes, max(count, 1)), np.zeros(len(codes)))
+    found = other >= 0
+    return _graph(vectors, [(own[found], other[found])], np.zeros(int(found.sum())), moved)
+
+
+def _graph(
+    vectors: NDArray[np.float32],
+    pairs: list[Pairs],
+    weights: NDArray[np.float64],
+    moved: Movements | None,
+) -> Graph:
+    """A graph from pairs that may coincide; their weights are added."""
+    count = max(len(vectors), 1)
+    bonuses = np.zeros(len(weights))
+    if moved is not None:
+        pairs = [*pairs, moved.continued]
+        bonuses = np.concatenate([bonuses, moved.bonuses])
+        weights = np.concatenate([weights, np.zeros(len(moved.bonuses))])
+    first, second = (np.concatenate(side).astype(np.int64) for side in zip(*pairs, strict=True))
+    codes = np.minimum(first, second) * count + np.maximum(first, second)
+    unique, place = np.unique(codes, return_inverse=True)
+    summed = [
+        np.bincount(place, values, len(unique)).astype(np.float64) for values in (weights, bonuses)
+    ]
+    return Graph(vectors, np.divmod(unique, count), summed[0], summed[1])
 
 
 def _relation(lists: NDArray[np.int64]) -> csr_array:

@@ -16,7 +16,7 @@ from scipy.special import gamma, gammaincc
 
 from reid_dhm.evaluation.calibration import Calibration
 
-_SEEN = 0.5  # probability that the highest score must reach
+_LIKELY = 20  # pairs that must be likelier of one person than of two
 _FITTED, _TAIL = 0.2, 0.1  # shares of the negatives that a tail is fitted to, and replaced by it
 _STARTS = (-3.0, -6.0, -10.0)  # of the fit, in log odds at the mean of two people's scores
 # Log of the slope per spread of two people's scores, log odds at their mean, log(1 - prior): at
@@ -83,7 +83,7 @@ def fit_two_groups(
     prior = 1 - float(np.exp(constant))
     calibration = Calibration(slope, float(intercept) - slope * mean, prior)
     stated = calibration.probability(centres)
-    if stated[np.flatnonzero(unlabelled)[-1]] < _SEEN:
+    if unlabelled[stated >= 0.5].sum() < _LIKELY:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         counted = np.clip(1 - (1 - prior) * null / mixture, 0, 1)

@@ -56,8 +56,6 @@ def _gallery(num_people=150, views=8, cameras=2, dim=64, seed=0):
         starts=starts,
         ends=starts + 50,
         means=means,
-        crops=means.astype(np.float16),
-        offsets=np.arange(count + 1),
         entries=ends,
         exits=ends,
         persons=np.full(count, -1),

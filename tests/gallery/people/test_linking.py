@@ -31,8 +31,6 @@ def appearances(people, cameras=None, starts=None, together=(), noise=0.1, perso
         starts=starts,
         ends=starts + 10,
         means=means,
-        crops=means.astype(np.float16),
-        offsets=np.arange(count + 1),
         entries=ends,
         exits=ends,
         persons=np.full(count, -1) if persons is None else np.array(persons),
