@@ -19,7 +19,8 @@ from reid_dhm.service.log_limit import limit_logs
 from reid_dhm.service.middleware.limits import Limits
 
 _GRACE_SECONDS = 30  # for requests in progress when the service is told to stop
-_BACKLOG = 1024
+_BACKLOG = 4096  # connections that the system completes and keeps until they are accepted
+_ACCEPTED = 64  # at most, before requests that have arrived get their turn
 _OPEN_FILES = 8192  # wanted; connections, databases and videos count
 
 
@@ -104,6 +105,7 @@ def build_server(
         http=partial(LimitedProtocol, waiting),  # type: ignore[arg-type]
         ws="none",
         log_level="warning",
+        backlog=_ACCEPTED,
         access_log=False,  # paths tell who was searched for: only the audit log may
         server_header=False,
         proxy_headers=False,  # a client could claim any address
@@ -145,4 +147,7 @@ class _Server(uvicorn.Server):
             )
         await super().startup(sockets)
         if self.started:
+            # asyncio's backlog is also how many it accepts at a time, which held up everything.
+            for bound in sockets or ():
+                bound.listen(_BACKLOG)
             self._on_ready()

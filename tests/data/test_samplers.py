@@ -57,6 +57,7 @@ def test_ranks_concatenate_to_the_batch_of_one_process(
     assert {len(rank) for rank in ranks} == {len(whole)}
     for batch, *parts in zip(whole.epoch(2), *(rank.epoch(2) for rank in ranks), strict=True):
         assert torch.equal(torch.cat(parts), batch)
+        assert {len(part) for part in parts} == {len(batch) // world_size}
 
 
 def test_every_image_is_drawn_once_when_groups_fill_the_batches() -> None:

@@ -128,10 +128,21 @@ def test_the_slowest_makes_room_for_a_new_one(monkeypatch):
     assert app.bodies == [b"y" * 100]
 
 
-def test_where_all_have_just_begun_a_new_one_is_to_come_again():
-    _, ends = run(Limits(uploads=1), Client([b"a"] * 3, pause=0.05), Client([b"b"]))
-    assert ends[0] is None
-    assert isinstance(ends[1], Busy)
+def test_where_all_have_just_begun_a_new_one_waits_for_its_turn():
+    first = Client([b"a"] * 3, pause=0.05)
+    app, ends = run(Limits(uploads=1), first, Client([b"b"]), Client([b"c"]))
+    assert ends == [None, None, None]
+    assert app.bodies == [b"aaa", b"b", b"c"]
+
+
+def test_a_bounded_number_waits_for_its_turn(monkeypatch):
+    monkeypatch.setattr(bodies, "_FAIR_SECONDS", 0.05)
+    never = [Client([b"a", b"b"], pause=60) for _ in range(1 + bodies._WAITING)]
+    begin = time.monotonic()
+    _, ends = run(Limits(uploads=1, body_seconds=0.3), *never, Client([b"c"]))
+    assert isinstance(ends[-1], Busy)
+    assert [end.status for end in ends[:-1]] == [408] * len(never)  # each had its time, in turn
+    assert time.monotonic() - begin < 2
 
 
 def test_uploads_take_no_place_of_other_requests():

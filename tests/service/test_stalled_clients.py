@@ -1,6 +1,5 @@
 """Clients that hold connections, uploads and the database at once keep nobody out."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -29,16 +28,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.skipif(os.name != "posix", reason="n
 
 
 @pytest.fixture
-def many_files():
-    """Room for the clients' own connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture
-def served(tmp_path, many_files, real_site):
+def served(tmp_path, real_site):
     """The command with the package's network, started with 1,024 open files; site, address, log."""
     site = real_site
     log = tmp_path / "log"
@@ -60,62 +50,28 @@ def served(tmp_path, many_files, real_site):
 
 
 class Attack:
-    """Keeps so many connections open in a thread, anew whenever the service closes one."""
+    """The clients of attackers.py; ``open`` is what they reported last."""
 
     def __init__(self, netloc: str) -> None:
-        self._host, port = netloc.split(":")
-        self._port = int(port)
-        self.open = Counter()
-        self._ended = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        command = [sys.executable, Path(__file__).with_name("attackers.py"), *netloc.split(":")]
+        command += [TOKEN, str(STALLED), str(UPLOADS)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._listen)
+        self.open: dict[str, int] = {}
 
     def __enter__(self):
         self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._ended = True
+        self._process.kill()
+        self._process.wait()
         self._thread.join()
 
-    async def _run(self) -> None:
-        clients = [self._client("stalled", self._stall) for _ in range(STALLED)]
-        clients += [self._client("upload", self._drip) for _ in range(UPLOADS)]
-        await asyncio.gather(*clients)
-
-    async def _client(self, kind, work) -> None:
-        while not self._ended:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-                self.open[kind] += 1
-                try:
-                    await work(reader, writer)
-                finally:
-                    self.open[kind] -= 1
-                    writer.transport.abort()
-            await asyncio.sleep(5)
-
-    async def _stall(self, reader, writer) -> None:
-        writer.write(b"GET /api/gallery HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        await self._until_closed(reader)
-
-    async def _drip(self, reader, writer) -> None:
-        head = (
-            "POST /api/search/pictures HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
-            f"Authorization: Bearer {TOKEN}\r\n"
-            "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
-        )
-        writer.write(head.encode())
-        closed = asyncio.ensure_future(self._until_closed(reader))
-        while not (closed.done() or self._ended):
-            writer.write(b"x" * 50)
-            await asyncio.sleep(0.5)
-        closed.cancel()
-
-    async def _until_closed(self, reader) -> None:
-        while not self._ended:
-            with contextlib.suppress(asyncio.TimeoutError):
-                if not await asyncio.wait_for(reader.read(4096), 1):
-                    return
+    def _listen(self) -> None:
+        with self._process.stdout as lines:
+            for line in lines:
+                self.open = json.loads(line)
 
 
 class Lock:
@@ -187,7 +143,7 @@ def test_holders_of_a_token_are_answered_all_the_same(served, image_of):
     statuses = {name: Counter() for name in requests}
     with Attack(netloc) as attack, Lock(site.folder / FILE) as lock:
         ends = time.monotonic() + 30
-        while attack.open["stalled"] < 500 and time.monotonic() < ends:
+        while attack.open.get("stalled", 0) < STALLED // 2 and time.monotonic() < ends:
             time.sleep(0.1)
         ends = time.monotonic() + SECONDS
         while time.monotonic() < ends:

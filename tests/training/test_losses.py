@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reid_dhm.errors import InputError
+from reid_dhm import extras
+from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.models.heads import ReIDOutput
 from reid_dhm.training.losses import (
     LIBRARY_LOSSES,
@@ -145,6 +146,21 @@ def test_mimicking_by_hand():
     teacher = torch.tensor([[2 * math.log(3), 0.0]])
     expected = 4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
     assert float(mimicking_loss(torch.zeros(1, 2), teacher, 2)) == pytest.approx(expected)
+
+
+def test_mimicking_has_a_temperature_of_one_by_default():
+    student, teacher = (random_batch(seed)[0] for seed in (0, 1))
+    assert float(mimicking_loss(student, teacher)) == pytest.approx(
+        divergence(student.numpy(), teacher.numpy(), 1.0), rel=1e-4
+    )
+
+
+def test_only_losses_of_the_library_need_it(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert build_metric_loss("triplet") is batch_hard_triplet
+    for name in LIBRARY_LOSSES:
+        with pytest.raises(UnsupportedError, match=f"loss.metric: {name} needs .*\\[metric\\]"):
+            build_metric_loss(name)
 
 
 def test_mimicking_oneself_costs_nothing():

@@ -18,7 +18,8 @@ from reid_dhm.service.middleware.limits import UPLOADS, Limits
 
 _IN_MEMORY = 2**20  # bytes of a body; more is kept in a temporary file
 _PIECE = 2**16
-_FAIR_SECONDS = 0.5  # that every body is given before a faster one may take its place
+_FAIR_SECONDS = 0.25  # that every body is given before another may take its place
+_WAITING = 4  # bodies that may wait for a place, for each place there is
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -26,7 +27,8 @@ class BodyMiddleware:
     """Passes on requests whose body has arrived completely.
 
     Where as many bodies arrive as are allowed, a new one takes the place of the slowest, so that
-    clients that never finish cannot keep others out.
+    clients that never finish cannot keep others out. It waits for that until one of them has had
+    its fair time.
 
     ``request.state.disconnected`` is an event that is set when the client hangs up.
 
@@ -103,11 +105,14 @@ class _Pool:
     def __init__(self, size: int) -> None:
         self._size = size
         self._transfers: set[_Transfer] = set()
+        self._turn = asyncio.Lock()  # those that wait for a place get it in their order
+        self._left = asyncio.Event()
+        self._waiting = 0
 
     async def run(self, transfer: _Transfer, seconds: float) -> bool:
         """Receive a body in at most so many seconds; False if the client hung up."""
-        if len(self._transfers) >= self._size:
-            self._displace_slowest()
+        await self._find_place()
+        transfer.started = time.monotonic()
         self._transfers.add(transfer)
         transfer.task = asyncio.ensure_future(transfer.run())
         try:
@@ -120,14 +125,31 @@ class _Pool:
             raise _too_slow("slower than others while the service is busy") from None
         finally:
             self._transfers.discard(transfer)
+            self._left.set()
+
+    async def _find_place(self) -> None:
+        if self._waiting >= _WAITING * self._size:
+            raise Busy("too many requests are arriving: try again in a moment")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while len(self._transfers) >= self._size:
+                    oldest = min(transfer.started for transfer in self._transfers)
+                    try:
+                        self._left.clear()
+                        fair = oldest + _FAIR_SECONDS - time.monotonic()
+                        await asyncio.wait_for(self._left.wait(), max(0.0, fair))
+                    except asyncio.TimeoutError:
+                        self._displace_slowest()
+        finally:
+            self._waiting -= 1
 
     def _displace_slowest(self) -> None:
         now = time.monotonic()
         slowest = min(self._transfers, key=lambda transfer: transfer.pace(now))
-        if slowest.pace(now) == float("inf") or slowest.task is None:
-            raise Busy("too many requests are arriving: try again in a moment")
         self._transfers.discard(slowest)
         slowest.displaced = True
+        assert slowest.task is not None
         slowest.task.cancel()
 
 

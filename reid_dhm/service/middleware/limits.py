@@ -33,5 +33,5 @@ class Limits:
     body_seconds: float = 60.0
     uploads: int = 32
     bodies: int = 128
-    connections: int = 512
+    connections: int = 2048
     header_seconds: float = 15.0

@@ -95,6 +95,8 @@ def test_ranks_equal_the_definition_on_the_same_draws(
     np.testing.assert_array_equal(result.first_rank, expected)
     valid = expected[0] > 0
     np.testing.assert_array_equal(result.valid, valid)
+    np.testing.assert_array_equal(np.isnan(result.average_precision), ~valid)
+    np.testing.assert_array_equal(np.isnan(result.inverse_negative_penalty), ~valid)
     assert result.mAP == pytest.approx((1 / expected[:, valid]).mean())
     assert result.mINP == result.mAP
     assert result.cmc == pytest.approx({k: (expected[:, valid] <= k).mean() for k in (1, 3)})
@@ -227,6 +229,23 @@ def test_blocks_do_not_change_the_ranks(random_sets, monkeypatch):
     monkeypatch.setattr(single_shot, "_TILE", {"cpu": (16, 32)})
     parts = rank_single_shot(query, gallery, repeats=2, device="cpu")
     np.testing.assert_array_equal(parts.first_rank, whole.first_rank)
+
+
+def test_embeddings_far_from_the_mean_are_ranked_exactly_beside_one_at_it():
+    """Their distances differ by less than float32 resolves; those of the other do not."""
+    rng = np.random.default_rng(4)
+    rows = 1e3 * rng.standard_normal(64) + 1e-4 * rng.standard_normal((200, 64))
+    rows[1::2] *= -1
+    rows[0] = rows.mean(axis=0)
+    gallery = EmbeddingSet(rows.astype(np.float32), np.arange(200), np.full(200, 2))
+    query = EmbeddingSet(rng.standard_normal((20, 64)), np.arange(1, 21), np.full(20, 1))
+    exact = [
+        ((query.embeddings[row].astype(np.float64) - gallery.embeddings) ** 2).sum(axis=1)
+        for row in range(20)
+    ]
+    ranks = [1 + (each < each[row]).sum() for row, each in enumerate(exact, 1)]
+    result = rank_single_shot(query, gallery, metric="euclidean", repeats=1)
+    np.testing.assert_array_equal(result.first_rank[0], ranks)
 
 
 def test_bad_arguments_are_refused_by_name(both):
