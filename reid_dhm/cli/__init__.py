@@ -19,6 +19,7 @@ from reid_dhm.cli.compare import compare
 from reid_dhm.cli.demo import demo
 from reid_dhm.cli.embed import embed
 from reid_dhm.cli.eval import evaluate
+from reid_dhm.cli.experiment import experiment
 from reid_dhm.cli.export import export
 from reid_dhm.cli.gallery import gallery
 from reid_dhm.cli.index_video import index_video
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("train")(train)
+app.command("experiment")(experiment)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("embed")(embed)

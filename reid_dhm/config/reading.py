@@ -104,7 +104,7 @@ def _read_with_bases(path: Path) -> list[tuple[str, dict[str, Any]]]:
         if len(chain) > MAX_BASES:
             raise InputError(f"configuration {chain[0][0]} has over {MAX_BASES} bases: merge some")
         seen.add(path.resolve())
-        content = _read(path)
+        content = read_mapping(path)
         base = content.pop("base", "")
         chain.append((str(path), content))
         if not isinstance(base, str):
@@ -119,7 +119,8 @@ def _read_with_bases(path: Path) -> list[tuple[str, dict[str, Any]]]:
         path = path.parent / base
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file; raises :class:`InputError` where it holds anything else."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"configuration {path} is over {MAX_BYTES >> 10} KiB: is it the file?")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid_dhm.config import Config
+from reid_dhm.config import Config, DataConfig, TestConfig
 from reid_dhm.data.augmentation import TestTransform
 from reid_dhm.data.classification import load_classification
 from reid_dhm.data.datasets import join_datasets, load_dataset
@@ -21,6 +21,7 @@ from reid_dhm.evaluation.run import evaluate_dataset
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.card import ModelCard
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.retrieval.results import RetrievalResult
 from reid_dhm.training.loop import Evaluate
 
 GIB = 2**30
@@ -67,17 +68,7 @@ def _reid(config: Config) -> Task:
             _refuse_unanswerable(dataset, test.camera_rule)
 
         def evaluate(model: ReIDModel) -> dict[str, float]:
-            embedder = Embedder(
-                (model, card),
-                device=str(device),
-                precision="float32",  # rounding must not choose the best weights
-                normalize=test.metric == "cosine",
-                flip=test.flip,
-            )
-            results = [
-                evaluate_dataset(embedder, d, metric=test.metric, camera_rule=test.camera_rule)
-                for d in sets
-            ]
+            results = reid_results(test, sets, model, card, device)
             figures = {
                 "mAP": sum(r.mAP for r in results) / len(results),
                 "mINP": sum(r.mINP for r in results) / len(results),
@@ -94,6 +85,27 @@ def _reid(config: Config) -> Task:
 
     held_out = [sample for d in sets for sample in (*d.query, *d.gallery)]
     return Task([d.name for d in sets], train, held_out, "mAP", evaluator)
+
+
+def reid_results(
+    test: TestConfig,
+    sets: Sequence[ReIDDataset],
+    model: ReIDModel,
+    card: ModelCard,
+    device: torch.device,
+) -> list[RetrievalResult]:
+    """Rank the queries of every set as a training's evaluations do."""
+    embedder = Embedder(
+        (model, card),
+        device=str(device),
+        precision="float32",  # rounding must not choose the best weights
+        normalize=test.metric == "cosine",
+        flip=test.flip,
+    )
+    return [
+        evaluate_dataset(embedder, each, metric=test.metric, camera_rule=test.camera_rule)
+        for each in sets
+    ]
 
 
 def load_training_sets(config: Config) -> list[ReIDDataset]:
@@ -135,19 +147,31 @@ def _classification(config: Config) -> Task:
     classes = load_classification(config.data.root)
 
     def evaluator(card: ModelCard, device: torch.device) -> Evaluate:
-        labels = [sample.pid for sample in classes.test]
-        limit, workers = int(config.data.cache_limit * GIB), config.data.workers
-        loader = build_loader(classes.test, labels, card.size, device, limit, workers)
-        transform = TestTransform(card.size, card.mean, card.std)
+        correct = classifier_check(config.data, classes.test, card, device)
 
-        @torch.no_grad()
         def evaluate(model: ReIDModel) -> dict[str, float]:
-            right = torch.zeros((), dtype=torch.int64, device=device)
-            for batch in loader.batches(torch.arange(len(labels)).split(256)):
-                logits: Tensor = model.classify(transform(batch.images))
-                right += (logits.argmax(dim=1) == batch.labels).sum()
-            return {"top1": int(right) / len(labels)}
+            return {"top1": int(correct(model).sum()) / len(classes.test)}
 
         return evaluate
 
     return Task(config.data.name, classes.train, classes.test, "top1", evaluator)
+
+
+def classifier_check(
+    data: DataConfig, samples: Sequence[Sample], card: ModelCard, device: torch.device
+) -> Callable[[ReIDModel], Tensor]:
+    """A function from a model in eval mode to (N,) bool: the images whose class it names."""
+    labels = [sample.pid for sample in samples]
+    limit = int(data.cache_limit * GIB)
+    loader = build_loader(samples, labels, card.size, device, limit, data.workers)
+    transform = TestTransform(card.size, card.mean, card.std)
+
+    @torch.no_grad()
+    def correct(model: ReIDModel) -> Tensor:
+        parts = [
+            model.classify(transform(batch.images)).argmax(dim=1) == batch.labels
+            for batch in loader.batches(torch.arange(len(labels)).split(256))
+        ]
+        return torch.cat(parts).cpu()
+
+    return correct

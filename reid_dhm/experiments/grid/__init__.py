@@ -1,0 +1,1 @@
+"""Grids of trainings: planned, estimated, run on several devices, and tabulated."""
