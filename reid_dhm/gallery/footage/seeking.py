@@ -13,7 +13,7 @@ import av
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.footage.addresses import is_address
-from reid_dhm.gallery.footage.decoder import VideoDecoder
+from reid_dhm.gallery.footage.decoding.decoder import VideoDecoder
 from reid_dhm.gallery.footage.frames import Image, Span
 from reid_dhm.gallery.footage.hashing import content_hash
 from reid_dhm.gallery.footage.image_sequence import ImageSequence

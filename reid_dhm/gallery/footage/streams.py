@@ -14,7 +14,7 @@ import numpy as np
 
 from reid_dhm.errors import InputError, ReidError
 from reid_dhm.gallery.footage.clock import plausible_rate
-from reid_dhm.gallery.footage.decoder import VideoDecoder
+from reid_dhm.gallery.footage.decoding.decoder import VideoDecoder
 from reid_dhm.gallery.footage.frames import Frame, Image, SourceInfo, Span
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.clock import frame_times
-from reid_dhm.gallery.footage.decoder import VideoDecoder
+from reid_dhm.gallery.footage.decoding.decoder import VideoDecoder
 from reid_dhm.gallery.footage.frames import Frame, SourceInfo, Span
 from reid_dhm.gallery.footage.hashing import content_hash
 
@@ -58,7 +58,7 @@ class VideoFile:
         """
         self._stopped = False
         step = 1 / self.info.fps
-        with closing(VideoDecoder(self._place)) as decoder:
+        with closing(VideoDecoder(self._place, whole=True)) as decoder:
             timed = frame_times(decoder.frames(), step)
             for number, (frame, clock) in enumerate(timed):
                 time = clock if self._own_clock else number * step
@@ -66,8 +66,8 @@ class VideoFile:
                     return
                 if span.wants(number, time):
                     yield Frame(number, time, decoder.image(frame))
-            if decoder.left_out:
-                logger.warning("%s: damaged frames left out: %d", self.info.name, decoder.left_out)
+            if damage := decoder.damage():
+                logger.warning("%s: %s", self.info.name, damage)
             if self._size is not None and Path(self._place).stat().st_size != self._size:
                 logger.warning(
                     "%s is still being written: index it again when it is complete", self.info.name

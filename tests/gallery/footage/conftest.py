@@ -32,20 +32,22 @@ def write_video() -> Callable[..., Path]:
         format: str | None = None,
         container_options: dict[str, str] | None = None,
         turned: int = 0,
+        ticks: int = TICKS,
     ) -> Path:
         if codec not in av.codecs_available:
             pytest.skip(f"this PyAV has no {codec}")
         with av.open(str(path), "w", format=format, options=container_options or {}) as container:
             stream = container.add_stream(codec, rate=25, options={"g": "10", **(options or {})})
-            stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-            stream.codec_context.time_base = Fraction(1, TICKS)
+            stream.width, stream.height = SIZE
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.codec_context.time_base = Fraction(1, ticks)
             if turned:
                 if not hasattr(stream, "set_display_rotation"):
                     pytest.skip("this PyAV writes no rotation")
                 stream.set_display_rotation(turned)
             for number in range(count):
                 frame = av.VideoFrame.from_ndarray(textured(number), format="bgr24")
-                frame.pts, frame.time_base = round(times(number) * TICKS), Fraction(1, TICKS)
+                frame.pts, frame.time_base = round(times(number) * ticks), Fraction(1, ticks)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path

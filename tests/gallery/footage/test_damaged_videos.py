@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError, StorageError
-from reid_dhm.gallery.footage import decoder as decoding
+from reid_dhm.gallery.footage.decoding import decoder as decoding
 from reid_dhm.gallery.footage.frames import Span
 from reid_dhm.gallery.footage.sources import open_source
 from reid_dhm.gallery.ingest.index_video import index_video
@@ -97,8 +97,8 @@ def test_a_disk_that_fails_is_not_the_end_of_the_video(write_video, tmp_path, mo
         def __getattr__(self, name):
             return getattr(self._container, name)
 
-        def demux(self, stream):
-            for number, packet in enumerate(self._container.demux(stream)):
+        def demux(self, *streams):
+            for number, packet in enumerate(self._container.demux(*streams)):
                 if number == 50:
                     raise OSError(errno.EIO, "Input/output error", str(path))
                 yield packet

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import av
@@ -21,13 +22,13 @@ from av.video.reformatter import VideoReformatter
 from reid_dhm.errors import InputError, NotFoundError, StorageError, UnsupportedError
 from reid_dhm.gallery.footage.addresses import escape_hint, is_address, without_credentials
 from reid_dhm.gallery.footage.clock import plausible_rate
+from reid_dhm.gallery.footage.decoding.damage import DamageCounter
 from reid_dhm.gallery.footage.frames import Image
 
 _SAMPLE = 100  # packets that are read to learn the frame rate
 _TIMEOUT = 30.0  # seconds without data from the network
 _MAX_ERRORS = 100  # in a row while reading; afterwards the rest of the file is damaged
 _LATE = (1.0, 0.25)  # seconds by which a video may end early, without and with a number of frames
-_ONE_FRAME_PER_PACKET = {"h264", "hevc", "mjpeg"}
 _PLAYLISTS = {"hls", "dash", "rtsp", "sdp", "mpjpeg"}  # their size is not that of the video
 
 
@@ -42,19 +43,20 @@ class VideoDecoder:
         place: path or address.
         threads: ``AUTO`` decodes several frames at once and is fastest; ``SLICE`` loses no frame
             beside a damaged one.
+        whole: the file will be read from its first frame to its last, and frames that are
+            missing in it are to be counted.
 
     Attributes:
         name: the path, or the address without credentials.
-        left_out: frames that could not be decoded so far.
 
     Raises:
         InputError: no video, or one that cannot be read.
         UnsupportedError: no decoder for its codec.
     """
 
-    def __init__(self, place: str, threads: str = "AUTO") -> None:
+    def __init__(self, place: str, threads: str = "AUTO", whole: bool = False) -> None:
         self.name = without_credentials(place) if is_address(place) else place
-        self._place = place
+        self._place, self._whole = place, whole and not is_address(place)
         self._convert = VideoReformatter()
         self._open(threads)
 
@@ -67,13 +69,16 @@ class VideoDecoder:
             raise
         self._stream.thread_type = self._threads = threads
         # AVI holds the order of decoding only; FFmpeg guesses the times of display, often wrongly.
-        self._decoding_times = "avi" in self._container.format.name.split(",")
-        self._packets = self._read = self._decoded = self._errors = 0
-        self._last = math.nan
+        formats = set(self._container.format.name.split(","))
+        self._decoding_times = "avi" in formats
+        self._read, self._last = 0, math.nan
+        path = Path(self._place) if self._whole else None
+        self._damage = DamageCounter(self._stream, path, formats)
 
     def close(self) -> None:
         """Close the file or connection."""
         self._container.close()
+        self._damage.close()
 
     @property
     def claimed_rate(self) -> float:
@@ -134,13 +139,12 @@ class VideoDecoder:
                 yield item
         except _DamagedError:
             # Frames that were decoded beside the damaged one are lost: decode one at a time.
-            self._container.close()
+            self.close()
             self._open("SLICE")
             yield from islice(self._decode(), given, None)
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
         for packet in self._demux():
-            self._packets += bool(packet.size) and not packet.is_discard
             try:
                 frames = packet.decode()
             except av.error.EOFError:
@@ -150,10 +154,10 @@ class VideoDecoder:
             except av.error.FFmpegError as error:
                 if self._threads == "AUTO":
                     raise _DamagedError from error
-                self._errors += 1
+                self._damage.error()
                 continue
             for frame in frames:
-                self._decoded += 1
+                self._damage.frame(frame)
                 stamp = frame.dts if self._decoding_times or frame.pts is None else frame.pts
                 base = frame.time_base or self._stream.time_base
                 time = math.nan if stamp is None else float(stamp) * float(base)
@@ -168,12 +172,9 @@ class VideoDecoder:
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
-    @property
-    def left_out(self) -> int:
-        """Frames that could not be decoded, once all were read."""
-        # These decoders drop some damage without an error; others hide frames on purpose.
-        counts = self._errors or self._stream.codec_context.name in _ONE_FRAME_PER_PACKET
-        return max(self._errors, self._packets - self._decoded) if counts else 0
+    def damage(self) -> str | None:
+        """How many frames are lost or damaged, once all were read; None if all is well."""
+        return self._damage.told(self.claimed_frames, self.claimed_seconds)
 
     def missing_end(self) -> str | None:
         """How much of the video is there, once all was read, if its header claims more."""
@@ -183,7 +184,7 @@ class VideoDecoder:
         late = seconds is None or max(self._last, self._last - start) + slack < seconds
         if claimed:  # some containers count places without a frame
             short = self._read < claimed - max(1, claimed // 100)
-            return f"{self._decoded} of {claimed} frames" if short and late else None
+            return f"{self._damage.decoded} of {claimed} frames" if short and late else None
         if seconds is None or not late or len(self._container.streams) > 1:  # sound may be longer
             return None
         return f"{self._last - start:.1f} of {seconds:.1f} seconds"
@@ -193,13 +194,16 @@ class VideoDecoder:
         errors = 0
         while errors < _MAX_ERRORS:
             try:
-                for packet in self._container.demux(self._stream):
-                    self._read += packet.dts is not None or packet.size > 0
+                streams = () if self._damage.follows_all else (self._stream,)
+                for packet in self._container.demux(*streams):
                     errors = 0
-                    yield packet
+                    self._damage.packet(packet)
+                    if packet.stream_index == self._stream.index:
+                        self._read += packet.dts is not None or packet.size > 0
+                        yield packet
             except av.error.InvalidDataError:
                 errors += 1
-                self._errors += 1
+                self._damage.error()
             except (av.error.FFmpegError, OSError) as error:
                 raise StorageError(
                     f"{self.name} cannot be read further ({_reason(error)}): run this again to "

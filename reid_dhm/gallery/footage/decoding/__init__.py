@@ -1,0 +1,1 @@
+"""Decoding of video, and what is lost or damaged in it."""
