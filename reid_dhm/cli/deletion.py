@@ -11,12 +11,12 @@ import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import count_of, say
+from reid_dhm.cli.query_images import crop_queries
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
     CheckpointOption,
     QueryOption,
-    crop_queries,
     find_model,
     open_embedder,
     parse_boxes,

@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reid_dhm.cli.output import say
-from reid_dhm.errors import NotFoundError
-
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
-    from reid_dhm.gallery.search.query_image import QueryCrop
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.inference.checkpoint_file import CheckpointFile
     from reid_dhm.inference.embedder import Embedder
@@ -43,7 +39,7 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         rich_help_panel=WHO,
-        help="Finds the person in images without a box: a name of `reid-dhm models`, an .onnx or "
+        help="Finds people in images without a box: a name of `reid-dhm models`, an .onnx or "
         ".xml file, FAMILY:FILE or torchvision:NAME[:WEIGHTS].",
     ),
 ]
@@ -111,41 +107,6 @@ def open_embedder(store: GalleryStore, checkpoint: CheckpointFile, device: str) 
     embedder = Embedder(checkpoint, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
-
-
-def crop_queries(
-    queries: Sequence[Path], boxes: Sequence[Box | None], detector: str | None = None
-) -> list[QueryCrop]:
-    """Crop the person out of each query image.
-
-    Raises:
-        InputError: an image that cannot be read or shows nobody, or an unknown detector.
-    """
-    if not queries:
-        return []
-    for query in queries:
-        if not query.is_file():
-            raise NotFoundError(f"--query {query} does not exist: give an image file")
-    from reid_dhm.gallery.search.query_image import check_stateless, crop_query
-
-    finder = None
-    if detector is not None:
-        from reid_dhm.gallery.detect.factory import build_detector
-
-        finder = build_detector(detector)
-        check_stateless(finder)
-    crops = [crop_query(query, box, finder) for query, box in zip(queries, boxes, strict=True)]
-    for crop, given in zip(crops, boxes, strict=True):
-        if crop.box is not None and given is None:
-            shown = ",".join(f"{side:.0f}" for side in crop.box)
-            say(f"{crop.name}: detected --box {shown}", err=True)
-        elif crop.box is None and crop.pixels.shape[1] > crop.pixels.shape[0]:
-            say(
-                f"{crop.name} is wider than high and used whole: if the person is only a part of "
-                "it, give --box or --detector",
-                err=True,
-            )
-    return crops
 
 
 def _box(text: str) -> Box:

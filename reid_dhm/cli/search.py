@@ -17,6 +17,7 @@ from reid_dhm.cli.options import (
     write_json,
 )
 from reid_dhm.cli.output import command_line, say
+from reid_dhm.cli.query_images import crop_queries
 from reid_dhm.cli.query_options import (
     WHO,
     BoxOption,
@@ -24,7 +25,6 @@ from reid_dhm.cli.query_options import (
     DetectorOption,
     IndexOption,
     QueryOption,
-    crop_queries,
     find_model,
     open_embedder,
     parse_boxes,

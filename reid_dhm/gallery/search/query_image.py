@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,13 @@ from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.track.crops import cut
 
+if TYPE_CHECKING:
+    import supervision as sv
+
 MIN_SIZE = (16, 8)
 """Height and width in pixels below which a crop shows too little of a person."""
+
+_CERTAIN = 0.5  # score of a detection that is offered to search for
 
 QueryImage = Path | str | NDArray[np.uint8]
 """An image file, or (H, W, 3) uint8 RGB pixels."""
@@ -84,9 +90,7 @@ def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
         InputError: nobody was found.
         UnsupportedError: a detector that needs a whole video.
     """
-    check_stateless(detector)
-    bgr = np.ascontiguousarray(image[:, :, ::-1])
-    found = detector.detect(Frame(0, 0.0, bgr))
+    found = _detections(image, detector)
     if not len(found):
         raise InputError(
             f"{detector.settings.get('detector')} found no people in {name}: give the box of the "
@@ -94,7 +98,36 @@ def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
         )
     area = np.asarray(found.box_area, np.float64)
     scores = 1.0 if found.confidence is None else found.confidence.astype(np.float64)
-    x1, y1, x2, y2 = found.xyxy[int(np.argmax(area * scores))].tolist()
+    return _as_box(found.xyxy[int(np.argmax(area * scores))])
+
+
+def find_people(image: NDArray[np.uint8], detector: Detector) -> list[Box]:
+    """The boxes of all people who can be searched for, from left to right.
+
+    Detections are at least half certain, of people of :data:`MIN_SIZE` or more.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detector: finds people in single images.
+
+    Raises:
+        UnsupportedError: a detector that needs a whole video.
+    """
+    found = _detections(image, detector)
+    width, height = (found.xyxy[:, 2:] - found.xyxy[:, :2]).T
+    kept = (height >= MIN_SIZE[0]) & (width >= MIN_SIZE[1])
+    if found.confidence is not None:
+        kept &= found.confidence >= _CERTAIN
+    return sorted(_as_box(box) for box in found.xyxy[kept])
+
+
+def _detections(image: NDArray[np.uint8], detector: Detector) -> sv.Detections:
+    check_stateless(detector)
+    return detector.detect(Frame(0, 0.0, np.ascontiguousarray(image[:, :, ::-1])))
+
+
+def _as_box(sides: NDArray[np.floating]) -> Box:
+    x1, y1, x2, y2 = sides.tolist()
     return x1, y1, x2, y2
 
 
