@@ -44,8 +44,8 @@ class Gallery:
             ``Embedder``; None for the model of the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         index: ``Flat`` is exact; a FAISS factory string is faster in millions of tracklets.
-        thresholds: the model's ``thresholds.json``, for match probabilities; by default the one
-            beside the checkpoint.
+        thresholds: a ``thresholds.json`` of the model, for match probabilities; by default those
+            found in the gallery itself count (``Gallery.link``, ``Gallery.calibrate``).
         backbone, size, neck, input: for checkpoints without a card, as for ``Embedder``.
 
     Raises:
@@ -237,7 +237,7 @@ class Gallery:
 
     @cached_property
     def _searcher(self) -> Searcher:
-        known = open_thresholds(self.store.fingerprint or "", self._checkpoint, self._thresholds)
+        known = open_thresholds(self.store.fingerprint or "", self._thresholds)
         return Searcher(self.store, self._index, known)
 
 

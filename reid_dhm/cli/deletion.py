@@ -111,7 +111,6 @@ def delete(
         if min_similarity is None:
             done = _delete_matching(store, where, yes)
         else:
-            from reid_dhm.gallery.search.match_thresholds import open_thresholds
             from reid_dhm.gallery.search.searcher import Searcher
 
             vectors = None
@@ -122,8 +121,7 @@ def delete(
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
             detail |= {"min_similarity": min_similarity, **describe(store, where)}
-            calibrated = open_thresholds(store.fingerprint or "", checkpoint)
-            searcher = Searcher(store, thresholds=calibrated)
+            searcher = Searcher(store)
             candidates = _alike(searcher, vectors, likes, where, min_similarity)
             done = _delete_candidates(store, candidates, where, detail, yes)
     if done is not None:

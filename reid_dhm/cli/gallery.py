@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from reid_dhm.cli.calibrate import calibrate
 from reid_dhm.cli.deletion import delete
 from reid_dhm.cli.options import JsonOption, write_json
 from reid_dhm.cli.output import count_of, say
@@ -177,6 +178,7 @@ def export(
 
 
 gallery.command()(delete)
+gallery.command()(calibrate)
 
 
 @gallery.command()

@@ -42,12 +42,19 @@ def crop_queries(
 
 def _crop(query: Path, box: Box | None, detector: str | None) -> QueryCrop:
     from reid_dhm.data.images import read_image
-    from reid_dhm.gallery.search.query_image import check_stateless, crop_query, find_people
+    from reid_dhm.gallery.search.query_image import (
+        MIN_SIZE,
+        check_stateless,
+        crop_query,
+        find_people,
+    )
 
     if box is not None:
         return crop_query(query, box)
     image = read_image(query)
-    if detector is None and image.shape[1] <= _WIDEST * image.shape[0]:
+    height, width = image.shape[:2]
+    too_small = height < MIN_SIZE[0] or width < MIN_SIZE[1]
+    if detector is None and (too_small or width <= _WIDEST * height):
         return crop_query(query)
     finder = _detector(query, detector)
     check_stateless(finder)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reid_dhm.cli.candidates import print_candidates
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -41,7 +42,6 @@ from reid_dhm.cli.tracklet_options import (
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.index.faiss_index import FaissIndex
-    from reid_dhm.gallery.search.candidates import Candidates
 
 OUTPUT = "Output"
 
@@ -73,7 +73,10 @@ def search(
         float | None, typer.Option(min=-1, max=1, help="Lowest similarity of a candidate.")
     ] = None,
     by_person: Annotated[
-        bool, typer.Option("--by-person", help="Show only the best tracklet of every named person.")
+        bool, typer.Option("--by-person", help="Show only the best tracklet of every person.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also print candidates that are not likely.")
     ] = False,
     camera: CameraOption = None,
     video: VideoOption = None,
@@ -107,7 +110,7 @@ def search(
     checkpoint: CheckpointOption = None,
     thresholds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The model's thresholds.json, for match probabilities."),
+        typer.Option(metavar="FILE", help="A thresholds.json instead of the gallery's own."),
     ] = None,
     index: IndexOption = "Flat",
     device: DeviceOption = "auto",
@@ -157,7 +160,7 @@ def search(
         from reid_dhm.gallery.search.searcher import Searcher
         from reid_dhm.gallery.store import audit
 
-        calibrated = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
+        calibrated = open_thresholds(store.fingerprint or "", thresholds)
         vectors = None
         if crops_of_query:
             embedder = open_embedder(store, model, device)
@@ -170,7 +173,8 @@ def search(
         audit.record(
             store, "search", {**log, **describe(store, request.where), "hits": len(candidates)}
         )
-        _print(candidates, searcher.index.opened(store))
+        print_candidates(candidates, searcher.basis, everything)
+        _say_recall(searcher.index.opened(store))
         files: list[Path | None] = [None] * len(candidates)
         if report is not None:
             from reid_dhm.gallery.search.report import write_search_report
@@ -243,23 +247,7 @@ def _check_outputs(report: Path | None, annotated: Path | None) -> None:
         check_video_name(annotated)
 
 
-def _print(candidates: Candidates, index: FaissIndex) -> None:
-    from reid_dhm.cli.tables import print_rows
-    from reid_dhm.gallery.search.candidates import format_probability, format_span
-
-    rows = [
-        {
-            "": rank,
-            "tracklet": candidate.tracklet.id,
-            "camera": candidate.tracklet.camera,
-            "seen": format_span(candidate.tracklet),
-            "person": candidate.tracklet.person or "",
-            "similarity": f"{candidate.similarity:.3f}",
-            "probability": format_probability(candidate.probability),
-        }
-        for rank, candidate in enumerate(candidates, 1)
-    ]
-    print_rows(rows, "no matching tracklets")
+def _say_recall(index: FaissIndex) -> None:
     if index.recall is not None:
         say(
             f"{index.kind} is approximate: recall@10 is {index.recall:.1%} in searches for a "

@@ -90,7 +90,7 @@ def serve(
 
         pem = Certificate(certificate, key) if certificate else None
         bound = listen(host, port)
-        calibration = open_thresholds(store.fingerprint or "", checkpoint, thresholds)
+        calibration = open_thresholds(store.fingerprint or "", thresholds)
         embedder = open_embedder(store, model, device)
     finder = build_detector(detector) if detector is not None else None
     service = Service.open(gallery, embedder, tokens, calibration, finder, index)

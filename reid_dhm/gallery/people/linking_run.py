@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reid_dhm.errors import LockedError
+from reid_dhm.gallery.people.calibration import calibrate
 from reid_dhm.gallery.people.evidence import read_appearances
 from reid_dhm.gallery.people.impossible import TravelTimes
 from reid_dhm.gallery.people.linking import Constraints, link
+from reid_dhm.gallery.people.stored_thresholds import store_thresholds
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
@@ -23,7 +25,8 @@ def link_gallery(
 ) -> Assignment:
     """Find the people of all tracklets, true to what users said, and store them.
 
-    Computed again if somebody says something meanwhile; either everything is stored or nothing.
+    The thresholds that this takes are kept for searches. Computed again if somebody says something
+    meanwhile; either everything is stored or nothing.
 
     Args:
         gallery: which.
@@ -37,15 +40,18 @@ def link_gallery(
         with gallery.snapshot():
             based_on, known = revision(gallery), members(gallery)
             persons = dict(zip(known.keys.tolist(), known.people.tolist(), strict=True))
+            deletions, count = gallery.state()[1:3]
             appearances = read_appearances(gallery, persons)
             law = Constraints(
                 cannot=different(gallery),
                 confirmed=np.stack([known.keys, known.people], 1)[known.confirmed],
                 travel_times=travel_times or {},
             )
-        found = link(appearances, law, next_person=based_on.next_person)
+        thresholds = calibrate(appearances)
+        found = link(appearances, law, thresholds, based_on.next_person)
         done = assign(gallery, appearances.keys, found.persons, based_on)
         if done is not None:
+            store_thresholds(gallery, thresholds, count, deletions)
             detail = {"tracklets": len(appearances), "people": done.people, "new": done.new}
             audit.record(gallery, "link", detail, actor)
             return done

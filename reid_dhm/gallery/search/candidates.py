@@ -30,8 +30,8 @@ class Candidate:
     Attributes:
         tracklet: where and when the person was seen.
         similarity: cosine between the query and the tracklet's mean embedding, -1 to 1.
-        probability: that both show one person, 0 to 1, by the calibration of the thresholds file
-            and assuming that one tracklet of the gallery shows the person; None without thresholds.
+        probability: that both show one person, 0 to 1: calibrated on this gallery, or by the
+            thresholds file given; None without either.
         boxes: (N,) structured array in frame order with ``frame`` (0-based), ``time`` (seconds),
             ``box`` (x1, y1, x2, y2 in pixels) and ``score``; None unless the search was asked for
             details.
@@ -46,7 +46,7 @@ class Candidate:
 
     @property
     def is_likely(self) -> bool:
-        """Whether the match probability is 50 % or more; False without thresholds."""
+        """Whether the match probability is 50 % or more; False if it is unknown."""
         return self.probability is not None and self.probability >= LIKELY
 
     def to_detections(self) -> sv.Detections:
@@ -96,10 +96,12 @@ class Candidate:
             "start_time": found.start_time.isoformat() if found.start_time else None,
             "end_time": found.end_time.isoformat() if found.end_time else None,
             "person": found.person,
+            "person_id": found.person_id,
             "frame": found.frame,
             "box": list(found.box),
             "similarity": self.similarity,
             "probability": self.probability,
+            "likely": None if self.probability is None else self.is_likely,
             "crop": None if crop is None else str(crop),
         }
 
@@ -122,13 +124,13 @@ class Candidates(Sequence[Candidate]):
         """The candidates whose match probability is 50 % or more.
 
         Raises:
-            UnsupportedError: the search had no thresholds file, without which no similarity says
-                what is likely.
+            UnsupportedError: no match probability is known, without which no similarity says what
+                is likely.
         """
-        if any(candidate.probability is None for candidate in self._items):
+        if self._items and all(candidate.probability is None for candidate in self._items):
             raise UnsupportedError(
-                "no match probabilities: give thresholds, the thresholds.json of the gallery's "
-                "model"
+                "no match probabilities: give thresholds, or let `reid-dhm gallery calibrate` "
+                "find the gallery's own"
             )
         return Candidates([candidate for candidate in self._items if candidate.is_likely])
 
@@ -167,6 +169,14 @@ class Candidates(Sequence[Candidate]):
         rows = [_row(rank, candidate) for rank, candidate in enumerate(self._items, 1)]
         cells = "".join(f"<th>{name}</th>" for name in head)
         return f"<table><tr>{cells}</tr>{''.join(rows)}</table>"
+
+
+def largest_drop(found: Sequence[Candidate]) -> int | None:
+    """After how many candidates similarity falls most; None with fewer than three."""
+    if len(found) < 3:
+        return None
+    similarities = np.array([candidate.similarity for candidate in found])
+    return int(np.argmin(np.diff(similarities))) + 1
 
 
 def format_span(tracklet: Tracklet) -> str:

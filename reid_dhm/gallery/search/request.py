@@ -21,7 +21,7 @@ class SearchRequest:
             not returned.
         top_k: maximum number of candidates, 1 or more.
         min_similarity: lowest similarity of a candidate, -1 to 1; None for no limit.
-        by_person: return only the best tracklet of every labelled person.
+        by_person: return only the best tracklet of every person.
 
     Raises:
         InputError: ``top_k`` or ``min_similarity`` is out of range.

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, StorageError
-from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex, empty_gallery
+from reid_dhm.gallery.people.stored_thresholds import read_stored_thresholds
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import check_thresholds
@@ -31,7 +31,8 @@ class Searcher:
         gallery: the gallery; it is not closed.
         index: a kind (``Flat`` is exact; others are FAISS factory strings), or an index that
             several searchers of the same gallery share between threads.
-        thresholds: of the gallery's model, for match probabilities.
+        thresholds: of a file, for match probabilities; by default those that were found in the
+            gallery itself count, if there are any.
 
     Raises:
         InputError: an unknown kind of index, or thresholds of another metric.
@@ -69,6 +70,7 @@ class Searcher:
             InputError: as :meth:`search`, or a request without anything to search for.
         """
         shown = [*request.tracklets, *request.confirmed]
+        cameras = [self.gallery.tracklet(id).camera for id in shown] if embeddings is None else []
         query = embeddings
         if query is None or shown or request.rejected:
             query = self.refine(embeddings, shown, request.rejected)
@@ -79,6 +81,7 @@ class Searcher:
             [*request.tracklets, *request.rejected],
             by_person=request.by_person,
             min_similarity=request.min_similarity,
+            seen_by=cameras,
         )
         return self._with_details(found) if details else found
 
@@ -91,6 +94,7 @@ class Searcher:
         *,
         by_person: bool = False,
         min_similarity: float | None = None,
+        seen_by: Sequence[str] = (),
     ) -> Candidates:
         """The tracklets most similar to a person.
 
@@ -100,8 +104,9 @@ class Searcher:
             top_k: maximum number of candidates, 1 or more.
             where: which tracklets may be returned.
             exclude: tracklets to leave out.
-            by_person: return only the best tracklet of every labelled person.
+            by_person: return only the best tracklet of every person.
             min_similarity: lowest similarity of a candidate, -1 to 1.
+            seen_by: names of the cameras that took the queries, if they are the gallery's.
 
         Returns:
             Candidates, the most similar first; equal ones in the order they were stored.
@@ -118,7 +123,7 @@ class Searcher:
         count = top_k
         while True:
             similarities, keys = self.index.search(self.gallery, query, count, wanted)
-            candidates = self._candidates(similarities[0], keys[0], min_similarity)
+            candidates = self._candidates(similarities[0], keys[0], min_similarity, seen_by)
             exhausted = len(candidates) < count
             if by_person:
                 candidates = _best_of_each_person(candidates)
@@ -213,19 +218,22 @@ class Searcher:
         similarities: NDArray[np.float64],
         keys: NDArray[np.int64],
         min_similarity: float | None,
+        seen_by: Sequence[str],
     ) -> list[Candidate]:
         found = keys >= 0
         if min_similarity is not None:
             found &= similarities >= min_similarity
         similarity = dict(zip(keys[found].tolist(), similarities[found].tolist(), strict=True))
-        calibration = self._calibration()
-        candidates = []
-        for tracklet in self.gallery.tracklets_by_key(similarity):
-            # Stored vectors are of unit length to float16's precision only.
-            cosine = min(1.0, max(-1.0, similarity[tracklet.key]))
-            probability = None if calibration is None else float(calibration.probability(cosine))
-            candidates.append(Candidate(tracklet, cosine, probability))
-        return candidates
+        tracklets = self.gallery.tracklets_by_key(similarity)
+        # Stored vectors are of unit length to float16's precision only.
+        cosines = np.clip([similarity[tracklet.key] for tracklet in tracklets], -1.0, 1.0)
+        probabilities = self._probabilities(cosines, [t.camera for t in tracklets], seen_by)
+        return [
+            Candidate(tracklet, cosine, None if np.isnan(probability) else probability)
+            for tracklet, cosine, probability in zip(
+                tracklets, cosines.tolist(), probabilities.tolist(), strict=True
+            )
+        ]
 
     def _with_details(self, found: Candidates) -> Candidates:
         return Candidates(
@@ -239,12 +247,30 @@ class Searcher:
             ]
         )
 
-    def _calibration(self) -> Calibration | None:
-        """The calibration for a gallery of this size; None without thresholds."""
-        if self._thresholds is None:
+    @property
+    def basis(self) -> str | None:
+        """What match probabilities rest on; None without any."""
+        if self._thresholds is not None:
+            return f"fitted on {self._thresholds.dataset}, not on this gallery: may be far too sure"
+        own = read_stored_thresholds(self.gallery)
+        if own is None or not own.thresholds.by_cameras:
             return None
-        prior = match_prior(len(self.index.opened(self.gallery)))
-        return self._thresholds.calibration.with_prior(prior)
+        pairs = own.thresholds.negatives
+        return f"calibrated on this gallery's {pairs} pairs of people seen at once"
+
+    def _probabilities(
+        self, cosines: NDArray[np.float64], cameras: Sequence[str], seen_by: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(N,) match probabilities of tracklets of these cameras; NaN where they are unknown."""
+        if self._thresholds is not None:
+            prior = match_prior(len(self.index.opened(self.gallery)))
+            return self._thresholds.calibration.with_prior(prior).probability(cosines)
+        own = read_stored_thresholds(self.gallery)
+        if own is None:
+            return np.full(len(cosines), np.nan)
+        ids = {camera.name: camera.id for camera in self.gallery.cameras()}
+        taken = np.array([ids.get(name, -1) for name in cameras], np.int64)
+        return own.probability(cosines, taken, [ids[name] for name in seen_by if name in ids])
 
 
 def match_prior(num_tracklets: int) -> float:
@@ -257,10 +283,10 @@ def match_prior(num_tracklets: int) -> float:
 
 
 def _best_of_each_person(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates without further ones of a labelled person; unlabelled ones are all kept."""
+    """Candidates without further ones of a person; those of nobody are all kept."""
     best: dict[object, Candidate] = {}
     for candidate in candidates:
-        best.setdefault(candidate.tracklet.person or candidate.tracklet.id, candidate)
+        best.setdefault(candidate.tracklet.person_id or candidate.tracklet.id, candidate)
     return list(best.values())
 
 

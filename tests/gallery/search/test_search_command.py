@@ -1,5 +1,6 @@
 """``reid-dhm search`` from the words of a command to its files, and what it says when it cannot."""
 
+import io
 import json
 import shlex
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+import supervision as sv
 import torch
 
 from reid_dhm.cli import main
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds, write_thresholds
+from reid_dhm.gallery.detect import factory
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.embedder import Embedder
@@ -143,7 +146,7 @@ class TestFinding:
         run(*asked, "--min-similarity", "0.999")
         assert json.loads(found.read_text()) == []
 
-    def test_the_thresholds_beside_the_model_give_probabilities(
+    def test_a_thresholds_file_gives_probabilities_and_is_named_as_not_the_gallery_s(
         self, run, folder, model, ids, tmp_path
     ):
         path = tmp_path / "mine.json"
@@ -160,6 +163,8 @@ class TestFinding:
         expected = odds / (1 + odds)
         assert hit["probability"] == pytest.approx(expected)
         assert f"{expected:.1%}" in outcome.out
+        assert "fitted on colours, not on this gallery: may be far too sure" in outcome.out
+        assert hit["likely"] == (expected >= 0.5)
 
     def test_without_thresholds_there_are_none_and_no_word_of_it(self, run, folder, ids, tmp_path):
         found = tmp_path / "found.json"
@@ -267,21 +272,56 @@ class TestRefusals:
     ):
         asked = ("--gallery", folder, "--checkpoint", model, "--query", image)
         outcome = run(*asked)
-        assert outcome.code == 0
-        assert "is wider than high and used whole" in outcome.err
+        assert outcome.code == 2
+        assert "too wide to show one person" in " ".join(outcome.err.replace("│", "").split())
         outcome = run(*asked, "--detector", "motion")
         assert outcome.code == 1
         assert "detector motion needs a video and the query is an image" in outcome.err
 
+    def test_of_several_people_in_a_frame_the_user_chooses(
+        self, run, folder, model, image, film, ids, tmp_path, monkeypatch
+    ):
+        detected = [film.boxes[c]["box"][film.boxes[c]["frame"] == 20][0] for c in ids]
+
+        class Finds:
+            stateful, settings = False, {"detector": "made up"}
+
+            def detect(self, frame):
+                scores = np.array([0.9, 0.8])[: len(detected)]
+                return sv.Detections(np.array(detected), confidence=scores)
+
+        monkeypatch.setattr(factory, "build_detector", lambda name: Finds())
+        found = tmp_path / "found.json"
+        asked = ("--gallery", folder, "--checkpoint", model, "--query", image, "--detector", "mine")
+        outcome = run(*asked, "--json", found)
+        assert outcome.code == 2
+        assert not found.exists()
+        boxes = [line.split("--box ")[1] for line in outcome.err.splitlines() if "--box " in line]
+        left_to_right = sorted(map(tuple, detected))
+        assert boxes == [",".join(f"{side:.0f}" for side in box) for box in left_to_right]
+        assert run(*asked[:-2], "--box", boxes[0], "--json", found).code == 0
+        by_box = json.loads(found.read_text())
+        monkeypatch.setattr("sys.stdin", io.StringIO("3\n1\n"))
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+        outcome = run(*asked, "--json", found)
+        assert "give a number from 1 to 2" in outcome.err
+        assert [c["tracklet"] for c in json.loads(found.read_text())] == [
+            c["tracklet"] for c in by_box
+        ]
+        detected.pop()
+        assert f"--box {','.join(f'{s:.0f}' for s in detected[0])}" in run(*asked).err
+
     def test_a_gallery_of_another_model(self, run, folder, image):
-        outcome = run("--gallery", folder, "--query", image)  # the package's own
+        asked = ("--query", image, "--box", "10,10,40,90")
+        outcome = run("--gallery", folder, *asked)  # the package's own
         assert outcome.code == 1
         assert "holds embeddings of another model" in outcome.err
 
     def test_a_gallery_of_nobody(self, run, tmp_path, model, image):
         assert "holds no gallery" in run("--gallery", tmp_path, "--query", image).err
         GalleryStore(tmp_path, create=True).close()
-        outcome = run("--gallery", tmp_path, "--checkpoint", model, "--query", image)
+        asked = ("--query", image, "--box", "10,10,40,90")
+        outcome = run("--gallery", tmp_path, "--checkpoint", model, *asked)
         assert outcome.code == 1
         assert "holds no tracklets yet: index a video into it first" in outcome.err
 
