@@ -20,11 +20,11 @@ from reid_dhm.gallery.people.score_counts import EDGES, CameraPair, count_scores
 from reid_dhm.gallery.people.similarity import camera_means, neighbour_graph, without_camera
 from reid_dhm.gallery.people.two_groups import TwoGroups, fit_two_groups
 
-_LINK_PROBABILITY, _JOIN_PROBABILITY = 0.5, 0.9
-_LINK, _JOIN = 0.7, 0.6  # where the gallery does not show it
+_LINK_PROBABILITY, _JOIN_PROBABILITY = 0.9, 0.9
+_LINK, _JOIN = 0.75, 0.6  # where the gallery does not show it
 # Within which the best thresholds lay on footage and data sets of known people. A gallery with few
 # encounters gives some outside.
-_LINK_RANGE, _JOIN_RANGE = (0.6, 0.85), (0.45, 0.8)
+_LINK_RANGE, _JOIN_RANGE = (0.6, 0.9), (0.45, 0.8)
 _FEWEST = 100  # pairs of two people that anything is concluded from
 _OWN_NEGATIVES = 300  # that a camera needs for a calibration of its own
 _OWN_UNLABELLED = 10_000  # that a pair of cameras needs for one

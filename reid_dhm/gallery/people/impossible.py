@@ -17,14 +17,15 @@ TravelTimes = Mapping[tuple[int, int], float]
 def impossible_pairs(appearances: Appearances, travel_times: TravelTimes) -> Pairs:
     """Pairs seen at once in one camera's view, or in two cameras too far apart for the time.
 
-    Two boxes on one body are not two people. Travel is judged between wall-clock times only.
+    Boxes that share much of their area may be two on one body, and prove nothing. Travel is judged
+    between wall-clock times only.
 
     Args:
         appearances: N tracklets.
         travel_times: by camera ids; cameras without an entry may show one person at once.
     """
     together = appearances.together
-    two = ~together.same_body
+    two = together.two_people
     found = [(together.first[two], together.second[two])]
     for (one, other), seconds in travel_times.items():
         found.append(_too_fast(appearances, one, other, seconds))

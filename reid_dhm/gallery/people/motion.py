@@ -14,6 +14,8 @@ from reid_dhm.gallery.people.agglomeration import Pairs
 from reid_dhm.gallery.people.evidence import Appearances
 
 _SECONDS = 3.0  # between the end of a tracklet and the beginning of the next, that are considered
+_OVERLAP = 0.5  # seconds by which the next may begin before that end, as two boxes on one body
+_MEASURED = 0.5  # seconds of a tracklet that show where it leads
 _WALKED_ON_SECONDS = 2.0
 _WALKED_ON, _EXACTLY = 0.3, 0.15  # heights between a beginning and where another tracklet led
 _SWITCH_SECONDS = 0.35  # within which a tracker may exchange two people where they meet
@@ -53,16 +55,18 @@ def movements(appearances: Appearances) -> Movements:
         distance = np.linalg.norm(way, axis=1) / height
         error = np.linalg.norm(way - ahead, axis=1) + np.linalg.norm(way - back, axis=1)
         error /= 2 * height
-    too_far = distance > _JITTER + _RUN * gap[:, 0]  # False where a box is unknown
+    too_far = distance > _JITTER + _RUN * np.abs(gap[:, 0])  # False where a box is unknown
     near = np.flatnonzero((error <= _WALKED_ON) & (gap[:, 0] <= _WALKED_ON_SECONDS))
     best = near[_lowest(earlier[near], error[near]) & _lowest(later[near], error[near])]
     exactly = (error[best] <= _EXACTLY) & (gap[best, 0] >= _SWITCH_SECONDS)
+    seconds = appearances.ends - appearances.starts
+    exactly &= np.minimum(seconds[earlier[best]], seconds[later[best]]) >= _MEASURED
     bonuses = np.where(exactly, _BONUSES[1], _BONUSES[0])
     return Movements((earlier[best], later[best]), bonuses, (earlier[too_far], later[too_far]))
 
 
 def _successors(appearances: Appearances) -> Pairs:
-    """Pairs of one view and clock of which the later begins soon after the earlier's end."""
+    """Pairs of one view and clock of which the later begins about when the earlier ends."""
     views = np.stack([appearances.cameras, appearances.clocks])
     _, view = np.unique(views, axis=1, return_inverse=True)
     order = np.lexsort((appearances.starts, view))
@@ -71,10 +75,13 @@ def _successors(appearances: Appearances) -> Pairs:
     span = appearances.ends.max(initial=0) - begin + 2 * _SECONDS
     starts = (view * span + appearances.starts - begin)[order]
     ends = view * span + appearances.ends - begin
-    low = np.searchsorted(starts, ends, "right")
+    low = np.searchsorted(starts, ends - _OVERLAP, "right")
     high = np.searchsorted(starts, ends + _SECONDS, "right")
     earlier, place = ragged_ranges(low, high)
-    return earlier, order[place]
+    later = order[place]
+    inside = appearances.starts[later] <= appearances.starts[earlier]
+    inside |= appearances.ends[later] <= appearances.ends[earlier]
+    return earlier[~inside], later[~inside]
 
 
 def _lowest(owners: NDArray[np.int64], values: NDArray[np.floating]) -> NDArray[np.bool_]:
