@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -235,6 +236,23 @@ def test_a_gallery_keeps_its_model(site, gallery, run) -> None:
             other.search(site.a)
         with pytest.raises(reid.ModelMismatchError):
             other.index(site.here.path, camera="gate")
+
+
+def test_a_gallery_moves_to_another_model_and_back(site, gallery, run, tmp_path) -> None:
+    shutil.copytree(gallery.store.folder, tmp_path / "g")
+    with reid.Gallery(tmp_path / "g") as moved:
+        before = moved.search(site.a, top_k=2)
+        seen: list[tuple[int, int]] = []
+        count = moved.reembed(run.folder, on_progress=lambda *done: seen.append(done))
+        assert count == len(moved.tracklets())
+        assert seen[-1] == (count, count)
+        assert len(moved.search(site.a, top_k=2)) == 2  # with the new model
+        with reid.Gallery(tmp_path / "g") as old, pytest.raises(reid.ModelMismatchError):
+            old.search(site.a)
+        assert moved.reembed() == count
+        assert [m.similarity for m in moved.search(site.a, top_k=2)] == pytest.approx(
+            [m.similarity for m in before], abs=1e-3
+        )
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from reid_dhm.gallery.index.factory import check_kind
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.ingest.options import IndexingOptions
+from reid_dhm.gallery.ingest.reembed import reembed
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
@@ -28,7 +29,7 @@ from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.settings import TrackSettings
-from reid_dhm.inference.checkpoint_file import find_checkpoint
+from reid_dhm.inference.checkpoint_file import find_checkpoint, model_name
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 
@@ -121,7 +122,7 @@ class Gallery:
             ModelMismatchError: the gallery was made with another model.
         """
         return index_video(
-            *(self.store, source, camera, self._embedder, str(self._checkpoint or "default")),
+            *(self.store, source, camera, self._embedder, model_name(self._checkpoint)),
             detector=detector,
             confidence=confidence,
             options=IndexingOptions(stride, begin, end, TrackSettings(tracker, track_confidence)),
@@ -130,6 +131,42 @@ class Gallery:
             patience=patience,
             report=on_progress,
         )
+
+    def reembed(
+        self,
+        checkpoint: str | PathLike[str] | None = None,
+        *,
+        backbone: str | None = None,
+        size: tuple[int, int] | None = None,
+        neck: str | None = None,
+        input: str | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Embed everybody with another model, from the stored images; it is the gallery's then.
+
+        Others who read the gallery see the old embeddings until all new ones are there. An
+        interrupted run is continued by the next one.
+
+        Args:
+            checkpoint: the new model, as for ``Embedder``; None for the model of the package.
+            backbone, size, neck, input: for checkpoints without a card, as for ``Embedder``.
+            on_progress: called with the tracklets done and all of them.
+
+        Returns:
+            Number of tracklets embedded; 0 if the embeddings were this model's already.
+
+        Raises:
+            InputError: an unusable checkpoint, or a gallery without embeddings.
+        """
+        details = (backbone, size, neck, input)
+        path = None if checkpoint is None else Path(checkpoint)
+        found = find_checkpoint(path or DEFAULT_CHECKPOINT, *details)
+        embedder = Embedder(found, device=self._device, precision="float32")
+        count = reembed(self.store, embedder, model_name(path), on_progress)
+        self._checkpoint, self._details, self._thresholds = path, details, None
+        self.__dict__.update(_embedder=embedder)
+        self.__dict__.pop("_searcher", None)
+        return count
 
     def search(
         self,
@@ -238,7 +275,7 @@ class Gallery:
     @cached_property
     def _searcher(self) -> Searcher:
         known = open_thresholds(self.store.fingerprint or "", self._thresholds)
-        return Searcher(self.store, self._index, known)
+        return Searcher(self.store, self._index, known, self._embedder.fingerprint)
 
 
 def _moment(value: float | str | datetime | None) -> float | datetime | None:

@@ -113,15 +113,16 @@ def delete(
         else:
             from reid_dhm.gallery.search.searcher import Searcher
 
-            vectors = None
+            vectors = owner = None
             if query:
                 others = {"backbone": backbone, "size": size, "neck": neck, "input": input}
                 embedder = open_embedder(store, find_model(checkpoint, **others), device)
                 vectors = embedder([crop.pixels for crop in crop_queries(query, boxes)])
+                owner = embedder.fingerprint
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
             detail |= {"min_similarity": min_similarity, **describe(store, where)}
-            searcher = Searcher(store)
+            searcher = Searcher(store, model=owner)
             candidates = _alike(searcher, vectors, likes, where, min_similarity)
             done = _delete_candidates(store, candidates, where, detail, yes)
     if done is not None:

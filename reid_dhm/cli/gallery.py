@@ -11,6 +11,7 @@ from reid_dhm.cli.calibrate import calibrate
 from reid_dhm.cli.deletion import delete
 from reid_dhm.cli.options import JsonOption, write_json
 from reid_dhm.cli.output import count_of, say
+from reid_dhm.cli.reembed import reembed
 from reid_dhm.cli.tracklet_options import (
     AfterOption,
     BeforeOption,
@@ -179,6 +180,7 @@ def export(
 
 gallery.command()(delete)
 gallery.command()(calibrate)
+gallery.command()(reembed)
 
 
 @gallery.command()

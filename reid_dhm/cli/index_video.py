@@ -127,7 +127,7 @@ def index_video(
     from reid_dhm.gallery.ingest.options import IndexingOptions
     from reid_dhm.gallery.records import check_name, wall_clock
     from reid_dhm.gallery.track.settings import TrackSettings
-    from reid_dhm.inference.checkpoint_file import find_checkpoint
+    from reid_dhm.inference.checkpoint_file import find_checkpoint, model_name
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 
     check_name("camera", camera)
@@ -147,7 +147,7 @@ def index_video(
     embedder = Embedder(found, device=device, precision="float32")
     with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
         summary = indexing.index_video(
-            *(gallery, frames, camera, embedder, str(checkpoint or "default")),
+            *(gallery, frames, camera, embedder, model_name(checkpoint)),
             detector=finder,
             options=options,
             start=moment,

@@ -161,11 +161,12 @@ def search(
         from reid_dhm.gallery.store import audit
 
         calibrated = open_thresholds(store.fingerprint or "", thresholds)
-        vectors = None
+        vectors = owner = None
         if crops_of_query:
             embedder = open_embedder(store, model, device)
             vectors = embedder([crop.pixels for crop in crops_of_query])
-        searcher = Searcher(store, index, calibrated)
+            owner = embedder.fingerprint
+        searcher = Searcher(store, index, calibrated, owner)
         candidates = searcher.run(request, vectors)
         names = [crop.name for crop in crops_of_query]
         log = {"pictures": names, "boxes": box, "tracklets": tracklet, "rejected": rejected}

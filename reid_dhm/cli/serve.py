@@ -84,6 +84,8 @@ def serve(
         model = find_model(checkpoint, backbone=backbone, size=size, neck=neck, input=input)
 
         from reid_dhm.gallery.search.match_thresholds import open_thresholds
+        from reid_dhm.inference.checkpoint_file import DEFAULT
+        from reid_dhm.inference.embedder import Embedder
         from reid_dhm.service.app import create_app
         from reid_dhm.service.server import Certificate, build_server, listen
         from reid_dhm.service.state import Service
@@ -93,7 +95,13 @@ def serve(
         calibration = open_thresholds(store.fingerprint or "", thresholds)
         embedder = open_embedder(store, model, device)
     finder = build_detector(detector) if detector is not None else None
-    service = Service.open(gallery, embedder, tokens, calibration, finder, index)
+
+    def reopen(name: str) -> Embedder:
+        """The model that the gallery moved to."""
+        found = find_model(None if name == DEFAULT else Path(name))
+        return Embedder(found, device=device, precision="float32")
+
+    service = Service.open(gallery, embedder, tokens, calibration, finder, index, reopen=reopen)
     scheme = "https" if certificate else "http"
     shown = f"[{host}]" if ":" in host else host
     address = f"{scheme}://{shown}:{bound.getsockname()[1]}"

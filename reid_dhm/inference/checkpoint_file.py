@@ -14,6 +14,8 @@ from reid_dhm.inference.zoo.entries import EMBEDDING
 from reid_dhm.models.card import card_path, is_card
 
 BEST = "best.safetensors"
+DEFAULT = "default"
+"""What a gallery calls the model of the package."""
 LARGEST_SIDE = 4096  # pixels; more is a slip of the keyboard, and would not fit into memory
 
 
@@ -45,6 +47,17 @@ def checkpoint_path(checkpoint: Path | str) -> Path:
         InputError: a name of a detector.
     """
     return _locate(checkpoint)[0]
+
+
+def model_name(checkpoint: Path | str | None) -> str:
+    """What a gallery calls a model, by which it can be opened again from any folder.
+
+    ``default`` for the model of the package, a name of the model zoo, or an absolute path.
+    """
+    if checkpoint is None:
+        return DEFAULT
+    path = Path(checkpoint).expanduser()
+    return str(path.absolute()) if path.exists() else str(checkpoint)
 
 
 def find_checkpoint(

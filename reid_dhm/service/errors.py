@@ -19,6 +19,7 @@ from starlette.routing import Match
 from reid_dhm.errors import (
     InputError,
     LockedError,
+    ModelMismatchError,
     NotFoundError,
     ReidError,
     StorageError,
@@ -93,6 +94,8 @@ def to_problem(error: ReidError) -> Problem:
     """The response to an error of the package, by its type."""
     if isinstance(error, NotFoundError):
         return Problem(404, str(error))
+    if isinstance(error, ModelMismatchError):
+        return Busy("the gallery has just moved to another model: try again in a moment")
     if isinstance(error, InputError):
         return Problem(422, str(error))
     if isinstance(error, LockedError):

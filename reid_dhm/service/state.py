@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from fastapi import Depends, Request
@@ -23,43 +23,22 @@ from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Sessions, Tokens
-from reid_dhm.service.batching import Batcher
 from reid_dhm.service.connections import Connections
 from reid_dhm.service.frames.frames import Frames
 from reid_dhm.service.health import Health
 from reid_dhm.service.middleware.metrics import Metrics
+from reid_dhm.service.models import ImageEmbedder, OpenModel, ServedModel, ServedModels
 
 if TYPE_CHECKING:
     from reid_dhm.evaluation.thresholds import Thresholds
     from reid_dhm.gallery.detect.protocol import Detector
     from reid_dhm.gallery.records import Box
-    from reid_dhm.models.card import ModelCard
 
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
 _WRITE_SECONDS = 10.0  # that a request waits for the writes of others
-
-
-class ImageEmbedder(Protocol):
-    """The part of :class:`~reid_dhm.inference.embedder.Embedder` that the service uses."""
-
-    card: ModelCard
-
-    @property
-    def dim(self) -> int:
-        """Length D of an embedding."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the model."""
-        ...
-
-    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) unit rows of N images, each (H, W, 3) uint8 RGB."""
-        ...
 
 
 @dataclass
@@ -69,10 +48,8 @@ class Service:
     Attributes:
         connections: to the gallery.
         index: over its embeddings.
-        batcher: the embedding queue.
-        input_size: height and width of the network's input.
+        models: that embed queries.
         tokens: that open the service.
-        thresholds: for match probabilities; None without.
         detector: finds people in images; None without.
         sessions: of people who signed in.
         frames: of the gallery's videos.
@@ -82,10 +59,8 @@ class Service:
 
     connections: Connections
     index: LiveIndex
-    batcher: Batcher
-    input_size: tuple[int, int]
+    models: ServedModels
     tokens: Tokens
-    thresholds: Thresholds | None = None
     detector: Detector | None = None
     sessions: Sessions = field(default_factory=Sessions)
     frames: Frames = field(default_factory=Frames)
@@ -110,6 +85,7 @@ class Service:
         detector: Detector | None = None,
         index: str = "Flat",
         waiting: int = 64,
+        reopen: OpenModel | None = None,
     ) -> Service:
         """Open a gallery for a service.
 
@@ -121,6 +97,7 @@ class Service:
             detector: finds the person in images without a box.
             index: kind of index.
             waiting: images that may wait in the embedding queue.
+            reopen: opens the model that the gallery moves to while the service runs.
 
         Raises:
             NotFoundError: there is no gallery.
@@ -139,21 +116,13 @@ class Service:
             if gallery.state().tracklets:
                 live.opened(gallery)  # so that the first search need not wait for it
 
-        def embed(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-            metrics.embedded.inc(len(images))
-            return embedder(images)
-
-        batcher = Batcher(embed, waiting)
-        metrics.watch("reid_pictures_waiting", "For the network", lambda: batcher.waiting)
-        return cls(
-            *(connections, live, batcher, embedder.card.size, tokens, thresholds, detector),
-            metrics=metrics,
-        )
+        models = ServedModels(embedder, thresholds, waiting, metrics, reopen)
+        return cls(connections, live, models, tokens, detector, metrics=metrics)
 
     def close(self) -> None:
         """Finish the embedding queue and close everything."""
         self._closed.set()
-        self.batcher.close()
+        self.models.close()
         self.frames.forget()
         self.connections.close()
 
@@ -169,10 +138,22 @@ class Service:
             yield gallery
 
     @contextmanager
-    def searcher(self) -> Iterator[Searcher]:
-        """A searcher for the calling thread; all share the index."""
+    def searcher(self, model: ServedModel | None = None) -> Iterator[Searcher]:
+        """A searcher for the calling thread; all share the index.
+
+        Args:
+            model: that embedded the query; None for a search by tracklets.
+        """
         with self.connections.lend() as gallery:
-            yield Searcher(gallery, self.index, self.thresholds)
+            if model is None:
+                yield Searcher(gallery, self.index, self.models.thresholds(gallery))
+            else:
+                yield Searcher(gallery, self.index, model.thresholds, model.fingerprint)
+
+    def model(self) -> ServedModel:
+        """The model of the gallery's embeddings as they are now."""
+        with self.connections.lend() as gallery:
+            return self.models.of(gallery)
 
     def crop(self, image: NDArray[np.uint8], box: Box | None, name: str) -> QueryCrop:
         """The person in an image, no larger than the network's input.
@@ -184,10 +165,10 @@ class Service:
         """
         with self._detecting:
             crop = crop_query(image, box, self.detector, name)
-        height, width = self.input_size
+        height, width = size = self.models.held.input_size
         if crop.pixels.shape[0] <= height and crop.pixels.shape[1] <= width:
             return crop
-        return replace(crop, pixels=resize_image(crop.pixels, self.input_size))
+        return replace(crop, pixels=resize_image(crop.pixels, size))
 
     @contextmanager
     def writing(self) -> Iterator[GalleryStore]:

@@ -336,3 +336,18 @@ def test_a_gallery_that_is_not_there_is_named(run, tmp_path):
         outcome = run("gallery", command, "--gallery", tmp_path / "nowhere")
         assert (outcome.code, outcome.err.count("\n")) == (1, 1)
         assert "nowhere holds no gallery" in outcome.err
+
+
+def test_a_gallery_is_embedded_with_another_model(run, folder, trained_run, tmp_path):
+    result = tmp_path / "result.json"
+    done = run("gallery", "reembed", "--gallery", folder, "--checkpoint", trained_run,
+               "--json", result)  # fmt: skip
+    assert done.code == 0, done.err
+    assert f"{folder}: 4 tracklets embedded with {trained_run} in" in done.out
+    assert f"next: reid-dhm search --gallery {folder} --query PERSON.jpg --checkpoint" in done.out
+    with GalleryStore(folder) as gallery:
+        assert gallery.model() == (json.loads(result.read_text())["fingerprint"],
+                                   str(trained_run), 512)  # fmt: skip
+    again = run("gallery", "reembed", "--gallery", folder, "--checkpoint", trained_run)
+    assert f"{folder} holds the embeddings of {trained_run} already: nothing to do" in again.out
+    assert json.loads(result.read_text())["tracklets"] == 4

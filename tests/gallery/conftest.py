@@ -182,10 +182,25 @@ def stripes(images: Sequence[np.ndarray]) -> np.ndarray:
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
+class Halves:
+    """Another model: the mean colours of the upper and the lower half."""
+
+    fingerprint, dim = "bead" * 16, 6
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        rows = stripes(images).reshape(len(images), 2, 3, 3).mean(axis=2).reshape(-1, self.dim)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 @pytest.fixture(scope="session")
 def embed() -> Embed:
     """:func:`stripes`."""
     return stripes
+
+
+@pytest.fixture(scope="session")
+def halves() -> Halves:
+    return Halves()
 
 
 @pytest.fixture(scope="session")
@@ -211,7 +226,8 @@ def index() -> Index:
         tracks: TrackSettings | None = None,
         **options,
     ) -> IndexingSummary:
-        gallery.claim_model(MODEL, DIM, "stripes")
+        dim = getattr(embed, "dim", DIM)
+        gallery.claim_model(getattr(embed, "fingerprint", MODEL), dim, "stripes")
         return ingest(
             gallery,
             camera,

@@ -25,6 +25,7 @@ from reid_dhm.models.card import ModelCard
 from reid_dhm.service.app import create_app
 from reid_dhm.service.auth import Tokens
 from reid_dhm.service.middleware.limits import Limits
+from reid_dhm.service.models import OpenModel
 from reid_dhm.service.server import build_server, listen
 from reid_dhm.service.state import Service
 
@@ -209,10 +210,13 @@ def connect(site, embedder) -> Iterator[Connect]:
         waiting: int = 64,
         thresholds: Thresholds | None = None,
         detector: Detector | None = None,
+        reopen: OpenModel | None = None,
         base_url: str = "http://127.0.0.1:8000",
     ) -> TestClient:
         service = Service.open(
-            site.folder, embedder, Tokens(tokens or {}), thresholds, detector, waiting=waiting
+            *(site.folder, embedder, Tokens(tokens or {}), thresholds, detector),
+            waiting=waiting,
+            reopen=reopen,
         )
         client = TestClient(create_app(service, host, names, limits), base_url=base_url)
         clients.append(client.__enter__())

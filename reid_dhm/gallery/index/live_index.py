@@ -39,6 +39,7 @@ class LiveIndex:
         self._lock = threading.RLock()
         self._index: FaissIndex | None = None
         self._state: State | None = None
+        self._model: str | None = None  # fingerprint of the model whose vectors it holds
         self._unsaved = 0  # vectors added or removed since it was saved
 
     def opened(self, gallery: GalleryStore) -> FaissIndex:
@@ -47,8 +48,10 @@ class LiveIndex:
         Raises:
             InputError: an empty gallery, or a kind that is unknown or needs more tracklets.
         """
-        with self._lock:
-            return self._follow(gallery)
+        with gallery.snapshot(), self._lock:
+            index = self._follow(gallery)
+        self._save(gallery)
+        return index
 
     def search(
         self,
@@ -56,14 +59,18 @@ class LiveIndex:
         queries: NDArray[np.float32],
         k: int,
         where: TrackletFilter | None = None,
+        model: str | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The k most similar tracklets of each query, by exact cosine similarity.
+
+        Index and store are of one moment, so that old and new embeddings never meet.
 
         Args:
             gallery: the calling thread's own connection, always to the same gallery.
             queries: (Q, D) float32 unit rows.
             k: tracklets per query, 1 or more.
             where: which tracklets may be found.
+            model: fingerprint of the model that made the queries; None if it cannot have changed.
 
         Returns:
             similarities: (Q, n) float64, best first, equal ones by key; n is k, or all that could
@@ -72,7 +79,22 @@ class LiveIndex:
 
         Raises:
             InputError: as :meth:`opened`, or an unknown camera or video in ``where``.
+            ModelMismatchError: the gallery holds embeddings of another model.
         """
+        with gallery.snapshot():
+            if model is not None:
+                gallery.check_model(model, queries.shape[1])
+            found = self._search(gallery, queries, k, where)
+        self._save(gallery)
+        return found
+
+    def _search(
+        self,
+        gallery: GalleryStore,
+        queries: NDArray[np.float32],
+        k: int,
+        where: TrackletFilter | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         asked = k + _SLACK
         while True:
             with self._lock:
@@ -92,15 +114,20 @@ class LiveIndex:
     # Following the gallery
 
     def _follow(self, gallery: GalleryStore) -> FaissIndex:
-        """The index, with new tracklets added and deleted ones removed, or rebuilt."""
+        """The index, with new tracklets added and deleted ones removed, or rebuilt.
+
+        Within a snapshot of the gallery, and with the lock held.
+        """
         index, known = self._index, self._state
         if index is not None and known is not None and known.generation == _generation(gallery):
             return index
         # If anything below fails, a half-changed index is never used.
         self._index = self._state = None
-        state, dim = gallery.state(), gallery.dim
+        state, dim, model = gallery.state(), gallery.dim, gallery.fingerprint
         if dim is None or not state.tracklets:
             raise empty_gallery(gallery)
+        if model != self._model:
+            index, self._model = None, model
         if index is None:
             index = FaissIndex(dim, self.kind)
             known = cache.load(gallery, index)
@@ -118,10 +145,16 @@ class LiveIndex:
             # written again after each deletion; it can be a gigabyte.
             self._unsaved = len(index)
         self._index, self._state = index, state
-        if self._unsaved > _WORTH_SAVING * len(index):
+        return index
+
+    def _save(self, gallery: GalleryStore) -> None:
+        """Save the index if that is worth it; outside a snapshot, which would hide deletions."""
+        with self._lock:
+            index, state = self._index, self._state
+            if index is None or state is None or self._unsaved <= _WORTH_SAVING * len(index):
+                return
             cache.save(gallery, index, state)
             self._unsaved = 0
-        return index
 
 
 def empty_gallery(gallery: GalleryStore) -> InputError:

@@ -33,6 +33,9 @@ class Searcher:
             several searchers of the same gallery share between threads.
         thresholds: of a file, for match probabilities; by default those that were found in the
             gallery itself count, if there are any.
+        model: fingerprint of the model that embeds queries; the gallery's of now by default. Once
+            the gallery holds another model's embeddings, searches raise
+            :class:`.ModelMismatchError`.
 
     Raises:
         InputError: an unknown kind of index, or thresholds of another metric.
@@ -44,13 +47,14 @@ class Searcher:
         gallery: GalleryStore,
         index: str | LiveIndex = "Flat",
         thresholds: Thresholds | None = None,
+        model: str | None = None,
     ) -> None:
         self.gallery = gallery
         self.index = LiveIndex(index) if isinstance(index, str) else index
         self._thresholds = thresholds
-        owner = gallery.fingerprint
-        if thresholds is not None and owner is not None:
-            check_thresholds(thresholds, owner)
+        self._model = gallery.fingerprint if model is None else model
+        if thresholds is not None and self._model is not None:
+            check_thresholds(thresholds, self._model)
 
     def run(
         self,
@@ -122,7 +126,7 @@ class Searcher:
         wanted = replace(where or TrackletFilter(), exclude=exclude)
         count = top_k
         while True:
-            similarities, keys = self.index.search(self.gallery, query, count, wanted)
+            similarities, keys = self.index.search(self.gallery, query, count, wanted, self._model)
             candidates = self._candidates(similarities[0], keys[0], min_similarity, seen_by)
             exhausted = len(candidates) < count
             if by_person:
@@ -201,6 +205,8 @@ class Searcher:
         dim = self.gallery.dim
         if dim is None:
             raise empty_gallery(self.gallery)
+        if self._model is not None:
+            self.gallery.check_model(self._model, dim)
         return dim
 
     def _mean_direction(self, queries: NDArray[np.floating]) -> NDArray[np.float32]:

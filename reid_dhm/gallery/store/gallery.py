@@ -66,6 +66,7 @@ class GalleryStore:
         self.path = self.folder / FILE
         self.cache = self.folder / "cache"
         self._connection = connect(self.folder, create)
+        self._claimed: tuple[str, int] | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -127,17 +128,15 @@ class GalleryStore:
                     (int(deleted),),
                 )
 
-    # The model
-
     @property
     def fingerprint(self) -> str | None:
         """Of the model that made the embeddings; None in a new gallery."""
-        return self._model()[0]
+        return self.model()[0]
 
     @property
     def dim(self) -> int | None:
         """Length D of an embedding; None in a new gallery."""
-        return self._model()[2]
+        return self.model()[2]
 
     def check_model(self, fingerprint: str, dim: int) -> None:
         """Refuse a model whose embeddings cannot be compared with the gallery's.
@@ -145,7 +144,7 @@ class GalleryStore:
         Raises:
             ModelMismatchError: another model's.
         """
-        owner, model, own_dim = self._model()
+        owner, model, own_dim = self.model()
         if owner is not None and (owner, own_dim) != (fingerprint, dim):
             raise ModelMismatchError(
                 f"{self.folder} holds embeddings of another model ({model}, fingerprint "
@@ -171,8 +170,12 @@ class GalleryStore:
                 (fingerprint, dim, model),
             )
         self.check_model(fingerprint, dim)  # another process may have been quicker
+        self._claimed = fingerprint, dim
 
-    # Content
+    def check_claim(self) -> None:
+        """As :meth:`check_model`, for the model claimed: before its embeddings are stored."""
+        if self._claimed is not None:
+            self.check_model(*self._claimed)
 
     def state(self) -> State:
         """Generation, deletions, number of tracklets and highest key."""
@@ -182,8 +185,7 @@ class GalleryStore:
     def cameras(self) -> list[Camera]:
         """All cameras, by name."""
         with self.reading() as db:
-            sql = "SELECT id, name FROM cameras ORDER BY name"
-            return list(map(queries.camera, db.execute(sql).fetchall()))
+            return list(map(queries.camera, db.execute(queries.CAMERAS).fetchall()))
 
     def camera(self, name: str) -> Camera:
         """The camera of a name.
@@ -191,11 +193,10 @@ class GalleryStore:
         Raises:
             NotFoundError: there is none; the message lists those there are.
         """
-        cameras = self.cameras()
-        for camera in cameras:
-            if camera.name == name:
-                return camera
-        known = ", ".join(camera.name for camera in cameras) or "none"
+        cameras = {camera.name: camera for camera in self.cameras()}
+        if name in cameras:
+            return cameras[name]
+        known = ", ".join(cameras) or "none"
         raise NotFoundError(f"{self.folder} has no camera {name!r}: it has {known}")
 
     def videos(self) -> list[Video]:
@@ -291,12 +292,12 @@ class GalleryStore:
         sql = queries.TRACKLETS + " WHERE v.hash = ? AND ? BETWEEN t.first_frame AND t.last_frame"
         with self.reading() as db:
             rows = db.execute(sql + " ORDER BY t.key", (video, frame)).fetchall()
-            tracklets = [queries.tracklet(row) for row in rows]
+            tracklets = list(map(queries.tracklet, rows))
         seen = []
         for tracklet in tracklets:
             boxes = self.boxes(tracklet.key)
-            for box in boxes["box"][boxes["frame"] == frame].tolist():
-                seen.append((tracklet, tuple(box)))
+            here = boxes["box"][boxes["frame"] == frame].tolist()
+            seen += [(tracklet, (x1, y1, x2, y2)) for x1, y1, x2, y2 in here]
         return seen
 
     def embeddings(
@@ -330,8 +331,8 @@ class GalleryStore:
             rows = db.execute(queries.KEYS + condition + " ORDER BY t.key", values)
             return np.fromiter((row[0] for row in rows), np.int64)
 
-    def _model(self) -> tuple[str | None, str | None, int | None]:
-        """Fingerprint, name and dimension."""
+    def model(self) -> tuple[str | None, str | None, int | None]:
+        """Fingerprint, name for people and dimension of the model; None in a new gallery."""
         with self.reading() as db:
             return queries.model(db.execute(queries.MODEL).fetchone())
 

@@ -35,6 +35,8 @@ _JOINED = "tracklets t JOIN videos v ON v.id = t.video"
 STATE = """SELECT generation, deletions, (SELECT count(*) FROM tracklets),
     (SELECT coalesce(max(key), 0) FROM tracklets) FROM gallery"""
 
+CAMERAS = "SELECT id, name FROM cameras ORDER BY name"
+
 VIDEOS = """SELECT v.id, v.hash, c.name, v.source, v.fps, v.width, v.height, v.start_time,
     v.utc_offset, v.resumable, v.settings, v.position, v.complete, v.num_frames
     FROM videos v JOIN cameras c ON c.id = v.camera"""

@@ -147,6 +147,26 @@ UPDATE tracklets SET person = NULL;
 DROP INDEX tracklets_person;
 """,
     ),
+    (
+        "embeddings of another model, kept aside until all tracklets have them",
+        """
+CREATE TABLE new_model (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    fingerprint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    dim INTEGER NOT NULL
+);
+CREATE TABLE new_means (
+    tracklet INTEGER PRIMARY KEY REFERENCES tracklets ON DELETE CASCADE,
+    mean BLOB NOT NULL
+);
+CREATE TABLE new_crops (
+    crop INTEGER PRIMARY KEY REFERENCES crops ON DELETE CASCADE,
+    rank INTEGER NOT NULL,
+    embedding BLOB NOT NULL
+);
+""",
+    ),
 )
 """Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
 

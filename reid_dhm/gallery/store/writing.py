@@ -141,10 +141,12 @@ class VideoWriter:
 
         Raises:
             NotFoundError: the video was deleted.
+            ModelMismatchError: the gallery was embedded with another model meanwhile.
             LockedError: another process is indexing it; and as every write
                 (:class:`~reid_dhm.gallery.store.gallery.GalleryStore`).
         """
         with self._gallery.writing(changed=bool(progress.tracklets)) as db:
+            self._gallery.check_claim()
             moved = db.execute(
                 "UPDATE videos SET position = ?, num_frames = num_frames + ? "
                 "WHERE id = ? AND position = ? AND NOT complete",
@@ -189,6 +191,7 @@ class VideoWriter:
     def add(self, tracklets: Sequence[NewTracklet]) -> None:
         """Add finished tracklets that were made elsewhere, without frames."""
         with self._gallery.writing(changed=bool(tracklets)) as db:
+            self._gallery.check_claim()
             for tracklet in tracklets:
                 _insert(db, self.video.id, tracklet)
 

@@ -134,23 +134,24 @@ def embed_tracks(tracks: Sequence[Track], embed: Embed) -> list[NewTracklet]:
     ends = np.cumsum([len(kept) for kept in crops])
     tracklets = []
     for track, kept, embeddings in zip(tracks, crops, np.split(rows, ends[:-1]), strict=True):
-        embedded, mean = with_embeddings(kept, embeddings)
+        order, mean = rank_crops(kept, embeddings)
+        embedded = [replace(kept[i], embedding=embeddings[i].astype(np.float16)) for i in order]
         boxes = np.concatenate(track.boxes).astype(DETECTION)
         tracklets.append(NewTracklet(track.number, boxes, embedded, mean))
     return tracklets
 
 
-def with_embeddings(
+def rank_crops(
     crops: Sequence[Crop], rows: NDArray[np.float32]
-) -> tuple[list[Crop], NDArray[np.float16]]:
-    """The crops of a tracklet with their embeddings, best first, and the tracklet's mean.
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """The order of a tracklet's crops by quality and likeness to their mean, and that mean.
 
     Args:
         crops: K crops, in any order.
         rows: (K, D) unit rows, their embeddings.
 
     Returns:
-        crops: ordered by quality and likeness to the mean; equals by time.
+        order: (K,) the numbers of the crops, best first; equals by time.
         mean: (D,) the unit vector along the mean of the rows.
     """
     mean = rows.astype(np.float64).mean(axis=0)
@@ -159,7 +160,4 @@ def with_embeddings(
     likeness = np.maximum(rows @ mean, 0)
     shown = np.array([crop.quality for crop in crops]) * likeness**_LIKENESS
     times = np.array([crop.time for crop in crops])
-    embedded = [
-        replace(crops[i], embedding=rows[i].astype(np.float16)) for i in np.lexsort((times, -shown))
-    ]
-    return embedded, mean.astype(np.float16)
+    return np.lexsort((times, -shown)), mean.astype(np.float16)

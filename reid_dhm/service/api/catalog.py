@@ -76,7 +76,7 @@ def gallery(service: ServiceDep) -> GalleryModel:
             seconds=max(lengths, default=0.0),
             model=opened.fingerprint,
             detects=service.detector is not None,
-            prior=match_prior(tracklets) if service.thresholds else None,
+            prior=match_prior(tracklets) if service.models.thresholds(opened) else None,
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, File, Form, UploadFile
@@ -33,6 +33,7 @@ from reid_dhm.service.api.responses import CandidateModel, SearchResult
 from reid_dhm.service.api.uploads import decode_upload
 from reid_dhm.service.errors import Busy, Problem, documented
 from reid_dhm.service.frames.frame_times import frame_time
+from reid_dhm.service.models import ServedModel
 from reid_dhm.service.state import AbandonedDep, ActorDep, Service, ServiceDep
 
 router = APIRouter(prefix="/api/search", tags=["search"], responses=documented(404))
@@ -99,8 +100,8 @@ def by_images(
             digests.append(hashlib.sha256(data).hexdigest())
             box = _sides(boxes[number - 1]) if boxes else None
             crops.append(_crop(service, data, box, f"image {number}"))
-        embeddings = service.batcher([crop.pixels for crop in crops], abandoned)
-        return _search(service, options, embeddings, entry, [crop.box for crop in crops])
+        pixels, found = [crop.pixels for crop in crops], [crop.box for crop in crops]
+        return _search(service, options, _embed(service, pixels, abandoned), entry, found)
 
 
 @router.post("/frame")
@@ -115,14 +116,14 @@ def by_frame(
         # The same image on which the box was drawn.
         frame = service.frames.image(video, options.frame, time)
         crop = service.crop(frame[:, :, ::-1], options.box, f"frame {options.frame}")
-        return _search(service, options, service.batcher([crop.pixels], abandoned), entry)
+        return _search(service, options, _embed(service, [crop.pixels], abandoned), entry)
 
 
 @router.post("/tracklets")
 def by_tracklets(service: ServiceDep, actor: ActorDep, options: TrackletSearch) -> SearchResult:
     """Search for the person in these tracklets; they are not returned."""
     with _audited(service, actor, options) as entry:
-        return _search(service, options, None, entry)
+        return _search(service, options, _BY_TRACKLETS, entry)
 
 
 def _crop(service: Service, data: bytes, box: Box | None, name: str) -> QueryCrop:
@@ -153,10 +154,27 @@ def _audited(service: Service, actor: str, options: SearchOptions) -> Iterator[d
     service.record("search", entry, actor)
 
 
+class _Query(NamedTuple):
+    """(N, D) embeddings, and the model that made them."""
+
+    embeddings: NDArray[np.float32] | None
+    model: ServedModel | None
+
+
+_BY_TRACKLETS = _Query(None, None)
+
+
+def _embed(
+    service: Service, images: Sequence[NDArray[np.uint8]], abandoned: Callable[[], bool]
+) -> _Query:
+    model = service.model()
+    return _Query(model.batcher(images, abandoned), model)
+
+
 def _search(
     service: Service,
     options: SearchOptions,
-    queries: NDArray[np.float32] | None,
+    query: _Query,
     entry: dict[str, Any],
     boxes: Sequence[Box | None] = (),
 ) -> SearchResult:
@@ -169,8 +187,8 @@ def _search(
         top_k=options.top_k,
         min_similarity=options.min_similarity,
     )
-    with service.searcher() as searcher:
-        candidates = searcher.run(request, queries)
+    with service.searcher(query.model) as searcher:
+        candidates = searcher.run(request, query.embeddings)
         recall = service.index.opened(searcher.gallery).recall
     entry["hits"] = len(candidates)
     return SearchResult(

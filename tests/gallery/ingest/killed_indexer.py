@@ -1,4 +1,6 @@
-"""Indexes a video in processes that are killed; run by ``test_kills.py``.
+"""Indexes a video, or embeds a gallery again, in processes that are killed.
+
+Run by ``test_kills.py`` and ``test_reembed.py``.
 
 Reads lines ``FOLDER SECONDS`` and answers each with how its process ended: the signal's number, or
 0. Everything is imported once, here, and every process is a fork that did nothing before.
@@ -15,6 +17,7 @@ from reid_dhm.gallery.detect.factory import build_detector
 from reid_dhm.gallery.detect.mot import MotDetections  # noqa: F401
 from reid_dhm.gallery.detect.motion import MotionDetector  # noqa: F401 (imported before the fork)
 from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest import reembed
 from reid_dhm.gallery.ingest.ingest import ingest
 from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -36,14 +39,21 @@ def index(folder: str, video: str, detector: str) -> None:
         ingest(gallery, "gate", source, build_detector(detector), footage.stripes, options)
 
 
-def main(video: str, detector: str) -> None:
+def embed_again(folder: str) -> None:
+    reembed._TRACKLETS = 1
+    with GalleryStore(folder) as gallery:
+        reembed.reembed(gallery, footage.Halves(), "halves")
+
+
+def main(*arguments: str) -> None:
+    """A video and a detector, to index; or nothing, to embed a gallery again."""
     Tracker("bytetrack", 10, 0.5, 0.5)  # imports the trackers
     print("ready", flush=True)
     for line in sys.stdin:
         folder, seconds = line.split()
         child = os.fork()
         if child == 0:
-            index(folder, video, detector)
+            index(folder, *arguments) if arguments else embed_again(folder)
             os._exit(0)
         print(end_of(child, float(seconds)), flush=True)
 

@@ -15,17 +15,17 @@ INDEXER = Path(__file__).with_name("killed_indexer.py")
 
 
 class Indexer:
-    """A process that indexes one video in processes of its own."""
+    """A process that indexes one video, or embeds galleries again, in processes of its own."""
 
-    def __init__(self, video: Path, detector: str) -> None:
-        command = [sys.executable, str(INDEXER), str(video), detector]
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, str(INDEXER), *map(str, arguments)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout.readline() == "ready\n"
 
     def run(self, folder: Path, seconds: float = -1) -> bool:
-        """Index into a folder, killed after so many seconds; whether it was done before."""
+        """Work on a folder, killed after so many seconds; whether it was done before."""
         self._process.stdin.write(f"{folder} {seconds}\n")
         self._process.stdin.flush()
         status = int(self._process.stdout.readline())

@@ -68,4 +68,4 @@ def test_a_new_gallery_has_its_tables_and_indexes(gallery, tmp_path):
     with GalleryStore(tmp_path / "new", create=True) as new:
         assert schema(new) == schema(gallery)
         with new.reading() as db:
-            assert db.execute("PRAGMA user_version").fetchone() == (3,)
+            assert db.execute("PRAGMA user_version").fetchone() == (4,)

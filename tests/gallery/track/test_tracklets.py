@@ -20,7 +20,7 @@ from reid_dhm.gallery.track.tracklets import (
     TrackletBuilder,
     TrackSettings,
     embed_tracks,
-    with_embeddings,
+    rank_crops,
     worth_keeping,
 )
 
@@ -315,8 +315,11 @@ def test_crops_and_mean_do_not_depend_on_the_order_in_which_crops_are_given():
     crops = [Crop(n, n / 10, (0, 0, 10, 20), 0.5, b"") for n in range(4)]
     rows = np.eye(4, dtype=np.float32)[[0, 1, 0, 0]]
     orders = ([0, 1, 2, 3], [3, 1, 0, 2])
-    found = [with_embeddings([crops[i] for i in order], rows[order]) for order in orders]
-    assert [[crop.frame for crop in kept] for kept, _ in found] == [[0, 2, 3, 1]] * 2
+    found = [rank_crops([crops[i] for i in order], rows[order]) for order in orders]
+    ranked = [
+        [order[place] for place in places] for order, (places, _) in zip(orders, found, strict=True)
+    ]
+    assert ranked == [[0, 2, 3, 1]] * 2
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
