@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reid_dhm.api.embedding import Embedder
     from reid_dhm.api.evaluation import EvaluationResult, evaluate
     from reid_dhm.api.gallery import Candidate, Candidates, Gallery
+    from reid_dhm.api.people import People
     from reid_dhm.api.training import ExportedFile, TrainingRun, export, train
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "LockedError",
     "ModelMismatchError",
     "NotFoundError",
+    "People",
     "ReidError",
     "StorageError",
     "TrainingRun",
@@ -54,6 +56,7 @@ _LAZY = {
     "Gallery": "gallery",
     "Candidate": "gallery",
     "Candidates": "gallery",
+    "People": "people",
     "ExportedFile": "training",
     "TrainingRun": "training",
     "export": "training",

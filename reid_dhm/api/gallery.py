@@ -11,6 +11,7 @@ from typing import Any
 
 from reid_dhm.api.html import table
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
+from reid_dhm.api.people import PeopleMethods, as_id
 from reid_dhm.devices import check_device_name
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.factory import build_detector
@@ -20,7 +21,7 @@ from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.ingest.reembed import reembed
-from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, TrackletId, wall_clock
+from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
 from reid_dhm.gallery.search.query_image import crop_query
@@ -36,7 +37,7 @@ from reid_dhm.inference.embedder import Embedder
 __all__ = ["Candidate", "Candidates", "Gallery"]
 
 
-class Gallery:
+class Gallery(PeopleMethods):
     """People seen in video; a context manager. For one thread: open another for every thread.
 
     Args:
@@ -192,7 +193,7 @@ class Gallery:
             box: x1, y1, x2, y2 in pixels of a single query image; the whole image without.
             channels: ``rgb`` or ``bgr``, the colour order of arrays; required for them.
             detector: finds the person where no box is given.
-            cameras, videos, person: only in these, by name, by content hash, with this label.
+            cameras, videos, person: only in these, by name, by content hash, by name or number.
             after, before: only tracklets that overlap this span: seconds from the start of each
                 video, or wall-clock times.
             top_k: most candidates to return.
@@ -225,8 +226,8 @@ class Gallery:
         crops = [crop_query(part, box, finder) for part in to_rgb(images, channels)]
         request = SearchRequest(
             where,
-            tracklets=[_id(match) for match in confirmed],
-            rejected=[_id(match) for match in rejected],
+            tracklets=[as_id(match) for match in confirmed],
+            rejected=[as_id(match) for match in rejected],
             top_k=top_k,
             min_similarity=min_similarity,
         )
@@ -294,7 +295,3 @@ def _box(box: Box) -> Box:
     except (TypeError, ValueError):
         raise InputError(f"box is {box!r:.80}: give x1, y1, x2, y2 in pixels") from None
     return x1, y1, x2, y2
-
-
-def _id(match: Candidate | str) -> TrackletId:
-    return match.tracklet.id if isinstance(match, Candidate) else TrackletId.parse(match)

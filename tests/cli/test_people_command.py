@@ -4,60 +4,20 @@ import csv
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, wall_clock
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.people import find_person, members
-from reid_dhm.gallery.store.writing import VideoWriter
 
 GATE, DOOR = f"{1:016x}", f"{2:016x}"
-PEOPLE, DIM = 6, 32
-_RNG = np.random.default_rng(0)
-FACES = np.linalg.qr(_RNG.standard_normal((DIM, PEOPLE)))[0].T
-
-
-def tracklet(track: int, person: int, start: float, seconds: float) -> NewTracklet:
-    """A tracklet of a person, ten boxes a second, at a place of the person's own."""
-    boxes = np.zeros(int(10 * seconds), DETECTION)
-    boxes["time"] = start + np.arange(len(boxes)) / 10
-    boxes["frame"] = np.round(boxes["time"] * 10)
-    boxes["box"] = np.array([40 * person, 5, 40 * person + 20, 65])
-    boxes["score"] = 0.9
-    jpeg = cv2.imencode(".jpg", np.full((60, 20, 3), 20 * person, np.uint8))[1].tobytes()
-    rows = FACES[person] + 0.04 * np.random.default_rng(track).standard_normal((3, DIM))
-    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
-    mean = rows.astype(np.float64).mean(0)
-    crops = [
-        Crop(int(b["frame"]), float(b["time"]), tuple(b["box"].tolist()), 0.5, jpeg, row)
-        for b, row in zip(boxes[:: max(1, len(boxes) // 3)][:3], rows, strict=True)
-    ]
-    unit = (mean / np.linalg.norm(mean)).astype(np.float16)
-    return NewTracklet(track, boxes, crops, unit)
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """All six at the gate for ten seconds from 8 o'clock; 0 to 3 again at the door, an hour later.
-
-    Tracks 1 to 6 of the gate are people 0 to 5, and track 7 is person 0, back after two minutes.
-    """
-    path = tmp_path / "gallery"
-    with GalleryStore(path, create=True) as gallery:
-        gallery.claim_model("a" * 64, DIM, "model")
-        for camera, hash, clock, seen in (
-            ("gate", GATE, "08:00:00", [(person, 0.0) for person in range(6)] + [(0, 120.0)]),
-            ("door", DOOR, "09:00:00", [(person, 30.0) for person in range(4)]),
-        ):
-            begin = wall_clock(f"2026-03-01T{clock}+01:00")
-            video = NewVideo(hash, f"/footage/{camera}.avi", 10.0, 320, 80, begin)
-            writer = VideoWriter.open(gallery, camera, video)
-            writer.add([tracklet(n, *who, 10.0) for n, who in enumerate(seen, 1)])
-            writer.finish()
-    return path
+def folder(people_folder) -> Path:
+    """All six at the gate, four of them again at the door."""
+    return people_folder
 
 
 @pytest.fixture
