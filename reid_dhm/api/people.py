@@ -9,7 +9,7 @@ from typing import overload
 from reid_dhm.api.html import image, table
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.people.linking_run import link_gallery
-from reid_dhm.gallery.people.presence import PersonSummary, summarise
+from reid_dhm.gallery.people.presence import PersonSummary, summarise, summary_of
 from reid_dhm.gallery.people.route import Route, read_route
 from reid_dhm.gallery.people.stored_thresholds import calibrate_gallery, camera_rows
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
@@ -136,7 +136,7 @@ class PeopleMethods:
             if travel_times:
                 raise InputError("travel_times has no effect with tracklets: leave it out")
             number = statements.link(self.store, [as_id(each) for each in tracklets])
-            return People(self.store, [self._summary(number)])
+            return People(self.store, [summary_of(self.store, number)])
         times = {
             (self.store.camera(one).id, self.store.camera(other).id): seconds
             for (one, other), seconds in (travel_times or {}).items()
@@ -151,7 +151,7 @@ class PeopleMethods:
             InputError: an unknown person, or tracklets that are not the person's, or all of them.
         """
         ids = [as_id(each) for each in tracklets]
-        return self._summary(statements.split(self.store, self._person(person), ids))
+        return summary_of(self.store, statements.split(self.store, self._person(person), ids))
 
     def merge(self, people: Sequence[Who], name: str | None = None) -> PersonSummary:
         """Record that people are one: the first, whom the others join.
@@ -164,7 +164,7 @@ class PeopleMethods:
             InputError: fewer than two, unknown people, or several names and none is given.
         """
         found = [self._person(each) for each in people]
-        return self._summary(statements.merge(self.store, found, name))
+        return summary_of(self.store, statements.merge(self.store, found, name))
 
     def name(self, person: Who, name: str | None) -> PersonSummary:
         """Give a person a name, or None to take it away.
@@ -174,7 +174,7 @@ class PeopleMethods:
         """
         found = self._person(person)
         statements.name(self.store, found, name)
-        return self._summary(found.id)
+        return summary_of(self.store, found.id)
 
     def route(self, person: Who) -> Route:
         """A person's appearances and visits over all cameras, by time.
@@ -196,12 +196,6 @@ class PeopleMethods:
 
     def _person(self, who: Who) -> Person:
         return find_person(self.store, who.person.id if isinstance(who, PersonSummary) else who)
-
-    def _summary(self, number: int) -> PersonSummary:
-        label = str(number)
-        found = find_person(self.store, number)
-        where = TrackletFilter(person=found.name or label)
-        return next(each for each in summarise(self.store, where) if each.person.id == number)
 
 
 def as_id(match: Candidate | str) -> TrackletId:

@@ -17,6 +17,7 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,19 +33,37 @@ _MAX_SESSIONS = 1000
 _MAKE_TOKEN = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
+class Role(IntEnum):
+    """What the owner of a token may do; a higher role may do everything that a lower one may."""
+
+    VIEWER = 1
+    """Look and search."""
+    INVESTIGATOR = 2
+    """Also say who is who."""
+    ADMINISTRATOR = 3
+    """Also delete."""
+
+    @property
+    def word(self) -> str:
+        """As token files and messages write it."""
+        return self.name.lower()
+
+
 class Tokens:
-    """Secrets that open the service, each with its owner's name in the audit log.
+    """Secrets that open the service, each with its owner's name in the audit log, and role.
 
     Only their digests are kept.
 
     Args:
         by_name: token by owner's name; empty for a service without tokens.
+        roles: by owner's name; owners without one are administrators.
 
     Raises:
         InputError: a token that is short enough to be guessed.
     """
 
-    def __init__(self, by_name: Mapping[str, str]) -> None:
+    def __init__(self, by_name: Mapping[str, str], roles: Mapping[str, Role] | None = None) -> None:
+        self._roles = dict(roles or {})
         for name, token in by_name.items():
             if len(token) < _MIN_TOKEN_LENGTH:
                 raise InputError(
@@ -56,6 +75,10 @@ class Tokens:
     def __bool__(self) -> bool:
         """Whether the service asks for a token."""
         return bool(self._digests)
+
+    def role(self, name: str | None) -> Role:
+        """The role of an owner; without tokens everybody is an administrator."""
+        return self._roles.get(name or "", Role.ADMINISTRATOR)
 
     def owner(self, token: bytes) -> str | None:
         """The owner of a token; None if it is unknown.
@@ -72,10 +95,12 @@ class Tokens:
 def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) -> Tokens:
     """Tokens of a file, or the one in the environment variable ``REID_DHM_TOKEN``, or none.
 
-    A line of the file is a token, or its owner's name and a token; ``#`` begins a comment.
+    A line of the file is a token; or its owner's name and a token; or name, role and token, where
+    the role is ``viewer``, ``investigator`` or ``administrator``. ``#`` begins a comment. Without a
+    role the owner is an administrator.
 
     Raises:
-        InputError: a file that is missing, holds no token, or names an owner twice.
+        InputError: a file that is missing, holds no token, names an owner twice or an unknown role.
     """
     if file is None:
         token = environment.get(TOKEN_VARIABLE, "").strip()
@@ -89,22 +114,29 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
     if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
         logger.warning("%s can be read by others on this machine: chmod 600 it", file)
     tokens: dict[str, str] = {}
+    roles: dict[str, Role] = {}
+    by_word = {role.word: role for role in Role}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         *name, token = words
-        if len(name) > 1:
-            raise InputError(f"{file}, line {number}: expected a token, or a name and a token")
+        if len(name) > 2 or (len(name) == 2 and name[1] not in by_word):
+            raise InputError(
+                f"{file}, line {number}: expected a token, or a name and a token, or a name, a "
+                f"role ({', '.join(by_word)}) and a token"
+            )
         owner = name[0] if name else "token"
         if owner in tokens:
             raise InputError(
                 f"{file}, line {number}: {owner!r} already has a token: use another name"
             )
         tokens[owner] = token
+        if len(name) == 2:
+            roles[owner] = by_word[name[1]]
     if not tokens:
         raise InputError(f"{file} holds no token: {_MAKE_TOKEN} > {file}")
-    return Tokens(tokens)
+    return Tokens(tokens, roles)
 
 
 class Sessions:

@@ -68,7 +68,7 @@ class Busy(Problem):
 _MEANINGS: dict[int | str, str] = {
     400: "The request, or an image in it, cannot be read",
     401: "No token, or an unknown one",
-    403: "The request comes from the page of another site",
+    403: "The request comes from another site's page, or the token's role does not allow it",
     404: "Not in the gallery",
     405: "The path does not support this method",
     408: "The request took too long to arrive",

@@ -22,8 +22,9 @@ from reid_dhm.gallery.search.query_image import QueryCrop, check_stateless, crop
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.auth import Sessions, Tokens
+from reid_dhm.service.auth import Role, Sessions, Tokens
 from reid_dhm.service.connections import Connections
+from reid_dhm.service.errors import Busy, Problem
 from reid_dhm.service.frames.frames import Frames
 from reid_dhm.service.health import Health
 from reid_dhm.service.middleware.metrics import Metrics
@@ -68,6 +69,7 @@ class Service:
     health: Health = field(init=False)
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _locked_at: float = 0.0
+    _linking: threading.Lock = field(default_factory=threading.Lock)
     _detecting: threading.Lock = field(default_factory=threading.Lock)
     _overwriting: threading.Lock = field(default_factory=threading.Lock)
     _closed: threading.Event = field(default_factory=threading.Event)
@@ -194,6 +196,20 @@ class Service:
         finally:
             self._writing.release()
 
+    @contextmanager
+    def linking(self) -> Iterator[None]:
+        """The right to find people anew, which one request has at a time.
+
+        Raises:
+            Busy: another request has it.
+        """
+        if not self._linking.acquire(blocking=False):
+            raise Busy("the people of the gallery are being found already: try again in a moment")
+        try:
+            yield
+        finally:
+            self._linking.release()
+
     def overwrite(self) -> bool:
         """Remove deleted data from the write-ahead log as well; False if that has to wait.
 
@@ -237,6 +253,23 @@ def _service(request: Request) -> Service:
 def _actor(request: Request) -> str:
     actor: str = request.state.actor
     return actor
+
+
+def requires(least: Role) -> Any:
+    """A dependency that refuses requests of a lower role.
+
+    Args:
+        least: the lowest role that may pass.
+    """
+
+    def check(request: Request) -> None:
+        role: Role = request.state.role
+        if role < least:
+            raise Problem(
+                403, f"a token of a {role.word} does not allow this: it takes one of {least.word}s"
+            )
+
+    return Depends(check)
 
 
 def _abandoned(request: Request) -> Callable[[], bool]:

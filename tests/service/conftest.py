@@ -23,7 +23,7 @@ from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 from reid_dhm.models.card import ModelCard
 from reid_dhm.service.app import create_app
-from reid_dhm.service.auth import Tokens
+from reid_dhm.service.auth import Role, Tokens
 from reid_dhm.service.middleware.limits import Limits
 from reid_dhm.service.models import OpenModel
 from reid_dhm.service.server import build_server, listen
@@ -212,9 +212,11 @@ def connect(site, embedder) -> Iterator[Connect]:
         detector: Detector | None = None,
         reopen: OpenModel | None = None,
         base_url: str = "http://127.0.0.1:8000",
+        roles: dict[str, Role] | None = None,
     ) -> TestClient:
+        secrets = Tokens(tokens or {}, roles)
         service = Service.open(
-            *(site.folder, embedder, Tokens(tokens or {}), thresholds, detector),
+            *(site.folder, embedder, secrets, thresholds, detector),
             waiting=waiting,
             reopen=reopen,
         )

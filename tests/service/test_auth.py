@@ -3,6 +3,7 @@ import pytest
 from reid_dhm.errors import InputError
 from reid_dhm.service.auth import (
     AllowedHosts,
+    Role,
     Sessions,
     Tokens,
     is_loopback,
@@ -215,3 +216,15 @@ def test_origins_are_the_same_by_host_and_port():
 def test_loopback_addresses():
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.8.9.1", "::1", "localhost"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "gallery.example"))
+
+
+def test_token_files_name_roles_and_who_has_none_is_an_administrator(tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text(f"anna viewer {ANNA}\nbert {BERT}\n")
+    file.chmod(0o600)
+    tokens = read_tokens(file, {})
+    assert tokens.owner(ANNA.encode()) == "anna"
+    assert (tokens.role("anna"), tokens.role("bert")) == (Role.VIEWER, Role.ADMINISTRATOR)
+    file.write_text(f"anna owner {ANNA}\n")
+    with pytest.raises(InputError, match=r"role \(viewer, investigator, administrator\)"):
+        read_tokens(file, {})

@@ -33,7 +33,14 @@ def use_known(case, site, image) -> None:
     """Let a request be about what is there, where it names anything by an id that fits."""
     tracklet = site.ids["gate", "bert"]
     known = {"tracklet": tracklet, "video": tracklet.split("-")[0], "camera": 1, "frame": 20}
-    known |= {"rank": 1, "tracklets": [tracklet], "confirmed": [tracklet], "rejected": []}
+    known |= {
+        "person": 1,
+        "people": [1, 2],
+        "rank": 1,
+        "tracklets": [tracklet],
+        "confirmed": [tracklet],
+        "rejected": [],
+    }
     known |= {"cameras": ["gate"], "videos": [], "box": [80, 120, 112, 200], "boxes": [""]}
     known |= {"pictures": [image]}
     for part in (case.path_parameters, case.query, case.body):

@@ -89,7 +89,13 @@ def test_the_description_says_when_a_token_is_needed(client, connect):
 
 
 def test_a_refused_method_names_all_that_a_path_has(client, site):
-    known = {"tracklet": site.ids["gate", "anna"], "camera": "1", "frame": "0", "rank": "0"}
+    known = {
+        "tracklet": site.ids["gate", "anna"],
+        "camera": "1",
+        "frame": "0",
+        "rank": "0",
+        "person": "1",
+    }
     known["video"] = known["tracklet"].split("-")[0]
     for path, calls in client.get("/openapi.json").json()["paths"].items():
         response = client.patch(path.format(**known))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.gallery.records import TrackletFilter, from_epoch
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.people import Person, people
+from reid_dhm.gallery.store.people import Person, find_person, people
 from reid_dhm.gallery.store.queries import checked
 
 GAP = 60.0
@@ -180,6 +180,17 @@ def summarise(
         if len(summary.cameras) >= min_cameras:
             found.append(summary)
     return found
+
+
+def summary_of(gallery: GalleryStore, number: int) -> PersonSummary:
+    """The summary of one person.
+
+    Raises:
+        NotFoundError: no such person.
+    """
+    with gallery.snapshot():
+        found = find_person(gallery, number)
+        return _summary(found, read_presence(gallery, TrackletFilter(person=found.label)))
 
 
 def _summary(person: Person, own: Presence) -> PersonSummary:

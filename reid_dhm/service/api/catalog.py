@@ -42,7 +42,7 @@ router = APIRouter(prefix="/api", tags=["gallery"], responses=documented())
 
 T = TypeVar("T")
 
-_JPEG: dict[int | str, dict[str, Any]] = {
+JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     **documented(404),
 }
@@ -162,7 +162,7 @@ def tracklet(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> TrackletDe
     )
 
 
-@router.get("/tracklets/{tracklet}/thumbnail", response_class=Response, responses=_JPEG)
+@router.get("/tracklets/{tracklet}/thumbnail", response_class=Response, responses=JPEG)
 def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGResponse:
     """The best crop of a tracklet."""
     with service.gallery() as opened:
@@ -172,7 +172,7 @@ def thumbnail(service: ServiceDep, tracklet: Annotated[Id, Path()]) -> JPEGRespo
     return JPEGResponse(image)
 
 
-@router.get("/tracklets/{tracklet}/crops/{rank}", response_class=Response, responses=_JPEG)
+@router.get("/tracklets/{tracklet}/crops/{rank}", response_class=Response, responses=JPEG)
 def crop(
     service: ServiceDep,
     tracklet: Annotated[Id, Path()],
@@ -186,7 +186,7 @@ def crop(
     return JPEGResponse(crops[rank].jpeg)
 
 
-@router.get("/videos/{video}/frames/{frame}", response_class=Response, responses=_JPEG)
+@router.get("/videos/{video}/frames/{frame}", response_class=Response, responses=JPEG)
 def frame(
     service: ServiceDep,
     video: Annotated[Hash, Path()],

@@ -8,12 +8,25 @@ from fastapi import APIRouter, Path, Request
 
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import deletion
-from reid_dhm.service.api.requests import MAX_TRACKLETS, DeletionRequest, Hash, Id
+from reid_dhm.gallery.store.people import find_person
+from reid_dhm.service.api.requests import (
+    MAX_TRACKLETS,
+    DeletionRequest,
+    Hash,
+    Id,
+    PersonNumber,
+)
 from reid_dhm.service.api.responses import DeletionResult
+from reid_dhm.service.auth import Role
 from reid_dhm.service.errors import Problem, documented
-from reid_dhm.service.state import ActorDep, Service, ServiceDep
+from reid_dhm.service.state import ActorDep, Service, ServiceDep, requires
 
-router = APIRouter(prefix="/api", tags=["deletion"], responses=documented(404))
+router = APIRouter(
+    prefix="/api",
+    tags=["deletion"],
+    responses=documented(404),
+    dependencies=[requires(Role.ADMINISTRATOR)],
+)
 
 
 @router.delete("/tracklets/{tracklet}")
@@ -50,6 +63,15 @@ def delete_camera(
         raise Problem(404, f"the gallery has no camera {camera}")
     where = TrackletFilter(cameras=[name])
     return _delete(service, actor, {"camera": name}, where, whole=True)
+
+
+@router.delete("/people/{person}")
+def delete_person(service: ServiceDep, actor: ActorDep, person: PersonNumber) -> DeletionResult:
+    """Delete a person: all tracklets, the name, and what was said of them."""
+    with service.gallery() as gallery:
+        found = find_person(gallery, person)
+    where = TrackletFilter(person=found.label)
+    return _delete(service, actor, {"person": person}, where)
 
 
 @router.post("/deletions")

@@ -50,6 +50,7 @@ Hash = Annotated[str, StringConstraints(pattern=f"^{_HASH}$")]
 Id = Annotated[str, StringConstraints(pattern=f"^{_HASH}-[1-9][0-9]{{0,8}}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 FrameNumber = Annotated[int, Path(ge=0, lt=2**31, description="From 0, in the source.")]
+PersonNumber = Annotated[int, Path(ge=1, le=_MAX_KEY, description="Number of the person.")]
 PixelBox = Annotated[
     tuple[float, float, float, float],
     AfterValidator(_sides),
@@ -144,6 +145,13 @@ class FrameSearch(SearchOptions):
 _CONDITIONS = ("tracklets", "cameras", "videos", "after", "before")
 
 
+class TravelModel(Strict):
+    """The least time from one camera to another, either way."""
+
+    cameras: tuple[Name, Name]
+    seconds: float = Field(ge=0, lt=1e7)
+
+
 class DeletionRequest(FilterModel):
     """What to delete. An empty list is refused: it would mean everybody, not nobody."""
 
@@ -155,6 +163,39 @@ class DeletionRequest(FilterModel):
     cameras: list[Name] = Field([], min_length=1, max_length=100)
     videos: list[Hash] = Field([], min_length=1, max_length=100)
     dry_run: bool = Field(False, description="Only count the tracklets.")
+
+
+class LinkRequest(Strict):
+    """Tracklets that show one person."""
+
+    tracklets: list[Id] = Field(min_length=2, max_length=MAX_TRACKLETS)
+
+
+class SplitRequest(Strict):
+    """Tracklets that do not show the person."""
+
+    tracklets: list[Id] = Field(min_length=1, max_length=MAX_TRACKLETS)
+
+
+class MergeRequest(Strict):
+    """People who are one: the first, whom the others join."""
+
+    people: list[Annotated[int, Field(ge=1, le=_MAX_KEY)]] = Field(min_length=2, max_length=100)
+    name: Name | None = Field(None, description="Of the person, where several have one.")
+
+
+class NameRequest(Strict):
+    """A person's name."""
+
+    name: Name | None = Field(description="Null takes it away.")
+
+
+class LinkingRequest(Strict):
+    """How the people of all tracklets are found."""
+
+    travel: list[TravelModel] = Field(
+        [], max_length=1000, description="Cameras between which nobody is faster."
+    )
 
 
 class SignIn(Strict):

@@ -15,7 +15,7 @@ from reid_dhm.service.api.responses import HealthModel, SessionModel
 from reid_dhm.service.errors import Problem, documented
 from reid_dhm.service.middleware.authentication import COOKIE, client_address
 from reid_dhm.service.middleware.metrics import CONTENT_TYPE
-from reid_dhm.service.state import ServiceDep
+from reid_dhm.service.state import Service, ServiceDep
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -63,7 +63,7 @@ def metrics(service: ServiceDep) -> MetricsResponse:
 @router.get("/api/session", tags=["session"], responses=documented())
 async def session(service: ServiceDep, request: Request) -> SessionModel:
     """Who sends the request. Needs no token."""
-    return SessionModel(required=bool(service.tokens), actor=request.state.actor)
+    return _session(service, request.state.actor)
 
 
 @router.post("/api/session", tags=["session"], responses=documented())
@@ -72,7 +72,7 @@ async def sign_in(
 ) -> SessionModel:
     """Exchange a token for a cookie, so that the page need not keep it."""
     if not service.tokens:
-        return SessionModel(required=False, actor=request.state.actor)
+        return _session(service, request.state.actor)
     owner = service.tokens.owner(credentials.token.strip().encode("utf-8", "replace"))
     if owner is None:
         logger.warning("sign-in with an unknown token from %s", client_address(request.scope))
@@ -86,7 +86,7 @@ async def sign_in(
         # Behind an encrypting proxy, only the browser knows the scheme.
         secure=urlsplit(request.headers.get("origin", "")).scheme == "https",
     )
-    return SessionModel(required=True, actor=owner)
+    return _session(service, owner)
 
 
 @router.delete("/api/session", tags=["session"], responses=documented())
@@ -94,4 +94,9 @@ async def sign_out(service: ServiceDep, request: Request, response: Response) ->
     """End the page's session."""
     service.sessions.end(request.cookies.get(COOKIE, "").encode("latin-1", "replace"))
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return SessionModel(required=bool(service.tokens), actor=None)
+    return _session(service, None)
+
+
+def _session(service: Service, actor: str | None) -> SessionModel:
+    role = None if actor is None else service.tokens.role(actor).word
+    return SessionModel(required=bool(service.tokens), actor=actor, role=role)

@@ -19,7 +19,9 @@ _OPEN = frozenset({"/", "/health", "/openapi.json", "/api/session"})
 
 
 class AuthenticationMiddleware:
-    """Sets ``request.state.actor``: the owner of the token, or the client's address without tokens.
+    """Sets ``actor`` and ``role`` of ``request.state``.
+
+    The actor is the owner of the token, or the client's address without tokens.
 
     Args:
         app: the application.
@@ -42,7 +44,8 @@ class AuthenticationMiddleware:
                     "a token is required: send it as `Authorization: Bearer TOKEN`",
                     {"WWW-Authenticate": "Bearer"},
                 )
-            scope.setdefault("state", {})["actor"] = actor
+            state = scope.setdefault("state", {})
+            state["actor"], state["role"] = actor, self._tokens.role(actor)
         await self._app(scope, receive, send)
 
     def _actor(self, scope: Scope) -> str | None:
