@@ -9,10 +9,12 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from reid_dhm.cli.benchmark import benchmark
 from reid_dhm.cli.compare import compare
@@ -32,8 +34,38 @@ from reid_dhm.errors import ReidError
 from reid_dhm.text import printable
 from reid_dhm.version import __version__
 
+# Typer makes only this one of its errors public; the others have the same base.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
+class _Commands(TyperGroup):
+    """The commands; what users typed appears in messages about it as :func:`printable` shows it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the command."""
+        with _printable_usage():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the rest and run the command."""
+        with _printable_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_usage() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        message = getattr(error, "message", None)
+        if message:
+            error.message = printable(" ".join(message.split()))
+        raise
+
+
 app = typer.Typer(
     name="reid-dhm",
+    cls=_Commands,
     help="Person re-identification with Dynamic Hierarchical Mimicking.",
     no_args_is_help=True,
     add_completion=False,

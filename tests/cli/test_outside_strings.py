@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -165,3 +166,24 @@ def test_an_export_that_cannot_be_audited_leaves_no_file(run, folder, tmp_path, 
         "export",
         json.dumps({"file": str(table), "tracklets": 2}),
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("eval", "--embeddings", "a.npz", "--", "VALUE"),
+        ("gallery", "list", "--gallery", "gone", "--limit", "VALUE"),
+        ("export", "--checkpoint", "gone", "--output", "a.onnx", "--format", "VALUE"),
+        ("VALUE",),
+        ("--VALUE",),
+    ],
+    ids=lambda words: words[0],
+)
+def test_wrong_usage_shows_what_was_typed_as_text_of_bounded_length(run, words):
+    values = {"\u202etxt\x1b[31m": "txt", "[/blue]": "[/blue]", "a" * 100_000: "aaaa"}
+    for value, shown in values.items():
+        code, _, err = run(*(word.replace("VALUE", value) for word in words))
+        assert code == 2
+        assert not {"\u202e", "\x1b"} & set(err)
+        assert len(err) < 5000
+        assert shown in re.sub(r"[│\s]", "", err)  # without the frame around it

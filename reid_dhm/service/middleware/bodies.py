@@ -19,7 +19,7 @@ from reid_dhm.service.middleware.limits import UPLOADS, Limits
 _IN_MEMORY = 2**20  # bytes of a body; more is kept in a temporary file
 _PIECE = 2**16
 _FAIR_SECONDS = 0.25  # that every body is given before another may take its place
-_WAITING = 4  # bodies that may wait for a place, for each place there is
+_WAITING = 8  # bodies that may wait for a place, for each place there is
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
