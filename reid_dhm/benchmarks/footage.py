@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,8 +94,6 @@ def measure_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalRes
 
 def measure_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
     """Compare the tracklets of a clip with its ground truth."""
-    from trackers.eval import evaluate_mot_sequence
-
     where = TrackletFilter(cameras=[camera_of(clip)])
     lines: list[tuple[int, str]] = []
     tracklets = gallery.tracklets(where, limit=1_000_000)
@@ -103,23 +102,39 @@ def measure_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
             x1, y1, x2, y2 = row["box"].tolist()
             corner = f"{x1 + 1:g},{y1 + 1:g},{x2 - x1:g},{y2 - y1:g}"
             frame = int(row["frame"]) + 1
-            lines.append((frame, f"{frame},{tracklet.id.track},{corner},1,-1,-1,-1\n"))
+            lines.append((frame, f"{frame},{tracklet.id.track},{corner},1,-1,-1,-1"))
+    (frames,) = {video.num_frames for video in gallery.videos() if video.camera == camera_of(clip)}
+    figures = evaluate_tracks(clip.truth, [line for _, line in sorted(lines)])
+    return Tracking(camera_of(clip), frames, len(tracklets), *figures)
+
+
+class TrackFigures(NamedTuple):
+    """IDF1, MOTA, identity switches and recall, as :class:`Tracking` has them."""
+
+    idf1: float
+    mota: float
+    switches: int
+    recall: float
+
+
+def evaluate_tracks(truth: Path, lines: Sequence[str]) -> TrackFigures:
+    """Figures of tracks by the ``trackers`` library.
+
+    Args:
+        truth: MOTChallenge lines of the true people.
+        lines: of the tracks, sorted by frame.
+    """
+    from trackers.eval import evaluate_mot_sequence
+
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch, "found.txt")
-        found.write_text("".join(line for _, line in sorted(lines)))
-        result = evaluate_mot_sequence(clip.truth, found, metrics=["CLEAR", "Identity"])
+        found.write_text("".join(f"{line}\n" for line in lines))
+        result = evaluate_mot_sequence(truth, found, metrics=["CLEAR", "Identity"])
     boxes, identities = result.CLEAR, result.Identity
     assert boxes is not None
     assert identities is not None
-    (frames,) = {video.num_frames for video in gallery.videos() if video.camera == camera_of(clip)}
-    return Tracking(
-        camera_of(clip),
-        frames,
-        len(tracklets),
-        float(identities.IDF1),
-        float(boxes.MOTA),
-        int(boxes.IDSW),
-        float(boxes.CLR_Re),
+    return TrackFigures(
+        float(identities.IDF1), float(boxes.MOTA), int(boxes.IDSW), float(boxes.CLR_Re)
     )
 
 

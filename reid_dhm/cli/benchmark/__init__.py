@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from reid_dhm.cli.benchmark.detectors import detectors
 from reid_dhm.cli.benchmark.embed import embed, memory, precision
 from reid_dhm.cli.benchmark.footage import footage_pairs
 from reid_dhm.cli.benchmark.rank import rank
@@ -22,6 +23,7 @@ def _check_extra() -> None:
     require("benchmark", "reid-dhm benchmark", "psutil")
 
 
+benchmark.command("detectors")(detectors)
 benchmark.command("embed")(embed)
 benchmark.command("footage-pairs")(footage_pairs)
 benchmark.command("memory")(memory)
