@@ -90,7 +90,7 @@ class Gallery(PeopleMethods):
         begin: float = 0.0,
         end: float | None = None,
         tracker: str = "bytetrack",
-        track_confidence: float = 0.5,
+        track_confidence: float | None = None,
         patience: float = 300.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> IndexingSummary:
@@ -110,7 +110,8 @@ class Gallery(PeopleMethods):
             stride: process every so many frames.
             begin, end: seconds from the start of the source.
             tracker: ``bytetrack`` or ``sort``.
-            track_confidence: lowest score of a box that begins a track, 0 to 1.
+            track_confidence: lowest score of a box that begins a track, 0 to 1; the detector's
+                own by default.
             patience: seconds to try to reconnect to a live stream.
             on_progress: called with the frames done and in all (0 if unknown).
 

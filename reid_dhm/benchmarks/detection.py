@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -40,11 +39,13 @@ class Found:
         frames: the people of each frame, in order.
         times: of the frames in seconds.
         rate: frames per second on all cores, decoding excluded.
+        certain: score from which the detector's boxes begin a track by default.
     """
 
     frames: list[sv.Detections]
     times: list[float]
     rate: float
+    certain: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +101,26 @@ def detect_clip(
     if not times:
         raise InputError(f"{source.info.name} has no frames")
     return [
-        Found(people, times, len(times) / taken)
-        for people, taken in zip(found, seconds, strict=True)
+        Found(people, times, len(times) / taken, getattr(detector, "certain", None))
+        for detector, people, taken in zip(detectors, found, seconds, strict=True)
     ]
 
 
-def figures_at(score: float, found: Found, truth: Path, boxes: Boxes) -> DetectionFigures:
+def figures_at(score: float, found: Found, truth: Boxes) -> DetectionFigures:
     """The figures of what a detector found with at least a score.
 
     Args:
         score: lowest score.
         found: with lower scores too.
-        truth: MOTChallenge lines of the true people.
-        boxes: the same, read.
+        truth: the true people.
     """
     from supervision.metrics import Precision, Recall
 
     kept = [cast("sv.Detections", one[scores(one) >= score]) for one in found.frames]
-    true = [_people(boxes, number) for number in range(1, len(kept) + 1)]
+    true = [_people(truth, number) for number in range(1, len(kept) + 1)]
     precision = Precision().update(kept, true).compute().precision_at_50
     recall = Recall().update(kept, true).compute().recall_at_50
-    tracks = evaluate_tracks(truth, _track_lines(kept, found.times))
+    tracks = evaluate_tracks(_true_lines(truth), _track_lines(kept, found))
     return DetectionFigures(score, float(recall), float(precision), tracks.idf1, tracks.switches)
 
 
@@ -142,11 +142,24 @@ def _people(boxes: Boxes, frame: int) -> sv.Detections:
     return sv.Detections(xyxy=corners, class_id=np.zeros(len(corners), int))
 
 
-def _track_lines(frames: Sequence[sv.Detections], times: Sequence[float]) -> list[str]:
+def _true_lines(truth: Boxes) -> list[str]:
+    """MOTChallenge lines that every tool reads alike: without world coordinates."""
+    order = np.argsort(truth.frames, kind="stable")
+    rows = zip(
+        *(truth.frames[order].tolist(), truth.ids[order].tolist(), truth.corners[order].tolist()),
+        strict=True,
+    )
+    return [
+        f"{frame},{id},{x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g},1,1,1"
+        for frame, id, (x1, y1, x2, y2) in rows
+    ]
+
+
+def _track_lines(frames: Sequence[sv.Detections], found: Found) -> list[str]:
     """MOTChallenge lines of the tracks that the package's tracker makes by default."""
-    settings = TrackSettings()
+    settings, times = TrackSettings(activation=found.certain), found.times
     rate = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    tracker = Tracker(settings.tracker, rate, settings.activation, settings.track_overlap)
+    tracker = Tracker(settings.tracker, rate, settings.least_score, settings.track_overlap)
     rows: dict[int, list[tuple[int, str]]] = {}
     for number, (people, moment) in enumerate(zip(frames, times, strict=True), 1):
         for track, (x1, y1, x2, y2) in zip(

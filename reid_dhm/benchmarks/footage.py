@@ -117,11 +117,11 @@ class TrackFigures(NamedTuple):
     recall: float
 
 
-def evaluate_tracks(truth: Path, lines: Sequence[str]) -> TrackFigures:
+def evaluate_tracks(truth: Path | Sequence[str], lines: Sequence[str]) -> TrackFigures:
     """Figures of tracks by the ``trackers`` library.
 
     Args:
-        truth: MOTChallenge lines of the true people.
+        truth: MOTChallenge lines of the true people, or a file of them.
         lines: of the tracks, sorted by frame.
     """
     from trackers.eval import evaluate_mot_sequence
@@ -129,6 +129,10 @@ def evaluate_tracks(truth: Path, lines: Sequence[str]) -> TrackFigures:
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch, "found.txt")
         found.write_text("".join(f"{line}\n" for line in lines))
+        if not isinstance(truth, Path):
+            known = Path(scratch, "truth.txt")
+            known.write_text("".join(f"{line}\n" for line in truth))
+            truth = known
         result = evaluate_mot_sequence(truth, found, metrics=["CLEAR", "Identity"])
     boxes, identities = result.CLEAR, result.Identity
     assert boxes is not None

@@ -93,17 +93,27 @@ def index_video(
     ] = "motion",
     confidence: Annotated[
         float | None,
-        typer.Option(min=0, max=1, rich_help_panel=PEOPLE, help="Lowest score of a box."),
+        typer.Option(
+            min=0,
+            max=1,
+            rich_help_panel=PEOPLE,
+            help="Lowest score of a box.",
+            show_default="the detector's own",
+        ),
     ] = None,
     tracker: Annotated[
         Literal["bytetrack", "sort"], typer.Option(rich_help_panel=PEOPLE)
     ] = "bytetrack",
     track_confidence: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, max=1, rich_help_panel=PEOPLE, help="Lowest score of a box that begins a track."
+            min=0,
+            max=1,
+            rich_help_panel=PEOPLE,
+            help="Lowest score of a box that begins a track.",
+            show_default="the detector's own",
         ),
-    ] = 0.5,
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The model that embeds people.", show_default="the package's model"),

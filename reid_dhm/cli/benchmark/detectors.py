@@ -53,7 +53,7 @@ def detectors(
     for name, one in zip(names, found, strict=True):
         shown = Path(name).stem
         for score in wanted:
-            figures = figures_at(score, one, truth, boxes)
+            figures = figures_at(score, one, boxes)
             rows.append({"detector": shown, "f1": figures.f1, **asdict(figures)})
             shares = (figures.recall, figures.precision, figures.f1, figures.idf1)
             cells = (f"{score:g}", *(f"{share:.3f}" for share in shares), str(figures.switches))

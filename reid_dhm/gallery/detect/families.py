@@ -32,7 +32,9 @@ class Family:
         input: colours and normalisation.
         fit: how a frame is brought to the input's size.
         heads: layouts of outputs, in the order in which they are looked for.
-        confidence: lowest score by default, chosen by measurement (docs/models.md).
+        confidence: lowest score of a box by default.
+        certain: score from which a box begins a track by default. Those of YOLOX and SSD were
+            chosen by measurement, see docs/models.md.
     """
 
     title: str
@@ -40,16 +42,17 @@ class Family:
     fit: Fit
     heads: tuple[Head, ...]
     confidence: float
+    certain: float = 0.5
 
 
 _UNIT = InputFormat("rgb", std=(255.0, 255.0, 255.0))
 
 FAMILIES: Mapping[str, Family] = {
-    "ssd": Family("SSD", PRESETS["openvino"], "stretch", (SSD,), 0.3),
+    "ssd": Family("SSD", PRESETS["openvino"], "stretch", (SSD,), 0.1),
     "rfdetr": Family("RF-DETR", PRESETS["imagenet"], "stretch", RFDETR, 0.3),
     "rtdetr": Family("RT-DETR", _UNIT, "stretch", RTDETR, 0.3),
     "yolo": Family("YOLO", _UNIT, "centre", YOLO, 0.1),
-    "yolox": Family("YOLOX", InputFormat("bgr"), "corner", YOLOX, 0.1),
+    "yolox": Family("YOLOX", InputFormat("bgr"), "corner", YOLOX, 0.3, 0.7),
 }
 """By name, in the order in which they are looked for: SSD as Open Model Zoo exports it
 (Liu et al. 2016, arXiv:1512.02325), RF-DETR (Robinson et al. 2025, arXiv:2511.09554), RT-DETR (Zhao

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import supervision as sv
@@ -40,6 +43,7 @@ class NetworkDetector:
     Attributes:
         family: which one it is.
         engine: what runs it.
+        certain: score from which a box begins a track by default.
 
     Raises:
         InputError: not a detector, or one of which too little is known.
@@ -68,7 +72,9 @@ class NetworkDetector:
         found = self._read(outputs)
         metadata = self._graph.metadata
         self._people = person_classes(path, card, metadata, self._names, found.num_classes)
+        self._by_default = confidence is None
         self._confidence = self._family.confidence if confidence is None else confidence
+        self.certain = self._family.certain
         self.engine = self._graph.engine
         settings: dict[str, str | int | float] = {
             "detector": self.family,
@@ -97,6 +103,17 @@ class NetworkDetector:
         if self._head.overlap is None:
             return people
         return people.with_nms(self._head.overlap, class_agnostic=True)
+
+    def following(self, earlier: Mapping[str, Any]) -> NetworkDetector:
+        """The detector with the lowest score of an earlier run with it, unless one was given."""
+        same = ("detector", "detector weights", "overlap", "person class")
+        known = all(earlier.get(name) == self.settings.get(name) for name in same)
+        if not self._by_default or not known or "confidence" not in earlier:
+            return self
+        other = copy.copy(self)
+        other._confidence = float(earlier["confidence"])
+        other.settings = {**self.settings, "confidence": other._confidence}
+        return other
 
     def _read(self, outputs: Outputs) -> Candidates:
         found = self._head.read(outputs, self._size, len(self._names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ Settings: TypeAlias = "Mapping[str, str | int | float]"
 class Detector(Protocol):
     """Finds people.
 
+    It may also have ``certain``, the score from which a box begins a track by default, and
+    ``following``, see :func:`following`.
+
     Attributes:
         settings: everything that determines its detections, to compare two runs.
         stateful: whether detections depend on earlier frames, so that it must process every frame
@@ -31,6 +34,17 @@ class Detector(Protocol):
     def detect(self, frame: Frame) -> sv.Detections:
         """People in a frame: N boxes in its pixels, inside it, with scores 0 to 1."""
         ...
+
+
+def following(detector: Detector, earlier: Mapping[str, Any]) -> Detector:
+    """The detector, with the defaults of the release that began to index a video.
+
+    Args:
+        detector: changed only if it has a method ``following``.
+        earlier: settings of the video.
+    """
+    follow = getattr(detector, "following", None)
+    return detector if follow is None else follow(earlier)
 
 
 def to_detections(

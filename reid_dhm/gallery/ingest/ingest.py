@@ -23,7 +23,7 @@ from typing import TypeAlias
 import supervision as sv
 
 from reid_dhm.errors import LockedError
-from reid_dhm.gallery.detect.protocol import Detector
+from reid_dhm.gallery.detect.protocol import Detector, following
 from reid_dhm.gallery.footage.frames import Frame, Source, Span
 from reid_dhm.gallery.ingest.growing import check_not_grown
 from reid_dhm.gallery.ingest.indexing import Embedding, LockPatience, VideoIndexer
@@ -109,8 +109,8 @@ def ingest(
     live = source.info.live
     if live and start is None:
         start = datetime.now(timezone.utc)
-    tracks = _as_begun(gallery, source, options.tracks)
-    video = _new_video(source, detector, replace(options, tracks=tracks), start)
+    detector, options = _as_begun(gallery, source, detector, options)
+    video = _new_video(source, detector, options, start)
     stages = Stages.new(1 if detector.stateful else os.cpu_count() or 1)
     summary = IndexingSummary(stages=stages.all())
     began = time.perf_counter()
@@ -166,10 +166,19 @@ def ingest(
     return summary
 
 
-def _as_begun(gallery: GalleryStore, source: Source, tracks: TrackSettings) -> TrackSettings:
-    """The settings, with the defaults of the release that began to index this video, if one did."""
-    earlier = [video.settings for video in gallery.videos() if video.hash == source.info.hash]
-    return tracks.following(earlier[0]) if earlier else tracks
+def _as_begun(
+    gallery: GalleryStore, source: Source, detector: Detector, options: IndexingOptions
+) -> tuple[Detector, IndexingOptions]:
+    """Both, with the defaults of the release that began to index this video, if one did."""
+    tracks = options.tracks
+    for video in gallery.videos():
+        if video.hash == source.info.hash:
+            detector = following(detector, video.settings)
+            tracks = tracks.following(video.settings)
+    if tracks.activation is None:
+        certain = getattr(detector, "certain", tracks.least_score)
+        tracks = replace(tracks, activation=certain)
+    return detector, replace(options, tracks=tracks)
 
 
 def _new_video(

@@ -17,7 +17,8 @@ class TrackSettings:
 
     Attributes:
         tracker: one of :data:`TRACKERS`.
-        activation: lowest score of a box that begins a track, 0 to 1.
+        activation: lowest score of a box that begins a track, 0 to 1; None for the detector's own,
+            or 0.5 where it has none.
         track_overlap: least intersection over union of a box and the predicted box of its track. A
             high value splits tracks where people meet, which search repairs; a low one mixes them.
         min_boxes: tracks with fewer boxes are dropped.
@@ -27,7 +28,7 @@ class TrackSettings:
     """
 
     tracker: str = "bytetrack"
-    activation: float = 0.5
+    activation: float | None = None
     track_overlap: float = 0.5
     min_boxes: int = 3
     max_seconds: float = 300.0
@@ -38,11 +39,17 @@ class TrackSettings:
         if self.tracker not in TRACKERS:
             raise InputError(f"unknown tracker {self.tracker!r}: use {' or '.join(TRACKERS)}")
         for name in ("activation", "track_overlap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}: use 0 to 1")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name} is {value}: use 0 to 1")
         for name in ("min_boxes", "crops"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: use 1 or more")
+
+    @property
+    def least_score(self) -> float:
+        """``activation`` as a number."""
+        return 0.5 if self.activation is None else self.activation
 
     def as_dict(self) -> dict[str, Any]:
         """As stored with a video; :meth:`from_dict` reads it."""

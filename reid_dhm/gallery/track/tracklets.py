@@ -53,7 +53,7 @@ class TrackletBuilder:
     def __init__(self, settings: TrackSettings, frame_rate: float) -> None:
         self._settings = settings
         self._tracker = Tracker(
-            settings.tracker, frame_rate, settings.activation, settings.track_overlap
+            settings.tracker, frame_rate, settings.least_score, settings.track_overlap
         )
         self._open: dict[int, Track] = {}  # by the tracker's number
         self._count = 0

@@ -1,6 +1,7 @@
 """Every family of detection networks on both engines; what they refuse."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,9 +9,16 @@ import pytest
 import torch
 
 from reid_dhm.errors import InputError
+from reid_dhm.gallery.detect import network
 from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.detect.families import FAMILIES
 from reid_dhm.gallery.detect.network import NetworkDetector
 from reid_dhm.gallery.footage.frames import Frame
+from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.ingest.ingest import ingest
+from reid_dhm.gallery.ingest.options import IndexingOptions
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.track.settings import TrackSettings
 
 SIZE = (96, 160)
 NAMES = {"names": str(dict(enumerate(["person", "bicycle", *map(str, range(78))])))}
@@ -255,3 +263,36 @@ def test_two_files_of_weights_are_two_detectors(tmp_path, stand_ins):
     assert first.settings != second.settings
     assert first.settings == NetworkDetector(tmp_path / "a.onnx").settings
     assert first.settings != NetworkDetector(tmp_path / "a.onnx", confidence=0.5).settings
+
+
+def test_a_video_goes_on_with_the_defaults_it_was_begun_with(
+    tmp_path, stand_ins, clips, embed, monkeypatch
+):
+    rows = np.zeros((1, 84, 85))
+    rows[0, 70, :6] = (0.5, 0.25, np.log(2), np.log(3), 0.2, 1)  # a box of score 0.2
+    path = stand_ins.constant(tmp_path / "net.onnx", {"y": rows})
+    now = FAMILIES["yolox"]
+    earlier = {**FAMILIES, "yolox": replace(now, confidence=0.15, certain=0.45)}
+
+    def index(gallery, confidence=None, **tracks):
+        gallery.claim_model("0" * 64, embed([np.zeros((9, 9, 3), np.uint8)]).shape[1], "stripes")
+        options = IndexingOptions(end=0.5, tracks=TrackSettings(**tracks))
+        finder = NetworkDetector(path, confidence=confidence)
+        return ingest(gallery, "gate", open_source(str(clips[0].path)), finder, embed, options)
+
+    with GalleryStore(tmp_path / "g", create=True) as gallery:
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "FAMILIES", earlier)
+            assert index(gallery).detections > 0
+        assert index(gallery).known  # nothing of score 0.2 would be found today
+        (video,) = gallery.videos()
+        assert (video.settings["confidence"], video.settings["activation"]) == (0.15, 0.45)
+        for options in ({"confidence": now.confidence}, {"activation": now.certain}):
+            with pytest.raises(InputError, match=f"indexed with {next(iter(options))}"):
+                index(gallery, **options)
+    shown = frame((0, 0, 0, 0), (64, 64))
+    begun = NetworkDetector(path).following(video.settings)
+    assert (len(begun.detect(shown)), len(NetworkDetector(path).detect(shown))) == (1, 0)
+    assert NetworkDetector(path, confidence=0.5).following(video.settings).settings == (
+        NetworkDetector(path, confidence=0.5).settings
+    )
