@@ -172,7 +172,7 @@ def test_an_export_that_cannot_be_audited_leaves_no_file(run, folder, tmp_path, 
     "words",
     [
         ("eval", "--embeddings", "a.npz", "--", "VALUE"),
-        ("gallery", "list", "--gallery", "gone", "--limit", "VALUE"),
+        ("gallery", "list", "--gallery", "gone", "--VALUE"),
         ("export", "--checkpoint", "gone", "--output", "a.onnx", "--format", "VALUE"),
         ("VALUE",),
         ("--VALUE",),
