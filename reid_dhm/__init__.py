@@ -23,7 +23,7 @@ from reid_dhm.version import __version__
 if TYPE_CHECKING:
     from reid_dhm.api.embedding import Embedder
     from reid_dhm.api.evaluation import EvaluationResult, evaluate
-    from reid_dhm.api.gallery import Candidate, Candidates, Gallery
+    from reid_dhm.api.gallery import Candidate, Candidates, Gallery, ModelComparison
     from reid_dhm.api.people import People
     from reid_dhm.api.training import ExportedFile, TrainingRun, export, train
 
@@ -36,6 +36,7 @@ __all__ = [
     "Gallery",
     "InputError",
     "LockedError",
+    "ModelComparison",
     "ModelMismatchError",
     "NotFoundError",
     "People",
@@ -57,6 +58,7 @@ _LAZY = {
     "Candidate": "gallery",
     "Candidates": "gallery",
     "People": "people",
+    "ModelComparison": "gallery",
     "ExportedFile": "training",
     "TrainingRun": "training",
     "export": "training",

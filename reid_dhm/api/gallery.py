@@ -21,6 +21,8 @@ from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.ingest.reembed import reembed
+from reid_dhm.gallery.people.known_pairs import APART
+from reid_dhm.gallery.people.model_comparison import ModelComparison, compare_models
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
@@ -33,8 +35,9 @@ from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.inference.checkpoint_file import find_checkpoint, model_name
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.inference.named import openers
 
-__all__ = ["Candidate", "Candidates", "Gallery"]
+__all__ = ["Candidate", "Candidates", "Gallery", "ModelComparison"]
 
 
 class Gallery(PeopleMethods):
@@ -169,6 +172,34 @@ class Gallery(PeopleMethods):
         self.__dict__.update(_embedder=embedder)
         self.__dict__.pop("_searcher", None)
         return count
+
+    def compare_models(
+        self,
+        names: Sequence[str | PathLike[str]] = (),
+        *,
+        apart: float = APART,
+        tracklets: int = 2000,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> ModelComparison:
+        """Rank models by how well they separate the people of this gallery, without labels.
+
+        Two people in one frame are two people, and images of one tracklet that were taken far
+        apart in time show one.
+
+        Args:
+            names: checkpoints, names of ``reid-dhm models``, or ``default`` (the package's model);
+                by default that one and every model of ``reid-dhm models`` on this machine.
+            apart: least seconds between two images of one tracklet.
+            tracklets: most tracklets to look at.
+            on_progress: called with the models done and all of them.
+
+        Raises:
+            InputError: an unusable model, or a gallery with too few people seen at once.
+        """
+        models = openers([str(name) for name in names], self._device)
+        return compare_models(
+            self.store, models, seconds=apart, limit=tracklets, report=on_progress
+        )
 
     def search(
         self,

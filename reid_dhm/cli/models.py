@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from reid_dhm.cli.model_comparison import compare
 from reid_dhm.cli.options import BackboneOption, InputOption, NeckOption, SizeOption
 from reid_dhm.cli.output import say
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from reid_dhm.inference.zoo.entries import ZooModel
 
 models = typer.Typer(
-    help="Re-ID models and detectors by name: what there is, fetching one, adding your own.",
+    help="Re-ID models and detectors by name: what there is, fetching, adding and comparing them.",
     invoke_without_command=True,
 )
 
@@ -59,6 +60,9 @@ def list_models() -> None:
         "The packaged model needs no name. Fetch another with `reid-dhm models pull NAME`, then "
         "pass --checkpoint NAME or --detector NAME."
     )
+
+
+models.command("compare")(compare)
 
 
 @models.command("pull")

@@ -152,7 +152,8 @@ def roc_curve(models: Sequence[tuple[str, PairStatistics]]) -> Drawing:
 def _series(count: int) -> tuple[list[str], list[Any]]:
     """Colours and line styles of ``count`` lines."""
     colours = [PALETTE[number % len(PALETTE)] for number in range(count)]
-    styles = [STYLES[number % len(STYLES)] for number in range(count)]
+    # The next round of colours comes with other styles.
+    styles = [STYLES[(number + number // len(PALETTE)) % len(STYLES)] for number in range(count)]
     return colours, styles
 
 
