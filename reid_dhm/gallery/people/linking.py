@@ -72,8 +72,10 @@ def link(
 ) -> Linking:
     """Find the people of all tracklets anew.
 
-    Where people were known, their numbers are kept by overlap: a confirmed number stays with its
-    confirmed tracklets; others go to the group that holds most of the person's tracklets.
+    What users joined brings along what was found with either part, so that two unlike groups of one
+    person's tracklets stay together once two of them were linked. Where people were known, their
+    numbers are kept by overlap: a confirmed number stays with its confirmed tracklets; others go to
+    the group that holds most of the person's tracklets.
 
     Args:
         appearances: N tracklets.
@@ -88,7 +90,11 @@ def link(
     vectors = without_camera(appearances.means, appearances.cameras, centres)
     graph = neighbour_graph(vectors, law.moved)
     thresholds = thresholds or calibrate(appearances, graph)
-    labels = agglomerate(graph, law.apart, thresholds.link, law.groups, law.owners)
+    alone = np.arange(len(appearances))
+    labels = agglomerate(graph, law.apart, thresholds.link, alone, law.owners)
+    if (law.groups != alone).any():
+        start = _joined_by_users(labels, law)
+        labels = agglomerate(graph, law.apart, thresholds.link, start, law.owners)
     persons = _keep_numbers(labels, appearances.persons, law, next_person)
     return Linking(persons, _scores(graph, labels), thresholds)
 
@@ -124,6 +130,30 @@ def assign(
     labels = agglomerate(graph, law.apart, thresholds.join, groups, owners)
     persons = _keep_numbers(labels, appearances.persons, law, next_person)
     return Linking(persons, _scores(graph, labels), thresholds)
+
+
+def _joined_by_users(labels: NDArray[np.int64], law: _Law) -> NDArray[np.int64]:
+    """(N,) clusters of which those with tracklets that users joined are one.
+
+    Tracklets that cannot be in such a cluster leave it, those in most such pairs first; what users
+    said of them comes before.
+    """
+    rows = np.arange(len(labels))
+    pairs = np.concatenate([np.stack([labels, rows], 1), np.stack([law.groups, rows], 1)])
+    joined = joined_groups(pairs, len(labels))
+    free = np.bincount(law.groups, minlength=len(labels))[law.groups] == 1
+    first, second = law.apart
+    inside = joined[first] == joined[second]
+    first, second = first[inside], second[inside]
+    while len(first):
+        counts = np.bincount(np.concatenate([first, second]), minlength=len(labels)) * free
+        leaves = int(np.argmax(counts))
+        if counts[leaves] == 0:
+            break
+        joined[leaves] = len(labels) + leaves
+        kept = (first != leaves) & (second != leaves)
+        first, second = first[kept], second[kept]
+    return joined
 
 
 def _undisputed(persons: NDArray[np.int64], law: _Law) -> NDArray[np.int64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from reid_dhm.errors import LockedError
-from reid_dhm.gallery.people.calibration import calibrate
 from reid_dhm.gallery.people.evidence import read_appearances
 from reid_dhm.gallery.people.impossible import TravelTimes
 from reid_dhm.gallery.people.linking import Constraints, link
@@ -47,11 +46,10 @@ def link_gallery(
                 confirmed=np.stack([known.keys, known.people], 1)[known.confirmed],
                 travel_times=travel_times or {},
             )
-        thresholds = calibrate(appearances)
-        found = link(appearances, law, thresholds, based_on.next_person)
+        found = link(appearances, law, next_person=based_on.next_person)
         done = assign(gallery, appearances.keys, found.persons, based_on)
         if done is not None:
-            store_thresholds(gallery, thresholds, count, deletions)
+            store_thresholds(gallery, found.thresholds, count, deletions)
             detail = {"tracklets": len(appearances), "people": done.people, "new": done.new}
             audit.record(gallery, "link", detail, actor)
             return done

@@ -146,3 +146,15 @@ def test_the_order_of_tracklets_decides_nothing():
 def test_no_tracklets_and_one_tracklet(function):
     assert len(function(appearances([])).persons) == 0
     assert function(appearances([0])).persons.tolist() == [0]
+
+
+def test_what_users_join_brings_along_what_was_found_with_either_part():
+    two_looks = [0, 0, 0, 1, 1, 1]
+    law = Constraints(must=keys((0, 3)))
+    found = link(appearances(two_looks), law, THRESHOLDS)
+    assert people_of(found.persons) == {frozenset(range(6))}
+    seen_at_once = link(appearances(two_looks, together=[(1, 4), (1, 5)]), law, THRESHOLDS)
+    assert people_of(seen_at_once.persons) == {frozenset({0, 2, 3, 4, 5}), frozenset({1})}
+    split = Constraints(must=keys((0, 3)), cannot=keys((0, 5)))
+    found = link(appearances(two_looks), split, THRESHOLDS)
+    assert people_of(found.persons) == {frozenset({0, 1, 2, 3, 4}), frozenset({5})}

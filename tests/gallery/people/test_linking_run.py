@@ -1,0 +1,139 @@
+"""Passes over a gallery: what users say while one runs, or before a kill, is never lost."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid_dhm.errors import LockedError
+from reid_dhm.gallery.people import linking_run
+from reid_dhm.gallery.people.linking_run import link_gallery
+from reid_dhm.gallery.records import TrackletFilter, TrackletId
+from reid_dhm.gallery.store import audit, deletion, statements
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.integrity import check_integrity
+from reid_dhm.gallery.store.people import different, members
+
+USER = Path(__file__).with_name("user.py")
+
+
+@pytest.fixture
+def crowd(empty, keep) -> GalleryStore:
+    """600 tracklets of 120 people, each with five of a small spread, in disorder."""
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((120, 32))
+    rows = np.tile(people, (5, 1)) + 0.25 * rng.standard_normal((600, 32))
+    keep(empty, rows[rng.permutation(600)])
+    return empty
+
+
+def ids(*tracks: int) -> list[TrackletId]:
+    return [TrackletId(f"{0:016x}", track) for track in tracks]
+
+
+def people_of(gallery: GalleryStore) -> dict[int, int]:
+    keys, people, _ = members(gallery)
+    return dict(zip(keys.tolist(), people.tolist(), strict=True))
+
+
+def test_a_pass_is_repeatable_and_numbers_stay_when_footage_is_added(crowd, keep):
+    link_gallery(crowd)
+    before = people_of(crowd)
+    assert link_gallery(crowd).moved == 0
+    assert people_of(crowd) == before
+    keep(crowd, np.random.default_rng(1).standard_normal((5, 32)))
+    done = link_gallery(crowd)
+    assert (done.gone, done.added) == (0, 5)
+    after = people_of(crowd)
+    assert sum(after[key] == person for key, person in before.items()) >= 0.98 * len(before)
+
+
+def test_what_is_said_while_a_pass_computes_is_obeyed(crowd, monkeypatch):
+    computed, told = linking_run.link, []
+
+    def link(*arguments, **options):
+        found = computed(*arguments, **options)
+        if not told:  # somebody says something before the first result is stored
+            with GalleryStore(crowd.folder) as other:
+                told.append(statements.link(other, ids(1, 2)))
+        return found
+
+    monkeypatch.setattr(linking_run, "link", link)
+    link_gallery(crowd)
+    who = people_of(crowd)
+    assert who[1] == who[2] == told[0]
+
+
+def test_a_pass_gives_up_when_people_never_stop_changing(crowd, monkeypatch):
+    computed, tracks = linking_run.link, iter(range(1, 100, 2))
+
+    def link(*arguments, **options):
+        first = next(tracks)
+        with GalleryStore(crowd.folder) as other:
+            statements.link(other, ids(first, first + 1))
+        return computed(*arguments, **options)
+
+    monkeypatch.setattr(linking_run, "link", link)
+    with pytest.raises(LockedError, match="are being changed: try again"):
+        link_gallery(crowd)
+
+
+def test_a_deletion_during_a_pass_leaves_no_thresholds_and_no_members(crowd, monkeypatch):
+    computed = linking_run.link
+
+    def link(*arguments, **options):
+        found = computed(*arguments, **options)
+        with GalleryStore(crowd.folder) as other:
+            deletion.delete(other, TrackletFilter(tracklets=ids(1, 2, 3)))
+        return found
+
+    monkeypatch.setattr(linking_run, "link", link)
+    link_gallery(crowd)
+    assert set(people_of(crowd)) == set(range(4, 601))
+    with crowd.reading() as db:
+        assert db.execute("SELECT thresholds FROM gallery").fetchone() == (None,)
+    assert list(check_integrity(crowd)) == []
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.5])
+def test_nothing_said_is_lost_by_kills_while_a_pass_runs(crowd, seconds):
+    crowd.close()
+    running = [
+        subprocess.Popen(
+            [sys.executable, USER, crowd.folder, role], stdout=subprocess.PIPE, text=True
+        )
+        for role in ("say", "find")
+    ]
+    for process in running:
+        assert process.stdout.readline() == "ready\n"
+    time.sleep(seconds)
+    for process in running:
+        process.send_signal(signal.SIGKILL)
+    said = [line.split(maxsplit=2) for line in running[0].communicate()[0].splitlines()]
+    running[1].communicate()
+    assert len(said) >= 3
+    with GalleryStore(crowd.folder) as gallery:
+        assert list(check_integrity(gallery)) == []
+        for _ in range(2):
+            _check(gallery, said)
+            link_gallery(gallery)  # and no later pass loses it
+        logged = [entry for entry in audit.entries(gallery, limit=10**6) if entry.actor == "anna"]
+        assert len(logged) >= len(said)
+
+
+def _check(gallery: GalleryStore, said: list[list[str]]) -> None:
+    by_id = {str(tracklet.id): tracklet for tracklet in gallery.tracklets(limit=10**6)}
+    apart = {tuple(pair) for pair in different(gallery).tolist()}
+    for kind, one, other in said:
+        if kind == "same":
+            assert by_id[one].person_id == by_id[other].person_id is not None
+        elif kind == "named":
+            assert by_id[one].person == other
+        else:
+            keys = sorted((by_id[one].key, by_id[other].key))
+            assert tuple(keys) in apart
+            assert by_id[one].person_id != by_id[other].person_id
