@@ -1,13 +1,15 @@
 """Nearest gallery images by FAISS, on all GPUs if there are any, else on the CPU.
 
-Callers filter by identity, camera or time.
+Where FAISS is not installed, an exhaustive search on the CPU gives the same answers. Callers filter
+by identity, camera or time.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ from reid_dhm.devices import full_float32
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval.distances import Space, normalised, relative_rounding
 from reid_dhm.retrieval.parallel import parallel_map
+
+faiss: Any = import_module("faiss") if find_spec("faiss") else None
+"""FAISS, or ``None`` where it is not installed: a bare training machine needs none."""
 
 _ROWS = 2048  # gallery rows multiplied at a time by the exhaustive search
 _ADDED = 2**15  # gallery rows added to FAISS at a time
@@ -36,7 +41,7 @@ class GalleryIndex:
 
     Attributes:
         metric: ``cosine`` or ``euclidean``.
-        name: the FAISS index used, such as ``IndexFlat (inner product)``.
+        name: the FAISS index used, such as ``IndexFlat (inner product)``, or ``exhaustive search``.
         device: ``cpu``, ``cuda``, or ``cuda x N`` for N GPUs.
     """
 
@@ -57,9 +62,15 @@ class GalleryIndex:
         """
         self.metric = metric
         self.space = Space.of(metric, torch.from_numpy(gallery))
+        self.index: Any = None
+        self.name, self.device = "exhaustive search", "cpu"
+        if faiss is not None:
+            self._build(gallery, metric, device)
+
+    def _build(self, gallery: NDArray[np.float32], metric: str, device: str) -> None:
         flat = faiss.IndexFlat(gallery.shape[1], _faiss_metric(metric))
         gpus = 0 if device == "cpu" else faiss.get_num_gpus()
-        self.index: Any = faiss.index_cpu_to_all_gpus(flat, ngpu=gpus) if gpus else flat
+        self.index = faiss.index_cpu_to_all_gpus(flat, ngpu=gpus) if gpus else flat
         for start in range(0, len(gallery), _ADDED):
             rows = slice(start, start + _ADDED)
             self.index.add(self._rows(self.space.gallery[rows], self.space.norms[rows]))
@@ -111,6 +122,8 @@ class GalleryIndex:
         """(B, k) exact scores (minus the *squared* distance) and indices, k at most G."""
         rows = torch.from_numpy(queries)
         norms = self.space.query_norms(rows)
+        if self.index is None:
+            return self._sweep(rows, norms, k)
         wanted = min(k + _SLACK, len(self))
         if self.device != "cpu":
             wanted = min(wanted, _GPU_MAX_K)

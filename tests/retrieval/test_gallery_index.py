@@ -7,6 +7,7 @@ import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.retrieval import index
+from reid_dhm.retrieval import index as index_module
 from reid_dhm.retrieval.index import GalleryIndex
 
 
@@ -104,3 +105,15 @@ def test_bad_arguments_are_refused():
         GalleryIndex(gallery).search(gallery[:, :2], 1)
     with pytest.raises(InputError, match="gallery embeddings row 1 is zero"):
         GalleryIndex(np.array([[1, 0], [0, 0]], dtype=np.float32))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_without_faiss_an_exhaustive_search_gives_the_same_lists(random_sets, metric, monkeypatch):
+    rng = np.random.default_rng(3)
+    query, gallery = random_sets(rng, 40, 300, 8, 20, 4, values=(-1.0, 0.5, 1.0))  # many ties
+    with_faiss = GalleryIndex(gallery.embeddings, metric=metric).search(query.embeddings, 12)
+    monkeypatch.setattr(index_module, "faiss", None)
+    index = GalleryIndex(gallery.embeddings, metric=metric)
+    assert (index.name, index.device) == ("exhaustive search", "cpu")
+    for found, expected in zip(index.search(query.embeddings, 12), with_faiss, strict=True):
+        np.testing.assert_array_equal(found, expected)
