@@ -39,7 +39,7 @@ from pathlib import Path
 target, step, data, few = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4] == "1"
 
 # Pure Python packages that the bare machine lacks, from this environment.
-for name in ("omegaconf", "antlr4-python3-runtime", "torchreid", "gdown", "beautifulsoup4", "soupsieve"):
+for name in ("omegaconf", "torchreid", "gdown", "beautifulsoup4", "soupsieve"):
     for file in distribution(name).files or ():
         source = Path(file.locate())
         if ".." in file.parts or source.suffix in (".pyc", ".so") or not source.is_file():
