@@ -79,6 +79,12 @@ elif step != "check":
     gallery = sorted((source / "bounding_box_test").glob("*.jpg"))
     copy((file for file in gallery if person(file) in shown), place / "bounding_box_test")
 PY
+  # a typer that needs nothing which the machine lacks; further wheels may lie in .gpu/wheels
+  python3 -m pip download -q --no-deps -d "$ROOT/.gpu/wheels" typer==0.21.1 ||
+    echo "typer 0.21.1 could not be fetched: the machine's own is used"
+  for wheel in "$ROOT"/.gpu/wheels/*.whl; do
+    [ ! -e "$wheel" ] || python3 -m zipfile -e "$wheel" "$scratch/site"
+  done
   [ -z "$weights" ] || cp "$weights" "$scratch/weights.pt"
   [ ! -d "$ROOT/.gpu/state/$(runs_of "$step")" ] || cp -r "$ROOT/.gpu/state/$(runs_of "$step")" "$scratch/runs/"
   rm -f "$ROOT/.gpu/$step".tar.gz.*

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,15 @@ Points = Mapping[int, Sequence[float]]
 """Epoch (from 1) → a value of each seed."""
 
 
+class _Line(NamedTuple):
+    """A condition has one colour in all plots; its branches differ in style."""
+
+    name: str
+    points: Points
+    colour: int
+    style: int | None = None
+
+
 def learning_curves(conditions: Sequence[Condition], figure_name: str) -> list[Drawing]:
     """Accuracy of the main head on training images, and a figure on test images, over epochs."""
     drawings = []
@@ -26,9 +35,12 @@ def learning_curves(conditions: Sequence[Condition], figure_name: str) -> list[D
         ("train/accuracy", "accuracy", "Accuracy of the main head on training images"),
         (f"test/{figure_name}", "evaluations", f"{figure_name} on test images"),
     ):
-        lines = [(each.name, _points(each, key)) for each in conditions]
-        if max(len(points) for _, points in lines) > 1:
-            drawings.append(_plot(name, title, title, lines, percent=True))
+        lines = [
+            _Line(each.name, _points(each, key), number) for number, each in enumerate(conditions)
+        ]
+        if max(len(line.points) for line in lines) > 1:
+            label = key.rpartition("/")[2]
+            drawings.append(_plot(name, title, label, lines, percent=True))
     return drawings
 
 
@@ -48,8 +60,8 @@ def gradient_plots(conditions: Sequence[Condition]) -> list[Drawing]:
     for number, stage in enumerate(_unique(keys, "gradient/cosine/", _stage)):
         branches = _unique(keys, f"gradient/cosine/{stage}/", str)
         lines = [
-            (f"{each.name}, branch {branch}", points)
-            for each in conditions
+            _Line(f"{each.name}, branch {branch}", points, colour, int(branch) - 1)
+            for colour, each in enumerate(conditions)
             for branch in branches
             if (points := _points(each, f"gradient/cosine/{stage}/{branch}"))
         ]
@@ -59,8 +71,8 @@ def gradient_plots(conditions: Sequence[Condition]) -> list[Drawing]:
         )
     for number, stage in enumerate(_unique(keys, "gradient/variance/", str)):
         lines = [
-            (each.name, points)
-            for each in conditions
+            _Line(each.name, points, colour)
+            for colour, each in enumerate(conditions)
             if (points := _points(each, f"gradient/variance/{stage}"))
         ]
         title = f"Gradient variance in {stage}"
@@ -89,15 +101,16 @@ def _points(condition: Condition, key: str) -> dict[int, list[float]]:
 
 
 def _plot(
-    name: str, title: str, label: str, lines: Sequence[tuple[str, Points]], percent: bool = False
+    name: str, title: str, label: str, lines: Sequence[_Line], percent: bool = False
 ) -> Drawing:
     """Means over seeds, with a band from the lowest to the highest."""
     words = []
     with figure(name) as (axes, svg):
-        for number, (line, points) in enumerate(lines):
+        for line, points, number, chosen in lines:
             if not points:
                 continue
-            colour, style = PALETTE[number % len(PALETTE)], STYLES[number % len(STYLES)]
+            colour = PALETTE[number % len(PALETTE)]
+            style = STYLES[(number if chosen is None else chosen) % len(STYLES)]
             epochs, means = list(points), [float(np.mean(values)) for values in points.values()]
             marker = "o" if len(epochs) < 10 else None
             axes.plot(

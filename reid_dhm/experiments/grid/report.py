@@ -95,7 +95,7 @@ def _facts(plan: Plan) -> dict[str, str]:
     first = plan.runs[0]
     return {
         "grid": str(plan.source),
-        "configuration": str(plan.base),
+        "configuration": plan.base.stem,
         "task": first.config.task,
         "data": ", ".join(first.config.data.name),
         "backbone": first.config.model.backbone,
