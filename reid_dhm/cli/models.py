@@ -34,31 +34,55 @@ def list_models() -> None:
 
     Example: reid-dhm models
     """
-    from reid_dhm.cli.tables import SafeTable, plain_console
-    from reid_dhm.inference.zoo import registry
+    from rich.padding import Padding
+    from rich.text import Text
 
-    columns = ("name", "for", "here", "M parameters", "input", "trained on", "licence", "published")
-    table = SafeTable(*columns, box=None)
-    for model in registry.MODELS:
-        height, width = model.size
-        table.add_row(
-            model.name,
-            model.task,
-            "yes" if registry.is_here(model) else "no",
-            f"{model.parameters:.1f}",
-            f"{height}x{width}",
-            model.training_data,
-            model.licence,
-            model.published,
-        )
-    for own in registry.added():
-        table.add_row(own.name, own.task, "yes", "", "", "", "", f"added, {own.path.name}")
+    from reid_dhm.cli.tables import plain_console
+    from reid_dhm.errors import InputError
+    from reid_dhm.inference.zoo import registry
+    from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING
+    from reid_dhm.text import printable
+
     console = plain_console()
-    width = plain_console(width=10_000).measure(table).maximum
-    plain_console(width=max(width, console.width)).print(table)
+    form = "{:36}{:5}{:>7}{:>7} {:>8} {:>9}"
+    for task, title in ((EMBEDDING, "re-identification"), (DETECTION, "detection of people")):
+        say(form.format(title, "here", "MB", "M par.", "input", "images/s").rstrip())
+        for model in registry.MODELS:
+            if model.task == task:
+                size, rate = registry.size_of(model.name), registry.speed(model.name)
+                cells = (
+                    *(model.name, "yes" if registry.is_here(model) else "no"),
+                    *("" if size is None else f"{size / 1e6:.1f}", f"{model.parameters:.1f}"),
+                    *("x".join(map(str, model.size)), "" if rate is None else f"{rate:.0f}"),
+                )
+                say(form.format(*cells).rstrip())
+                console.print(Padding(Text(_facts(model)), (0, 0, 0, 4)))
+        for name in registry.added_names():
+            try:
+                own = registry.find(name, task)
+            except InputError as error:
+                if task == EMBEDDING and "damaged" in str(error):
+                    say(f"{name}: {error}", err=True)
+                continue
+            if own is not None:
+                rate = registry.speed(name)
+                cells = (name, "yes", "", "", "", "" if rate is None else f"{rate:.0f}")
+                say(form.format(*cells).rstrip())
+                console.print(Padding(Text(printable(f"added: {own.path.name}")), (0, 0, 0, 4)))
+        say("")
     say(
-        "The packaged model needs no name. Fetch another with `reid-dhm models pull NAME`, then "
-        "pass --checkpoint NAME or --detector NAME."
+        "The packaged model needs no name. `reid-dhm models pull NAME` fetches another;\n"
+        "then pass --checkpoint NAME or --detector NAME. images/s is what `reid-dhm\n"
+        "benchmark footage-pairs` and `benchmark detectors` last measured here."
+    )
+
+
+def _facts(model: ZooModel) -> str:
+    """Terms and published figures of a model."""
+    unverified = "; no published checksum" if model.files[0].pinned_on_first_use else ""
+    return (
+        f"{model.licence}; training data: {model.training_data}; figures: {model.published}"
+        f"{unverified}"
     )
 
 
@@ -80,7 +104,9 @@ def pull(
     from reid_dhm.inference.zoo.entries import DETECTION
 
     def accept(model: ZooModel) -> bool:
-        say(f"{model.name}: licence {model.licence}; trained on {model.training_data}")
+        say(f"{model.name}: licence {model.licence}; training data: {model.training_data}")
+        if model.files[0].pinned_on_first_use:
+            say("Its publisher gives no checksum: what is fetched now is pinned by its SHA-256.")
         return yes or typer.confirm("Accept these terms?")
 
     path = registry.pull(name, accept)

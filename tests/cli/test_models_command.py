@@ -26,17 +26,27 @@ def run(capsys):
     return run
 
 
-def test_the_list_names_terms_and_what_is_here(home, run):
+def test_the_list_names_terms_and_what_is_here_in_80_columns(home, run):
     folder = home / "yolox-nano"
     folder.mkdir(parents=True)
-    (folder / "yolox_nano.onnx").write_bytes(b"x")
+    (folder / "yolox_nano.onnx").write_bytes(b"x" * 1_500_000)
+    registry.record_speed("yolox-nano", 79.6)
+    run("add", "mine", DEFAULT_CHECKPOINT)
+    (home / "broken").mkdir()
+    (home / "broken" / "model.json").write_text("[")
     for words in ((), ("list",)):
-        code, out, _ = run(*words)
+        code, out, err = run(*words)
         assert code == 0
-        lines = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
-        assert lines["yolox-nano"][2] == "yes"
-        assert lines["yolox-s"][2] == "no"
-        assert "research" in lines["osnet_x0_25_msmt17"]
+        assert max(map(len, out.splitlines())) <= 80
+        lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+        assert lines["yolox-nano"] == ["yes", "1.5", "0.9", "416x416", "80"]
+        assert lines["yolox-s"] == ["no", "35.9", "9.0", "640x640"]
+        assert lines["mine"] == ["yes"]
+        text = " ".join(out.split())
+        assert "MSMT17, all images (for research only)" in text
+        assert "COCO AP 51.1 (all classes); no published checksum" in text
+        assert err.startswith("broken: ")
+        assert "model.json is damaged" in err
 
 
 def test_pull_shows_the_terms_and_the_next_command(home, run, monkeypatch):
@@ -47,7 +57,7 @@ def test_pull_shows_the_terms_and_the_next_command(home, run, monkeypatch):
     monkeypatch.setattr(registry.pull, "__defaults__", (get,))
     code, out, _ = run("pull", "yolox-nano", "--yes")
     assert code == 0
-    assert "licence Apache-2.0; trained on COCO" in out
+    assert "licence Apache-2.0; training data: COCO" in out
     assert "--detector yolox-nano" in out
 
 

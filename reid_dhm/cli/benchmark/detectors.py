@@ -35,6 +35,7 @@ def detectors(
     from reid_dhm.errors import InputError
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.footage.sources import open_source
+    from reid_dhm.inference.zoo.registry import record_speed
 
     try:
         wanted = [float(score) for score in scores.split(",")]
@@ -59,6 +60,7 @@ def detectors(
             cells = (f"{score:g}", *(f"{share:.3f}" for share in shares), str(figures.switches))
             table.add_row(shown, *cells)
         rows[-1]["frames_per_second"] = one.rate
+        record_speed(name, one.rate)
     plain_console().print(table)
     for name, one in zip(names, found, strict=True):
         ratio = one.rate / found[0].rate

@@ -56,6 +56,7 @@ def footage_pairs(
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder
+    from reid_dhm.inference.zoo.registry import record_speed
 
     columns = ("model", "pairs at rank 1", f"TPR at FPR {FALSE_POSITIVE_RATE:.0%}", "images/s")
     table = Table(*columns, box=None)
@@ -75,6 +76,7 @@ def footage_pairs(
 
         figures = measure(embed, video, tracklets, truth, people)
         count, took = seconds[0]
+        record_speed(model, count / took)
         name = Path(model).stem
         rows.append(
             {

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 from pathlib import Path
 
-from reid_dhm.errors import InputError, ReidError, UnsupportedError, first_line
+from reid_dhm.errors import (
+    InputError,
+    ReidError,
+    StorageError,
+    StorageFullError,
+    UnsupportedError,
+    first_line,
+)
+from reid_dhm.files import write_text
+from reid_dhm.inference.engines.exported import file_digest
 from reid_dhm.inference.zoo.entries import RemoteFile
 
-_BLOCK = 2**20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DownloadError(ReidError):
@@ -18,8 +27,9 @@ class DownloadError(ReidError):
 def fetch(file: RemoteFile, folder: Path) -> Path:
     """The file in ``folder``, fetched unless it is there; a partial one is continued.
 
-    Progress goes to stderr where that is a terminal. Only a file of the expected size and SHA-256
-    gets its name; the Hub's own SHA-256 serves where none is known beforehand.
+    Progress goes to stderr where that is a terminal. A second process waits for the first. Only a
+    file of the expected size and SHA-256 gets its name: the one of the entry, else the one that the
+    Hub gives, else the one of the first fetch, which is kept beside the file (``FILE.sha256``).
 
     Args:
         file: what to fetch.
@@ -31,64 +41,117 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
     Raises:
         UnsupportedError: offline mode (``HF_HUB_OFFLINE=1``).
         DownloadError: no connection, an answer that is another file, or another checksum.
+        StorageError: the folder cannot be written, or the disk is full.
     """
     target = folder / file.name
     if target.is_file():
         return target
-    from huggingface_hub import constants, file_download
+    from filelock import FileLock
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise UnsupportedError(
             f"{file.name} is not here and offline mode is on (HF_HUB_OFFLINE): switch it off, or "
             f"put the file of {file.url} into {folder}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        expected = file.sha256 or _published_checksum(file.url)
-        if file.size is not None and partial.is_file() and partial.stat().st_size > file.size:
-            partial.unlink()
-        with partial.open("ab") as stream:
-            file_download.http_get(
-                file.url, stream, resume_size=stream.tell(), expected_size=file.size
-            )
-    except ReidError:
-        raise
-    except Exception as error:  # of whichever HTTP library the hub's client uses
-        raise DownloadError(
-            f"{file.url} cannot be fetched ({first_line(error)}): check the network or proxy and "
-            f"run the command again, it continues; or put the file into {folder}"
-        ) from error
-    found = _sha256(partial)
-    if found != expected:
-        head = partial.open("rb").read(64).lstrip().lower()
-        partial.unlink()
-        cause = (
-            "the answer is a web page, perhaps a proxy's"
-            if head.startswith((b"<!doctype", b"<html"))
-            else f"its SHA-256 is {found[:12]}…, not {expected[:12]}…"
-        )
-        raise DownloadError(
-            f"{file.url} did not give the published file ({cause}): run the command again, or put "
-            f"the file into {folder}"
-        )
-    partial.replace(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_file():  # another process may have fetched it meanwhile
+                _fetch_verified(file, target)
+    except OSError as error:
+        what = f"{target} cannot be written ({error.strerror or error})"
+        if error.errno in _FULL:
+            raise StorageFullError(f"{what}: free some space and run the command again") from error
+        raise StorageError(f"{what}: make {folder} writable, or set REID_DHM_HOME") from error
     return target
 
 
-def _published_checksum(url: str) -> str:
-    """The SHA-256 that the Hugging Face Hub gives for a file of its large-file storage."""
+def _fetch_verified(file: RemoteFile, target: Path) -> None:
+    partial = target.with_name(f"{target.name}.partial")
+    pinned = target.with_name(f"{target.name}.sha256")
+    resumed = partial.is_file() and partial.stat().st_size > 0
+    expected = _expected(file, pinned, target.parent)
+    _download(file, partial)
+    if _is_web_page(partial):
+        partial.unlink()
+        raise _other_file(file, target.parent, "the answer is a web page, perhaps a proxy's")
+    found = file_digest(partial)
+    if found != (expected or found):
+        partial.unlink()
+        if resumed:  # what was there may be of another file
+            return _fetch_verified(file, target)
+        cause = f"its SHA-256 is {found[:12]}…, not {expected[:12] if expected else ''}…"
+        raise _other_file(file, target.parent, cause)
+    if expected is None:
+        write_text(pinned, f"{found}  {target.name}\n")
+    partial.replace(target)
+    return None
+
+
+def _download(file: RemoteFile, partial: Path) -> None:
+    """Fetch what is missing of a file.
+
+    Raises:
+        DownloadError: the server cannot be reached, or sent less or more than it should.
+        OSError: the file cannot be written.
+    """
+    from huggingface_hub import file_download
+
+    if partial.is_file() and (
+        _is_web_page(partial) or (file.size is not None and partial.stat().st_size > file.size)
+    ):
+        partial.unlink()
+    with partial.open("ab") as stream:
+        try:
+            file_download.http_get(
+                file.url, stream, resume_size=stream.tell(), expected_size=file.size
+            )
+            stream.flush()
+        except Exception as error:  # of whichever HTTP library the hub's client uses
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise
+            stream.flush()
+            cause = first_line(error)
+            if _is_web_page(partial):
+                partial.unlink()
+                cause = "the answer is a web page, perhaps a proxy's"
+            raise DownloadError(
+                f"{file.url} cannot be fetched ({cause}): check the network or proxy and run the "
+                f"command again, it continues; or put the file into {partial.parent}"
+            ) from error
+
+
+def _other_file(file: RemoteFile, folder: Path, cause: str) -> DownloadError:
+    return DownloadError(
+        f"{file.url} did not give the published file ({cause}): run the command again, or put the "
+        f"file into {folder}"
+    )
+
+
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(64).lstrip().lower()
+    return head.startswith((b"<!doctype", b"<html"))
+
+
+def _expected(file: RemoteFile, pinned: Path, folder: Path) -> str | None:
+    """The SHA-256 of a file; None where it is fetched for the first time and nobody gives one."""
+    if file.sha256 is not None:
+        return file.sha256
+    if pinned.is_file():
+        return pinned.read_text(encoding="utf-8").split()[0]
+    if file.pinned_on_first_use:
+        return None
     from huggingface_hub import get_hf_file_metadata
 
-    etag = get_hf_file_metadata(url).etag or ""
+    try:
+        etag = get_hf_file_metadata(file.url).etag or ""
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        raise DownloadError(
+            f"{file.url} cannot be fetched ({first_line(error)}): check the network or proxy and "
+            f"run the command again; or put the file into {folder}"
+        ) from error
     if len(etag) != 64:
-        raise InputError(f"{url}: its publisher gives no SHA-256; fetch it by hand and add it")
+        raise InputError(f"{file.url}: its publisher gives no SHA-256; fetch it by hand and add it")
     return etag
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -16,14 +16,16 @@ class RemoteFile:
 
     Attributes:
         url: an ``https`` address.
-        sha256: of the content, 64 hexadecimal digits; None where the publisher gives none, in
-            which case the Hub's own checksum is verified.
-        size: bytes; None where the publisher does not say.
+        sha256: of the content, 64 hexadecimal digits; None where it is not known beforehand.
+        size: bytes; None where it is not known beforehand.
+        pinned_on_first_use: nobody publishes a checksum: what the first fetch brings is trusted,
+            and later ones are compared with it. Otherwise the Hub's own checksum is verified.
     """
 
     url: str
     sha256: str | None = None
     size: int | None = None
+    pinned_on_first_use: bool = False
 
     @property
     def name(self) -> str:
@@ -105,9 +107,14 @@ def _openvino(
 
 
 def _yolox(
-    name: str, parameters: float, side: int, ap: float, sha256: str | None, size: int | None
+    name: str,
+    parameters: float,
+    side: int,
+    ap: float,
+    sha256: str | None = None,
+    size: int | None = None,
 ) -> ZooModel:
-    file = RemoteFile(f"{_YOLOX}yolox_{name}.onnx", sha256, size)
+    file = RemoteFile(f"{_YOLOX}yolox_{name}.onnx", sha256, size, sha256 is None)
     return ZooModel(
         f"yolox-{name}",
         DETECTION,
@@ -207,4 +214,7 @@ MODELS: tuple[ZooModel, ...] = (
         "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063",
         35858002,
     ),
+    _yolox("m", 25.3, 640, 46.9),
+    _yolox("l", 54.2, 640, 49.7),
+    _yolox("x", 99.1, 640, 51.1),
 )

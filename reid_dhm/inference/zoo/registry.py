@@ -8,11 +8,13 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.files import atomic_path, write_text
+from reid_dhm.inference.engines.exported import GRAPH_SUFFIXES, graph_files
 from reid_dhm.inference.engines.foreign import PRESETS, parse_format
 from reid_dhm.inference.zoo.download import fetch
 from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteFile, ZooModel
@@ -20,6 +22,7 @@ from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteF
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ACCEPTED = "accepted.json"
 _ADDED = "model.json"
+_SPEED = "speed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def pull(
 
     Args:
         name: of a published model.
-        accept: asked with the model the first time; what it says True to is remembered.
+        accept: asked with the model the first time, and again if its terms have changed.
         get: fetches one file into a folder.
 
     Returns:
@@ -110,10 +113,12 @@ def pull(
         names = ", ".join(model.name for model in MODELS)
         raise NotFoundError(f"no published model is called {name!r}: there are {names}")
     folder = models_folder() / name
-    if not (folder / _ACCEPTED).is_file():
+    terms = {"licence": model.licence, "training data": model.training_data}
+    if _read_json(folder / _ACCEPTED) != terms:
         if not accept(model):
-            raise InputError(f"the terms of {name} were not accepted: nothing was fetched")
-        terms = {"licence": model.licence, "training data": model.training_data}
+            raise InputError(
+                f"the terms of {name} were not accepted: nothing was fetched; --yes accepts them"
+            )
         write_text(folder / _ACCEPTED, json.dumps(terms, indent=2) + "\n")
     paths = [get(file, folder) for file in model.files]
     return paths[0]
@@ -131,7 +136,7 @@ def add(
 ) -> LocalModel:
     """Register a file of the user's under a name; it is copied.
 
-    An ``.xml`` brings the ``.bin`` beside it, weights the ``.json`` card beside them.
+    A graph brings the files with its weights, and what has a ``.json`` card beside it brings that.
 
     Raises:
         InputError: a name that is taken or cannot be a folder's, an unknown task, or an ``input``
@@ -150,15 +155,18 @@ def add(
         raise InputError(f"task is {task!r}: choose {EMBEDDING} or {DETECTION}")
     if not file.is_file():
         raise NotFoundError(f"{file} does not exist: give the model's file")
+    card = file.with_suffix(".json")
+    files = graph_files(file) if file.suffix in GRAPH_SUFFIXES else [file]
+    if card.is_file() and file.suffix in (*GRAPH_SUFFIXES, ".safetensors"):
+        files.append(card)
+    folder = models_folder() / name
     if input is not None:
         parse_format(input)
         if input not in PRESETS:
-            card, input = Path(input), None
-            write_text(models_folder() / name / f"{file.stem}.json", card.read_text())
-    beside = {".xml": ".bin", ".safetensors": ".json"}.get(file.suffix)
-    companions = [file.with_suffix(beside)] if beside else []
-    folder = models_folder() / name
-    for source in (file, *(path for path in companions if path.is_file())):
+            write_text(folder / card.name, Path(input).expanduser().read_text(encoding="utf-8"))
+            files = [source for source in files if source != card]
+            input = None
+    for source in files:
         try:
             with atomic_path(folder / source.name) as temporary:
                 shutil.copyfile(source, temporary)
@@ -172,10 +180,56 @@ def add(
 
 
 def added() -> list[LocalModel]:
-    """The models that the user added, by name."""
-    entries = models_folder().glob(f"*/{_ADDED}")
-    found = (_added(path.parent.name) for path in sorted(entries))
+    """The models that the user added, by name.
+
+    Raises:
+        InputError: a damaged entry.
+    """
+    found = (_added(name) for name in added_names())
     return [model for model in found if model is not None]
+
+
+def added_names() -> list[str]:
+    """Names of the models that the user added, damaged entries among them."""
+    return sorted(path.parent.name for path in models_folder().glob(f"*/{_ADDED}"))
+
+
+def record_speed(name: str, images_per_second: float) -> None:
+    """Remember how many images a second a model processed here, for the list of models.
+
+    A name that is no model of this machine is left alone.
+    """
+    folder = models_folder() / name if _NAME.fullmatch(name) else None
+    if folder is not None and folder.is_dir():
+        facts = {"images_per_second": images_per_second, "measured": date.today().isoformat()}
+        write_text(folder / _SPEED, json.dumps(facts, indent=2) + "\n")
+
+
+def speed(name: str) -> float | None:
+    """Images a second that :func:`record_speed` has kept; None if nothing was measured."""
+    facts = _read_json(models_folder() / name / _SPEED)
+    rate = facts.get("images_per_second") if isinstance(facts, dict) else None
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+def size_of(name: str) -> int | None:
+    """Bytes of a published model: on this machine, else as published; None where unknown."""
+    model = published(name)
+    if model is None:
+        return None
+    folder = models_folder() / name
+    if is_here(model):
+        return sum((folder / file.name).stat().st_size for file in model.files)
+    sizes = [file.size for file in model.files if file.size is not None]
+    return sum(sizes) if len(sizes) == len(model.files) else None
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _added(name: str) -> LocalModel | None:
