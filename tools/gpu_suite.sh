@@ -18,6 +18,7 @@ REHEARSAL=${SUITE_REHEARSAL:-0}
 PART=50000000
 STATE=55000000 # bytes of unfinished training that are returned
 STARTED=$(date +%s)
+SMALL= # a smaller input, in rehearsals
 
 fail() { echo "error: $*" >&2; exit 1; }
 left() { echo $((SECONDS_ALLOWED - ($(date +%s) - STARTED))); }
@@ -135,7 +136,7 @@ grid() {
   cat > "$WORK/$1.yaml" <<YAML
 config: $2
 output: runs/$name
-set: {data.root: $([[ $1 == cifar* ]] && echo data/CIFAR-100 || echo data), train.precision: $PRECISION, $3}
+set: {data.root: $([[ $1 == cifar* ]] && echo data/CIFAR-100 || echo data), train.precision: $PRECISION, $3$SMALL}
 grid: $4
 seeds: $5
 YAML
@@ -245,6 +246,7 @@ run() {
   DEVICE=$(device)
   PRECISION=$([ "$DEVICE" = cpu ] && echo '"no"' || echo bf16)
   local weights="model.weights: null"
+  [ "$REHEARSAL" != 1 ] || SMALL=", model.size: $([[ $step == cifar* ]] && echo '[32, 32]' || echo '[64, 32]')"
   [ ! -f "$WORK/weights.pt" ] || weights="model.weights: weights.pt"
   case $step in
     check) check ;;

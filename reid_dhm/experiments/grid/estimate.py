@@ -20,7 +20,8 @@ from reid_dhm.experiments.tasks import build_task
 from reid_dhm.training.optimization import build_optimizer
 from reid_dhm.training.run_folder import read_metrics
 
-_STEPS = 3  # timed, after one that warms up
+_STEPS = 3  # timed at most, after one that warms up
+_ENOUGH = 5.0  # seconds of timed steps
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _epoch_seconds(run: PlannedRun, device: str) -> float:
     images = torch.randint(0, 256, (len(rows), 3, *size), dtype=torch.uint8, generator=generator)
     images, targets = images.to(device), torch.tensor([labels[row] for row in rows]).to(device)
     bf16 = config.train.precision != "no"
-    start = time.perf_counter()
+    timed, start = 0, time.perf_counter()
     for step in range(_STEPS + 1):
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             outputs = model(augment(images, generator))
@@ -92,4 +93,7 @@ def _epoch_seconds(run: PlannedRun, device: str) -> float:
             torch.cuda.synchronize()
         if step == 0:
             start = time.perf_counter()
-    return (time.perf_counter() - start) / _STEPS * len(sampler)
+        timed, passed = step, time.perf_counter() - start
+        if timed and passed > _ENOUGH:
+            break
+    return passed / timed * len(sampler)
