@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from reid_dhm.data.images import upright_size
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.footage.annotation import Drawn, annotate, still
-from reid_dhm.gallery.search.candidates import Candidate, format_span
+from reid_dhm.gallery.search.candidates import Candidate, format_span, largest_drop
 from reid_dhm.gallery.search.output import write_crops
 from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.request import SearchRequest
@@ -107,6 +108,9 @@ def write_search_report(
                 root="",
                 queries=_write_queries(gallery, request, images, fresh),
                 cards=cards,
+                folded=_folded(candidates, searcher.basis),
+                basis=searcher.basis,
+                drop=largest_drop(candidates) if searcher.basis is None else None,
                 timelines=timelines(candidates),
                 search_facts=facts,
                 faults=sorted(faults),
@@ -119,6 +123,13 @@ def write_search_report(
         ]
         write_results(fresh, "search", {"asked": facts, "hits": found})
     return files
+
+
+def _folded(candidates: Sequence[Candidate], basis: str | None) -> int:
+    """How many candidates at the end are not likely, and shown on request only."""
+    if basis is None:
+        return 0
+    return sum(1 for _ in takewhile(lambda each: not each.is_likely, reversed(candidates)))
 
 
 def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) -> _Clip | None:

@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds
+from reid_dhm.gallery.people.stored_thresholds import store_thresholds
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.report import write_search_report
@@ -60,6 +63,26 @@ class TestReport:
         assert "2026-03-01 08:00:00 to 08:00:03 +00:00" in page
         assert found["kind"] == "search"
         assert found["asked"]["index"] == "Flat (exact)"
+
+    def test_less_likely_candidates_are_folded_away(self, gallery, tmp_path):
+        shutil.copytree(gallery.folder, tmp_path / "site")
+        with GalleryStore(tmp_path / "site") as site:
+            calibration = PairCalibration(Calibration(40.0, -30.0, 0.1), 425, 1000)
+            pairs = {(camera.id, camera.id): calibration for camera in site.cameras()}
+            store_thresholds(site, PeopleThresholds({}, negatives=425, by_cameras=pairs), 3, 0)
+            found = Searcher(site).search(np.array([[1, -0.5, -0.5]]), 5)
+            likely = len(found.likely)
+            write_search_report(tmp_path / "found", Searcher(site), found, SearchRequest())
+        page = (tmp_path / "found" / "index.html").read_text()
+        shown, folded = page.split("<details>")
+        assert shown.count('<article class="candidate"') == likely > 0
+        assert folded.count('<article class="candidate"') == len(found) - likely > 0
+        assert f"{likely} likely, with a match probability of 50 % or more" in shown
+
+    def test_without_a_calibration_the_largest_drop_is_shown(self, report):
+        page = (report / "index.html").read_text()
+        assert "<details>" not in page
+        assert "Similarity falls most after candidate 2" in page
 
     def test_what_it_is_given_is_escaped(self, report):
         page = (report / "index.html").read_text()
