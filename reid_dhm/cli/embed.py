@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -123,6 +124,7 @@ def embed(
     )
     load = f"numpy.load({str(output)!r})"
     say(f"next: python -c \"import numpy; print({load}['embeddings'].shape)\"")
+    suggest_better_model(checkpoint, json)
     if json is not None:
         figures = {
             "num_pictures": len(kept),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -172,6 +173,7 @@ def index_video(
     }
     search = command_line("search", {"--gallery": gallery, "--query": "PERSON.jpg", **model})
     _print(summary, frames.info.name, gallery, search)
+    suggest_better_model(checkpoint, json, gallery)
     if json is not None:
         figures = figures_of(summary)
         figures |= {"engine": embedder.engine, "fingerprint": embedder.fingerprint}

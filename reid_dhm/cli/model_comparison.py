@@ -53,6 +53,7 @@ def compare(
         from reid_dhm.cli.progress import progress_bar
         from reid_dhm.gallery.people.model_comparison import compare_models
         from reid_dhm.inference.named import openers
+        from reid_dhm.inference.zoo.registry import record_speed
 
         models = openers(names or (), device)
         with progress_bar("Comparing") as bar:
@@ -62,6 +63,8 @@ def compare(
 
             write_model_comparison(report, comparison, store)
         owner = store.model()[1]
+    for result in comparison.results:
+        record_speed(result.name, result.images_per_second)
     _print(comparison)
     suggested = comparison.suggested.name
     if json is not None:

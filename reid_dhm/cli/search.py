@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reid_dhm.cli.candidates import print_candidates
+from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -200,6 +201,8 @@ def search(
         found = zip(candidates, files, strict=True)
         write_json(json, [candidate.to_dict(file) for candidate, file in found])
         say(f"json: {json}")
+    if crops_of_query:
+        suggest_better_model(checkpoint, json, folder)
     if not candidates:
         return
     model_options = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from reid_dhm.inference.checkpoint_file import DEFAULT, CheckpointFile, find_checkpoint
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -13,13 +14,13 @@ from reid_dhm.inference.zoo import registry
 from reid_dhm.inference.zoo.entries import EMBEDDING
 
 
-def find_named(name: str | Path) -> CheckpointFile:
-    """The checkpoint of a name, where ``default`` is the model of the package.
+def find_named(name: str | Path, *options: Any) -> CheckpointFile:
+    """As :func:`.find_checkpoint`, where ``default`` is the model of the package.
 
     Raises:
         InputError: as :func:`.find_checkpoint`.
     """
-    return find_checkpoint(DEFAULT_CHECKPOINT if str(name) == DEFAULT else name)
+    return find_checkpoint(DEFAULT_CHECKPOINT if str(name) == DEFAULT else name, *options)
 
 
 def openers(names: Sequence[str | Path], device: str) -> dict[str, Callable[[], Embedder]]:

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from reid_dhm.benchmarks import footage_pairs
+from reid_dhm.cli import main
 from reid_dhm.errors import InputError
+from reid_dhm.gallery.people import model_comparison
 
 SIDE = 32
 
@@ -79,3 +81,28 @@ def test_ids_of_one_person_are_joined(tmp_path):
     path.write_text("black coat: one\n")
     with pytest.raises(InputError, match="has no ids"):
         footage_pairs.read_people(path)
+
+
+def test_the_command_takes_names_and_draws_a_figure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(model_comparison, "_SECONDS", 0.0)
+    random = np.random.default_rng(0)
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 64))
+    looks = random.integers(0, 255, (2, 64, 32, 3), np.uint8)
+    for _ in range(8):
+        image = np.full((64, 160, 3), 90, np.uint8)
+        image[:, :32], image[:, 64:96] = looks
+        writer.write(image)
+    writer.release()
+    lines = [(f, id, 64 * (id % 2), 0, 32, 64) for f in range(1, 9) for id in (0, 1)]
+    halves = [(f, id + 2 * (f > 4), *box) for f, id, *box in lines]
+    truth, tracklets = write(tmp_path / "gt.txt", lines), write(tmp_path / "t.txt", halves)
+    options = ["--video", path, "--tracklets", tracklets, "--truth", truth]
+    figure, json = tmp_path / "front.svg", tmp_path / "pairs.json"
+    with pytest.raises(SystemExit) as ended:
+        main([str(part) for part in ("benchmark", "footage-pairs", *options, "default",
+                                     "--figure", figure, "--json", json)])  # fmt: skip
+    assert ended.value.code == 0
+    assert "4 labelled tracklets of 2 people" in capsys.readouterr().out
+    assert "default" in figure.read_text()
+    assert '"rank1": 1.0' in json.read_text()

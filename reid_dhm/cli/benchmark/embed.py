@@ -73,7 +73,7 @@ def embed(
     }
     found = _earlier(json, settings)
     with tempfile.TemporaryDirectory() as scratch:
-        paths = _images(images, num_images, Path(scratch))
+        paths = images_to_embed(images, num_images, Path(scratch))
         for backbone in backbones or BACKBONES:
             if backbone in found:
                 say(f"{backbone}: already in {json}")
@@ -107,7 +107,7 @@ def memory(
     from reid_dhm.inference.embedder import Embedder
 
     with tempfile.TemporaryDirectory() as scratch:
-        paths = _images(images, 2000, Path(scratch))
+        paths = images_to_embed(images, 2000, Path(scratch))
         embedder = Embedder(make_network(backbone, size, paths), engine, device)
         found = memory_over(embedder, paths, num_images)
     tenth = next(held for done, held in found if done >= num_images / 10)
@@ -151,7 +151,8 @@ def precision(
         draw_precisions(found, f"{loaded.name}, OpenVINO").savefig(figure)
 
 
-def _images(images: Path | None, count: int, scratch: Path) -> list[str]:
+def images_to_embed(images: Path | None, count: int, scratch: Path) -> list[str]:
+    """The images of a folder, at most ``count``; without one, synthetic ones below ``scratch``."""
     if images is not None:
         from reid_dhm.cli.embed import images_below
 
@@ -186,14 +187,14 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
         mark = " *" if (one.engine, one.precision) == rates.chosen else ""
         table.add_row(
             f"{one.engine}, {one.precision}{mark}",
-            _spread(one.files, "{:.1f}"),
-            _spread([f / p for f, p in zip(one.files, rates.torchreid, strict=True)], "{:.2f}"),
-            _spread(one.bare, "{:.1f}"),
-            _spread(one.share, "{:.1%}"),
+            spread(one.files, "{:.1f}"),
+            spread([f / p for f, p in zip(one.files, rates.torchreid, strict=True)], "{:.2f}"),
+            spread(one.bare, "{:.1f}"),
+            spread(one.share, "{:.1%}"),
             f"{one.cosine:.6f}",
         )
     table.add_row(
-        f"torchreid, {rates.peer_list} per call", _spread(rates.torchreid, "{:.1f}"), "1.00"
+        f"torchreid, {rates.peer_list} per call", spread(rates.torchreid, "{:.1f}"), "1.00"
     )
     console = plain_console(width=_WIDTH, soft_wrap=True)
     console.print(table)
@@ -204,7 +205,7 @@ def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
     )
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
     """Median (lowest-highest)."""
     low, high = form.format(min(values)), form.format(max(values))
     return f"{form.format(statistics.median(values))} ({low}-{high})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +26,8 @@ def footage_pairs(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Checkpoints or names; the packaged model otherwise."
+            metavar="[MODEL]...",
+            help="Checkpoints or names; default, the packaged model, otherwise.",
         ),
     ] = None,
     people: Annotated[
@@ -35,6 +35,10 @@ def footage_pairs(
         typer.Option(metavar="FILE", help="Ids of one person, a line each: `coat: 3 11`."),
     ] = None,
     precision: Annotated[str, typer.Option(help="Of the embedder.")] = "float32",
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a plot of the rate over speed, as .svg."),
+    ] = None,
     json: JsonOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
@@ -48,35 +52,30 @@ def footage_pairs(
 
     Example: reid-dhm benchmark footage-pairs --video clip.mp4 --tracklets t.txt --truth gt.txt
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from reid_dhm.benchmarks.footage_pairs import FALSE_POSITIVE_RATE, measure
-    from reid_dhm.inference.checkpoints import open_checkpoint
-    from reid_dhm.inference.default import DEFAULT_CHECKPOINT
+    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.gallery.people.model_comparison import images_per_second
     from reid_dhm.inference.embedder import Embedder
+    from reid_dhm.inference.named import find_named
     from reid_dhm.inference.zoo.registry import record_speed
 
+    if figure is not None and figure.suffix != ".svg":
+        raise typer.BadParameter(f"--figure {figure} is no .svg: name such a file")
     columns = ("model", "pairs at rank 1", f"TPR at FPR {FALSE_POSITIVE_RATE:.0%}", "images/s")
-    table = Table(*columns, box=None)
+    table = SafeTable(*columns, box=None)
     rows: list[dict[str, Any]] = []
-    for model in models or [str(DEFAULT_CHECKPOINT)]:
-        embedder = Embedder(
-            open_checkpoint(model, backbone, size, neck, input), precision=precision
-        )
-        seconds: list[tuple[int, float]] = []
+    for model in models or ["default"]:
+        found = find_named(model, backbone, size, neck, input)
+        embedder = Embedder(found, precision=precision)
+        rates: list[float] = []
 
-        def embed(images: Any, embedder: Embedder = embedder, seconds: Any = seconds) -> Any:
-            embedder(images[:64])  # decides on the engine
-            start = time.perf_counter()
+        def embed(images: Any, embedder: Embedder = embedder, rates: list[float] = rates) -> Any:
             embeddings = embedder(images)
-            seconds.append((len(images), time.perf_counter() - start))
+            rates.append(images_per_second(embedder, images))
             return embeddings
 
         figures = measure(embed, video, tracklets, truth, people)
-        count, took = seconds[0]
-        record_speed(model, count / took)
+        record_speed(model, rates[0])
         name = Path(model).stem
         rows.append(
             {
@@ -85,13 +84,24 @@ def footage_pairs(
                 "tpr": figures.tpr,
                 "tracklets": figures.tracklets,
                 "people": figures.people,
-                "images_per_second": count / took,
+                "images_per_second": rates[0],
             }
         )
-        table.add_row(
-            escape(name), f"{figures.rank1:.3f}", f"{figures.tpr:.3f}", f"{count / took:.0f}"
-        )
-    Console(soft_wrap=True).print(table)
+        table.add_row(name, f"{figures.rank1:.3f}", f"{figures.tpr:.3f}", f"{rates[0]:.0f}")
+    plain_console(soft_wrap=True).print(table)
     typer.echo(f"{rows[0]['tracklets']} labelled tracklets of {rows[0]['people']} people")
+    if figure is not None:
+        _write_figure(figure, rows, f"true-positive rate at {FALSE_POSITIVE_RATE:.0%} FPR")
     if json is not None:
         write_json(json, rows)
+
+
+def _write_figure(path: Path, rows: list[dict[str, Any]], accuracy: str) -> None:
+    from reid_dhm.files import write_text
+    from reid_dhm.report.tradeoff import Measured, accuracy_over_speed
+
+    models = [
+        Measured(row["model"], row["images_per_second"], row["tpr"], row["tpr"], row["tpr"])
+        for row in rows
+    ]
+    write_text(path, accuracy_over_speed(models, accuracy).file + "\n")

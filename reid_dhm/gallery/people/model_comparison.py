@@ -167,7 +167,7 @@ def compare_models(
                 f"{gallery.folder} has {known.different.shape[1]} pairs of two people seen at "
                 "once, too few to measure a false-positive rate of 1 %: index more footage"
             )
-        results.append(ModelResult(name, model.dim, _rate(model, images), separated))
+        results.append(ModelResult(name, model.dim, images_per_second(model, images), separated))
     if report is not None:
         report(len(models), len(models))
     results.sort(key=lambda result: -result.tpr.value)
@@ -179,8 +179,8 @@ def compare_models(
     return ModelComparison(known, (best, *others))
 
 
-def _rate(embed: Embed | Model, images: list[NDArray[np.uint8]]) -> float:
-    """Images per second; the model has been used before."""
+def images_per_second(embed: Embed | Model, images: list[NDArray[np.uint8]]) -> float:
+    """From decoded images to embeddings, by a model that has been used before."""
     begin, count = time.perf_counter(), 0
     while True:
         embed(images)

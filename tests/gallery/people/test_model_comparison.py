@@ -158,7 +158,7 @@ def test_the_better_model_is_told_and_chance_is_named(gallery):
 
 
 def test_of_equal_models_the_faster_one_is_suggested(gallery, monkeypatch):
-    monkeypatch.setattr(model_comparison, "_rate", lambda model, _: model.rate)
+    monkeypatch.setattr(model_comparison, "images_per_second", lambda model, _: model.rate)
 
     def of_rate(rate: float) -> Colours:
         model = Colours(0)
