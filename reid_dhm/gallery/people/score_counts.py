@@ -14,8 +14,8 @@ EDGES = np.linspace(-1.0, 1.8, 561)
 CameraPair = tuple[int, int]
 """Ids of two cameras, the lower one first; of one camera twice for pairs within its view."""
 
-_PAIRS = 50_000_000  # counted; if there are more, those of evenly spaced tracklets with all others
-_BLOCK = 2**22  # scores at a time
+_PAIRS = 20_000_000  # counted; if there are more, those of evenly spaced tracklets with all others
+_BLOCK = 2**21  # scores at a time
 _CAMERAS = 32  # with most tracklets that are told apart; others count as one
 
 
@@ -48,8 +48,10 @@ def count_scores(
     for start in range(0, len(rows), block := max(1, _BLOCK // max(count, 1))):
         part = rows[start : start + block]
         scores = graph.vectors[part] @ graph.vectors.T + weights[part].toarray()
-        bin_of = np.clip((scores - EDGES[0]) * (bins / (EDGES[-1] - EDGES[0])), 0, bins - 1)
-        codes = (place[part, None] * len(ids) + place) * bins + bin_of.astype(np.int64)
+        scores -= np.float32(EDGES[0])
+        scores *= np.float32(bins / (EDGES[-1] - EDGES[0]))
+        bin_of = np.clip(scores, 0, bins - 1, out=scores).astype(np.int32)
+        codes = (place[part, None] * len(ids) + place) * bins + bin_of
         counted = ~left_out[part].toarray()
         counted[np.arange(len(part)), part] = False
         total += np.bincount(codes[counted], minlength=len(total))

@@ -18,7 +18,8 @@ from reid_dhm.evaluation.calibration import Calibration
 
 _LIKELY = 20  # pairs that must be likelier of one person than of two
 _FITTED, _TAIL = 0.2, 0.1  # shares of the negatives that a tail is fitted to, and replaced by it
-_STARTS = (-3.0, -6.0, -10.0)  # of the fit, in log odds at the mean of two people's scores
+_OPTIONS = {"maxiter": 1000, "xatol": 1e-3, "fatol": 1e-10}
+_STARTS = (-4.0, -8.0)  # of the fit, in log odds at the mean of two people's scores
 # Log of the slope per spread of two people's scores, log odds at their mean, log(1 - prior): at
 # that mean hardly a pair is one person's, or differences between the kinds of pairs would do.
 _BOUNDS = ((-1.0, 3.0), (-20.0, -2.0), (-2.0, -1e-7))
@@ -75,8 +76,10 @@ def fit_two_groups(
         ratio = constant + np.logaddexp(0, np.exp(log_slope) * standard + intercept)
         return float(mixture @ np.logaddexp(0, -ratio) + null @ np.logaddexp(0, ratio))
 
+    # Without gradients, as LAPACK's threads would wait for each other on such small systems.
     fits = [
-        minimize(loss, (1.0, start, -0.05), method="L-BFGS-B", bounds=_BOUNDS) for start in _STARTS
+        minimize(loss, (1.0, start, -0.05), method="Nelder-Mead", bounds=_BOUNDS, options=_OPTIONS)
+        for start in _STARTS
     ]
     log_slope, intercept, constant = min(fits, key=lambda found: float(found.fun)).x
     slope = float(np.exp(log_slope)) / spread
@@ -109,7 +112,7 @@ def _smoothed(edges: NDArray[np.float64], negatives: NDArray[np.float64]) -> NDA
         return float(np.mean((high / scale) ** power) + np.log(max(beyond, 1e-300)))
 
     bounds = ((-3.0, 3.0), (1.0, 2.0))
-    log_scale, power = minimize(loss, (0.0, 1.5), method="L-BFGS-B", bounds=bounds).x
+    log_scale, power = minimize(loss, (0.0, 1.5), method="Nelder-Mead", bounds=bounds).x
     reach = np.maximum((edges - middle) / unit, 0) / np.exp(log_scale)
     survival = gammaincc(1 / power, reach**power)
     share = np.histogram(negatives, edges)[0] / len(negatives)
