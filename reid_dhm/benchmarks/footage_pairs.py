@@ -40,6 +40,10 @@ class Boxes:
     ids: NDArray[np.int64]
     corners: NDArray[np.float64]
 
+    def renamed(self, ids: NDArray[np.int64]) -> Boxes:
+        """The same boxes under other ids (N,)."""
+        return Boxes(self.frames, ids, self.corners)
+
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:

@@ -7,6 +7,7 @@ import typer
 from reid_dhm.cli.benchmark.detectors import detectors
 from reid_dhm.cli.benchmark.embed import embed, memory, precision
 from reid_dhm.cli.benchmark.footage import footage_pairs
+from reid_dhm.cli.benchmark.people import people
 from reid_dhm.cli.benchmark.queue import queue
 from reid_dhm.cli.benchmark.rank import rank
 from reid_dhm.cli.benchmark.rerank import rerank
@@ -28,6 +29,7 @@ benchmark.command("detectors")(detectors)
 benchmark.command("embed")(embed)
 benchmark.command("footage-pairs")(footage_pairs)
 benchmark.command("memory")(memory)
+benchmark.command("people")(people)
 benchmark.command("precision")(precision)
 benchmark.command("queue")(queue)
 benchmark.command("rank")(rank)
