@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from reid_dhm.gallery.people.agglomeration import Graph, Pairs, agglomerate, first_members
 from reid_dhm.gallery.people.calibration import PeopleThresholds, calibrate
 from reid_dhm.gallery.people.evidence import Appearances
+from reid_dhm.gallery.people.groups import joined_groups, of_groups, unite
 from reid_dhm.gallery.people.impossible import TravelTimes, impossible_pairs
 from reid_dhm.gallery.people.motion import Movements, movements
 from reid_dhm.gallery.people.similarity import (
@@ -93,7 +92,7 @@ def link(
     alone = np.arange(len(appearances))
     labels = agglomerate(graph, law.apart, thresholds.link, alone, law.owners)
     if (law.groups != alone).any():
-        start = _joined_by_users(labels, law)
+        start = unite(labels, law.groups, law.apart, law.owners)
         labels = agglomerate(graph, law.apart, thresholds.link, start, law.owners)
     persons = _keep_numbers(labels, appearances.persons, law, next_person)
     return Linking(persons, _scores(graph, labels), thresholds)
@@ -132,30 +131,6 @@ def assign(
     return Linking(persons, _scores(graph, labels), thresholds)
 
 
-def _joined_by_users(labels: NDArray[np.int64], law: _Law) -> NDArray[np.int64]:
-    """(N,) clusters of which those with tracklets that users joined are one.
-
-    Tracklets that cannot be in such a cluster leave it, those in most such pairs first; what users
-    said of them comes before.
-    """
-    rows = np.arange(len(labels))
-    pairs = np.concatenate([np.stack([labels, rows], 1), np.stack([law.groups, rows], 1)])
-    joined = joined_groups(pairs, len(labels))
-    free = np.bincount(law.groups, minlength=len(labels))[law.groups] == 1
-    first, second = law.apart
-    inside = joined[first] == joined[second]
-    first, second = first[inside], second[inside]
-    while len(first):
-        counts = np.bincount(np.concatenate([first, second]), minlength=len(labels)) * free
-        leaves = int(np.argmax(counts))
-        if counts[leaves] == 0:
-            break
-        joined[leaves] = len(labels) + leaves
-        kept = (first != leaves) & (second != leaves)
-        first, second = first[kept], second[kept]
-    return joined
-
-
 def _undisputed(persons: NDArray[np.int64], law: _Law) -> NDArray[np.int64]:
     """Known people, without those of whom a user split two tracklets since."""
     first, second = law.cannot
@@ -169,7 +144,7 @@ class _Law:
 
     Attributes:
         groups: (N,) groups that users joined, each numbered by its first row.
-        apart: pairs that are two people.
+        apart: pairs that are two people; what is said of one row of a group holds for all.
         cannot: those of them that users said.
         owners: (N,) confirmed person of the row's group; -1 without.
         moved: pairs that walk on.
@@ -201,13 +176,8 @@ class _Law:
         moved = movements(appearances)
         apart = impossible_pairs(appearances, constraints.travel_times), moved.too_far, split
         first, second = (np.concatenate(side) for side in zip(*apart, strict=True))
-        return cls(groups, (first, second), split, owners[groups], moved)
-
-
-def joined_groups(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(count,) groups that pairs of rows (P, 2) join, each numbered by its first row."""
-    links = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(count, count))
-    return first_members(connected_components(links, directed=False)[1].astype(np.int64))
+        every = of_groups((first, second), groups)
+        return cls(groups, every, split, owners[groups], moved)
 
 
 def _keep_numbers(

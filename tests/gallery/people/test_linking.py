@@ -158,3 +158,16 @@ def test_what_users_join_brings_along_what_was_found_with_either_part():
     split = Constraints(must=keys((0, 3)), cannot=keys((0, 5)))
     found = link(appearances(two_looks), split, THRESHOLDS)
     assert people_of(found.persons) == {frozenset({0, 1, 2, 3, 4}), frozenset({5})}
+
+
+def test_joining_does_not_make_one_of_two_confirmed_people():
+    given = appearances([0, 0, 0, 1, 1])
+    law = Constraints(must=keys((2, 3)), confirmed=np.array([[5, 7], [45, 8]]))
+    found = link(given, law, THRESHOLDS).persons
+    assert found.tolist() == [7, 7, 7, 7, 8]
+
+
+def test_what_is_said_of_one_tracklet_holds_for_those_joined_with_it():
+    given = appearances([0, 1, 1], together=[(0, 1)])
+    found = link(given, Constraints(must=keys((0, 2))), THRESHOLDS).persons
+    assert people_of(found) == {frozenset({0, 2}), frozenset({1})}
