@@ -114,6 +114,7 @@ class PeopleMethods:
         tracklets: Sequence[Candidate | str] = (),
         *,
         travel_times: Mapping[tuple[str, str], float] | None = None,
+        new_only: bool = False,
     ) -> People:
         """Find everybody's tracklets anew; with tracklets, record that they are one person.
 
@@ -124,6 +125,7 @@ class PeopleMethods:
         Args:
             tracklets: ids or candidates that show one person; nothing else is found then.
             travel_times: least seconds from one camera to another, by pairs of names.
+            new_only: only tracklets without a person get one; nobody else changes.
 
         Returns:
             All people; with tracklets, the one that they are.
@@ -133,15 +135,16 @@ class PeopleMethods:
                 that were said to be different.
         """
         if tracklets:
-            if travel_times:
-                raise InputError("travel_times has no effect with tracklets: leave it out")
+            if travel_times or new_only:
+                option = "travel_times" if travel_times else "new_only"
+                raise InputError(f"{option} has no effect with tracklets: leave it out")
             number = statements.link(self.store, [as_id(each) for each in tracklets])
             return People(self.store, [summary_of(self.store, number)])
         times = {
             (self.store.camera(one).id, self.store.camera(other).id): seconds
             for (one, other), seconds in (travel_times or {}).items()
         }
-        link_gallery(self.store, times)
+        link_gallery(self.store, times, new_only=new_only)
         return self.people()
 
     def split(self, person: Who, tracklets: Sequence[Candidate | str]) -> PersonSummary:

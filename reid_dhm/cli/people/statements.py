@@ -31,6 +31,10 @@ def link(
             help="Nobody gets from one camera to the other in less time; repeatable.",
         ),
     ] = None,
+    new: Annotated[
+        bool,
+        typer.Option("--new", help="Only tracklets without a person get one; nobody else changes."),
+    ] = False,
 ) -> None:
     """Find the people of the whole gallery; with tracklet ids, record that they are one person.
 
@@ -46,8 +50,9 @@ def link(
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     if tracklets:
-        if travel:
-            raise typer.BadParameter("--travel has no effect with tracklet ids: leave them out")
+        if travel or new:
+            option = "--travel" if travel else "--new"
+            raise typer.BadParameter(f"{option} has no effect with tracklet ids: leave them out")
         ids = [TrackletId.parse(text) for text in tracklets]
         with GalleryStore(folder) as store:
             number = statements.link(store, ids)
@@ -58,7 +63,7 @@ def link(
     with GalleryStore(folder) as store:
         times = dict(_travel_time(store, text) for text in travel or ())
         count = store.count()
-        done = link_gallery(store, times)
+        done = link_gallery(store, times, new_only=new)
     say(f"{count_of(count, 'tracklet')}: {count_of(done.people, 'person', 'people')}")
     say(
         f"{done.new} new, {done.gone} gone; {count_of(done.added, 'tracklet')} added, "

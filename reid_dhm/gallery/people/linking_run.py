@@ -8,7 +8,11 @@ from reid_dhm.errors import LockedError
 from reid_dhm.gallery.people.evidence import read_appearances
 from reid_dhm.gallery.people.impossible import TravelTimes
 from reid_dhm.gallery.people.linking import Constraints, link
-from reid_dhm.gallery.people.stored_thresholds import store_thresholds
+from reid_dhm.gallery.people.linking import assign as join
+from reid_dhm.gallery.people.stored_thresholds import (
+    read_stored_thresholds,
+    store_thresholds,
+)
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
@@ -21,6 +25,7 @@ def link_gallery(
     gallery: GalleryStore,
     travel_times: TravelTimes | None = None,
     actor: str | None = None,
+    new_only: bool = False,
 ) -> Assignment:
     """Find the people of all tracklets, true to what users said, and store them.
 
@@ -31,6 +36,8 @@ def link_gallery(
         gallery: which.
         travel_times: least seconds between two cameras, by camera ids.
         actor: for the audit log; the user of this process by default.
+        new_only: only tracklets without a person join people there are, or become new ones;
+            nobody else changes. The gallery's thresholds stay as well.
 
     Raises:
         LockedError: people were changed during every one of five attempts.
@@ -46,10 +53,16 @@ def link_gallery(
                 confirmed=np.stack([known.keys, known.people], 1)[known.confirmed],
                 travel_times=travel_times or {},
             )
-        found = link(appearances, law, next_person=based_on.next_person)
+            kept = read_stored_thresholds(gallery) if new_only else None
+        if new_only and len(known.keys):
+            thresholds = None if kept is None else kept.thresholds
+            found = join(appearances, law, thresholds, based_on.next_person)
+        else:
+            found = link(appearances, law, next_person=based_on.next_person)
         done = assign(gallery, appearances.keys, found.persons, based_on)
         if done is not None:
-            store_thresholds(gallery, found.thresholds, count, deletions)
+            if kept is None:
+                store_thresholds(gallery, found.thresholds, count, deletions)
             detail = {"tracklets": len(appearances), "people": done.people, "new": done.new}
             audit.record(gallery, "link", detail, actor)
             return done

@@ -123,7 +123,7 @@ def find_people(service: ServiceDep, actor: ActorDep, request: LinkingRequest) -
             (gallery.camera(way.cameras[0]).id, gallery.camera(way.cameras[1]).id): way.seconds
             for way in request.travel
         }
-        done = link_gallery(gallery, times, actor)
+        done = link_gallery(gallery, times, actor, request.new_only)
     return LinkingResult(**asdict(done))
 
 

@@ -191,7 +191,11 @@ class NameRequest(Strict):
 
 
 class LinkingRequest(Strict):
-    """How the people of all tracklets are found."""
+    """How people are found."""
+
+    new_only: bool = Field(
+        False, description="Only tracklets without a person get one; nobody else changes."
+    )
 
     travel: list[TravelModel] = Field(
         [], max_length=1000, description="Cameras between which nobody is faster."

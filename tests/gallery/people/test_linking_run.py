@@ -52,6 +52,20 @@ def test_a_pass_is_repeatable_and_numbers_stay_when_footage_is_added(crowd, keep
     assert sum(after[key] == person for key, person in before.items()) >= 0.98 * len(before)
 
 
+def test_new_footage_joins_people_there_are_and_moves_nobody(crowd, keep):
+    assert link_gallery(crowd, new_only=True).people > 50  # the first time it finds everybody
+    before = people_of(crowd)
+    means = np.concatenate([page.embeddings for page in crowd.pages()]).astype(np.float64)
+    strangers = 3 * np.random.default_rng(2).standard_normal((2, 32))
+    keep(crowd, np.concatenate([means[:3], strangers]))
+    done = link_gallery(crowd, new_only=True)
+    after = people_of(crowd)
+    assert (done.moved, done.gone, done.added) == (0, 0, 5)
+    assert {key: after[key] for key in before} == before
+    assert [after[key] for key in (601, 602, 603)] == [before[key] for key in (1, 2, 3)]
+    assert not {after[604], after[605]} & set(before.values())
+
+
 def test_what_is_said_while_a_pass_computes_is_obeyed(crowd, monkeypatch):
     computed, told = linking_run.link, []
 
