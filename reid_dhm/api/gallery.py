@@ -92,8 +92,9 @@ class Gallery(PeopleMethods):
         stride: int = 1,
         begin: float = 0.0,
         end: float | None = None,
-        tracker: str = "bytetrack",
+        tracker: str = "auto",
         track_confidence: float | None = None,
+        join: bool = True,
         patience: float = 300.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> IndexingSummary:
@@ -112,9 +113,11 @@ class Gallery(PeopleMethods):
             fps: frame rate of an image sequence, or to override a wrong header.
             stride: process every so many frames.
             begin, end: seconds from the start of the source.
-            tracker: ``bytetrack`` or ``sort``.
+            tracker: ``bytetrack`` or ``sort``; ``none``, every person in every frame is a tracklet;
+                ``auto``, ``none`` where frames are a second apart or more, else ``bytetrack``.
             track_confidence: lowest score of a box that begins a track, 0 to 1; the detector's
                 own by default.
+            join: join the pieces of a track whose person was hidden for a moment.
             patience: seconds to try to reconnect to a live stream.
             on_progress: called with the frames done and in all (0 if unknown).
 
@@ -130,7 +133,9 @@ class Gallery(PeopleMethods):
             *(self.store, source, camera, self._embedder, model_name(self._checkpoint)),
             detector=detector,
             confidence=confidence,
-            options=IndexingOptions(stride, begin, end, TrackSettings(tracker, track_confidence)),
+            options=IndexingOptions(
+                stride, begin, end, TrackSettings(tracker, track_confidence, join=join)
+            ),
             start=start,
             fps=fps,
             patience=patience,

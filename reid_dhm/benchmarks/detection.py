@@ -1,7 +1,7 @@
 """How well detectors find the people of a clip whose people are known, and how fast.
 
 For every lowest score: recall and precision of the boxes at an IoU of 0.5 by supervision's metrics,
-and what the tracker makes of them, by the evaluation of the ``trackers`` library.
+and what the tracker makes of them, by :mod:`reid_dhm.benchmarks.tracking`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import cast
 import numpy as np
 import supervision as sv
 
-from reid_dhm.benchmarks.footage import evaluate_tracks
 from reid_dhm.benchmarks.footage_pairs import Boxes
+from reid_dhm.benchmarks.tracking import compare
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame, Source, Span
@@ -120,7 +120,7 @@ def figures_at(score: float, found: Found, truth: Boxes) -> DetectionFigures:
     true = [_people(truth, number) for number in range(1, len(kept) + 1)]
     precision = Precision().update(kept, true).compute().precision_at_50
     recall = Recall().update(kept, true).compute().recall_at_50
-    tracks = evaluate_tracks(_true_lines(truth), _track_lines(kept, found))
+    tracks = compare(_tracked(kept, found), truth)
     return DetectionFigures(score, float(recall), float(precision), tracks.idf1, tracks.switches)
 
 
@@ -142,31 +142,22 @@ def _people(boxes: Boxes, frame: int) -> sv.Detections:
     return sv.Detections(xyxy=corners, class_id=np.zeros(len(corners), int))
 
 
-def _true_lines(truth: Boxes) -> list[str]:
-    """MOTChallenge lines that every tool reads alike: without world coordinates."""
-    order = np.argsort(truth.frames, kind="stable")
-    rows = zip(
-        *(truth.frames[order].tolist(), truth.ids[order].tolist(), truth.corners[order].tolist()),
-        strict=True,
-    )
-    return [
-        f"{frame},{id},{x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g},1,1,1"
-        for frame, id, (x1, y1, x2, y2) in rows
-    ]
-
-
-def _track_lines(frames: Sequence[sv.Detections], found: Found) -> list[str]:
-    """MOTChallenge lines of the tracks that the package's tracker makes by default."""
-    settings, times = TrackSettings(activation=found.certain), found.times
+def _tracked(frames: Sequence[sv.Detections], found: Found) -> Boxes:
+    """The tracks that the package's tracker makes by default."""
+    settings, times = TrackSettings("bytetrack", found.certain), found.times
     rate = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     tracker = Tracker(settings.tracker, rate, settings.least_score, settings.track_overlap)
-    rows: dict[int, list[tuple[int, str]]] = {}
+    rows: dict[int, list[tuple[int, int, list[float]]]] = {}
     for number, (people, moment) in enumerate(zip(frames, times, strict=True), 1):
-        for track, (x1, y1, x2, y2) in zip(
+        for track, box in zip(
             tracker.update(moment, people).tolist(), people.xyxy.tolist(), strict=True
         ):
-            line = f"{number},{track},{x1 + 1:g},{y1 + 1:g},{x2 - x1:g},{y2 - y1:g},1,-1,-1,-1"
-            rows.setdefault(track, []).append((number, line))
+            rows.setdefault(track, []).append((number, track, [side + 1 for side in box]))
     rows.pop(-1, None)
     kept = [row for track in rows.values() if len(track) >= settings.min_boxes for row in track]
-    return [line for _, line in sorted(kept)]
+    numbers, tracks, corners = zip(*kept, strict=True) if kept else ((), (), ())
+    return Boxes(
+        np.array(numbers, np.int64),
+        np.array(tracks, np.int64),
+        np.array(corners, np.float64).reshape(-1, 4),
+    )

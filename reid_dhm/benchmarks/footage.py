@@ -1,8 +1,8 @@
 """Measures tracking and search on synthetic video with ground truth.
 
 ``python -m reid_dhm.benchmarks.footage`` prints the figures. The video comes from
-:mod:`reid_dhm.synthetic.clips`, the tracking metrics from the ``trackers`` library, the search
-metrics from :mod:`reid_dhm.retrieval`.
+:mod:`reid_dhm.synthetic.clips`, the tracking metrics from :mod:`reid_dhm.benchmarks.tracking`, the
+search metrics from :mod:`reid_dhm.retrieval`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from reid_dhm.benchmarks.tracking import TrackFigures, measure
 from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.records import TrackletFilter
+from reid_dhm.gallery.store.export import export_mot
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
@@ -27,29 +28,6 @@ from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.ranking.whole_gallery import rank_gallery
 from reid_dhm.retrieval.results import RetrievalResult
 from reid_dhm.synthetic.clips import Clip, write_clips
-
-
-@dataclass(frozen=True, slots=True)
-class Tracking:
-    """Tracking metrics of one camera.
-
-    Attributes:
-        camera: its name.
-        frames: of its video.
-        tracklets: that were stored.
-        idf1: IDF1 (Ristani et al. 2016), 0 to 1.
-        mota: MOTA (Bernardin and Stiefelhagen 2008), at most 1.
-        switches: identity switches.
-        recall: share of true boxes that were detected.
-    """
-
-    camera: str
-    frames: int
-    tracklets: int
-    idf1: float
-    mota: float
-    switches: int
-    recall: float
 
 
 def camera_of(clip: Clip) -> str:
@@ -92,54 +70,12 @@ def measure_search(gallery: GalleryStore, clips: Sequence[Clip]) -> RetrievalRes
     return rank_gallery(queries, known)
 
 
-def measure_tracking(gallery: GalleryStore, clip: Clip) -> Tracking:
+def measure_tracking(gallery: GalleryStore, clip: Clip) -> TrackFigures:
     """Compare the tracklets of a clip with its ground truth."""
-    where = TrackletFilter(cameras=[camera_of(clip)])
-    lines: list[tuple[int, str]] = []
-    tracklets = gallery.tracklets(where, limit=1_000_000)
-    for tracklet in tracklets:
-        for row in gallery.boxes(tracklet.key):
-            x1, y1, x2, y2 = row["box"].tolist()
-            corner = f"{x1 + 1:g},{y1 + 1:g},{x2 - x1:g},{y2 - y1:g}"
-            frame = int(row["frame"]) + 1
-            lines.append((frame, f"{frame},{tracklet.id.track},{corner},1,-1,-1,-1"))
-    (frames,) = {video.num_frames for video in gallery.videos() if video.camera == camera_of(clip)}
-    figures = evaluate_tracks(clip.truth, [line for _, line in sorted(lines)])
-    return Tracking(camera_of(clip), frames, len(tracklets), *figures)
-
-
-class TrackFigures(NamedTuple):
-    """IDF1, MOTA, identity switches and recall, as :class:`Tracking` has them."""
-
-    idf1: float
-    mota: float
-    switches: int
-    recall: float
-
-
-def evaluate_tracks(truth: Path | Sequence[str], lines: Sequence[str]) -> TrackFigures:
-    """Figures of tracks by the ``trackers`` library.
-
-    Args:
-        truth: MOTChallenge lines of the true people, or a file of them.
-        lines: of the tracks, sorted by frame.
-    """
-    from trackers.eval import evaluate_mot_sequence
-
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch, "found.txt")
-        found.write_text("".join(f"{line}\n" for line in lines))
-        if not isinstance(truth, Path):
-            known = Path(scratch, "truth.txt")
-            known.write_text("".join(f"{line}\n" for line in truth))
-            truth = known
-        result = evaluate_mot_sequence(truth, found, metrics=["CLEAR", "Identity"])
-    boxes, identities = result.CLEAR, result.Identity
-    assert boxes is not None
-    assert identities is not None
-    return TrackFigures(
-        float(identities.IDF1), float(boxes.MOTA), int(boxes.IDSW), float(boxes.CLR_Re)
-    )
+        export_mot(gallery, found, TrackletFilter(cameras=[camera_of(clip)]))
+        return measure(found, clip.truth)
 
 
 def main() -> None:
@@ -161,7 +97,8 @@ def main() -> None:
                 gallery, clips, Embedder(options.checkpoint, precision="float32"), options.detector
             )
             for clip in clips:
-                print(json.dumps(asdict(measure_tracking(gallery, clip))))
+                figures = asdict(measure_tracking(gallery, clip))
+                print(json.dumps({"camera": camera_of(clip), **figures}))
             result = measure_search(gallery, clips)
     print(
         f"search across cameras: {int(result.valid.sum())} queries, rank-1 {result.cmc[1]:.1%}, "

@@ -157,25 +157,32 @@ def export(
     output: Annotated[
         Path, typer.Option(metavar="FILE", help=".csv, or .parquet (with the embeddings).")
     ],
+    format: Annotated[
+        Literal["table", "mot"],
+        typer.Option(help="mot: the boxes of one video as MOTChallenge lines, in any file."),
+    ] = "table",
     camera: CameraOption = None,
     video: VideoOption = None,
     person: PersonOption = None,
     after: AfterOption = None,
     before: BeforeOption = None,
 ) -> None:
-    """Write tracklets as a table.
+    """Write tracklets as a table, or the boxes of one video for tracking tools.
 
     Example: reid-dhm gallery export --gallery galleries/site --output site.csv
     """
-    from reid_dhm.gallery.store.export import export
+    from reid_dhm.gallery.store.export import export, export_mot
     from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     with GalleryStore(folder) as store:
         where = parse_filter((), camera, video, person, after, before)
         warn_of_untimed(store, where)
-        count = export(store, output, where)
-    say(f"{count_of(count, 'tracklet')}: {output}")
+        if format == "mot":
+            line = count_of(export_mot(store, output, where), "box", "boxes")
+        else:
+            line = count_of(export(store, output, where), "tracklet")
+    say(f"{line}: {output}")
 
 
 gallery.command()(delete)

@@ -103,8 +103,13 @@ def index_video(
         ),
     ] = None,
     tracker: Annotated[
-        Literal["bytetrack", "sort"], typer.Option(rich_help_panel=PEOPLE)
-    ] = "bytetrack",
+        Literal["auto", "bytetrack", "sort", "none"],
+        typer.Option(
+            rich_help_panel=PEOPLE,
+            help="none: every person in every frame is a tracklet. auto: none where frames are a "
+            "second apart or more, else bytetrack.",
+        ),
+    ] = "auto",
     track_confidence: Annotated[
         float | None,
         typer.Option(
@@ -115,6 +120,14 @@ def index_video(
             show_default="the detector's own",
         ),
     ] = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            rich_help_panel=PEOPLE,
+            help="Join the pieces of a track whose person was hidden for up to 3 seconds, by "
+            "appearance and place, once the video is complete.",
+        ),
+    ] = True,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The model that embeds people.", show_default="the package's model"),
@@ -142,7 +155,9 @@ def index_video(
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 
     check_name("camera", camera)
-    options = IndexingOptions(stride, begin, end, TrackSettings(tracker, track_confidence))
+    options = IndexingOptions(
+        stride, begin, end, TrackSettings(tracker, track_confidence, join=join)
+    )
     moment = None if start is None else wall_clock(start)
     check_source(source, fps)
     check_detector(detector, confidence)
@@ -189,6 +204,9 @@ def figures_of(summary: IndexingSummary) -> dict[str, Any]:
         "frames": summary.frames,
         "detections": summary.detections,
         "tracklets": summary.tracklets,
+        "people": summary.people,
+        "unkept": summary.unkept,
+        "tracker": summary.tracks.tracker,
         "seconds": summary.seconds,
         "stages": [
             {
@@ -201,6 +219,37 @@ def figures_of(summary: IndexingSummary) -> dict[str, Any]:
             for stage in summary.stages
         ],
     }
+
+
+def how_people_were_kept(summary: IndexingSummary, name: str) -> list[str]:
+    """What is said of people in no tracklet, and of frames that are far apart."""
+    tracks, gap = summary.tracks, 1 / summary.frame_rate if summary.frame_rate else 0.0
+    alone = tracks.tracker == "none"
+    lines = []
+    if alone and summary.frames:
+        lines.append(
+            f"nobody was followed from frame to frame ({gap:.3g} s apart): every person in every "
+            "frame is a tracklet"
+        )
+    if summary.unkept and not summary.tracklets:
+        lines.append(
+            f"{summary.people} people in {summary.frames} frames, none "
+            + (
+                "large enough for an image"
+                if alone
+                else f"followed: nobody was seen in {tracks.min_boxes} frames in a row; give "
+                "--tracker none where frames are far apart, or a lower --stride"
+            )
+        )
+    elif summary.unkept:
+        lines.append(
+            f"{summary.unkept} of {summary.people} boxes of people are in no tracklet: "
+            + ("too small" if alone else "seen too briefly, or too small")
+        )
+    elif not summary.people and not summary.resumed:
+        lower = ", or a lower --track-confidence" if summary.detections else ""
+        lines.append(f"no people found in {name}: try another --detector{lower}")
+    return lines
 
 
 @contextmanager
@@ -236,11 +285,8 @@ def _print(summary: IndexingSummary, name: str, gallery: Path, search: str) -> N
         f"{summary.frames} frames{again}: {summary.detections} boxes, {summary.tracklets} "
         f"tracklets (video {', '.join(summary.videos)})"
     )
-    if not summary.tracklets and not summary.resumed:
-        say(
-            f"no people found in {name}: try another --detector, or a lower --track-confidence",
-            err=True,
-        )
+    for line in how_people_were_kept(summary, name):
+        say(line, err=True)
     table = SafeTable("stage", "done", "busy", "on its own", box=None)
     for stage in summary.stages:
         table.add_row(

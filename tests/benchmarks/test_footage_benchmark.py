@@ -28,7 +28,7 @@ def test_tracking_is_judged_against_the_truth(footage):
     for clip in clips:
         figures = measure_tracking(gallery, clip)
         camera = TrackletFilter(cameras=[f"camera {clip.camid}"])
-        assert figures.tracklets == gallery.count(camera) >= 3
+        assert figures.tracks == gallery.count(camera) >= 3
         assert 0.6 < figures.idf1 <= 1
         assert 0.6 < figures.recall <= 1
         found = sum(len(gallery.boxes(key)) for key in gallery.keys(camera).tolist())

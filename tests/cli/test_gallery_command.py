@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from reid_dhm.gallery.detect.mot import MotDetections
+from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.records import (
     DETECTION,
     FRAME,
@@ -209,6 +211,35 @@ def test_export_without_pyarrow_names_the_mend(run, folder, tmp_path, monkeypatc
 def test_export_to_another_kind_is_refused(run, folder, tmp_path):
     outcome = run("gallery", "export", "--gallery", folder, "--output", tmp_path / "all.xls")
     assert (outcome.code, "neither .csv nor .parquet" in outcome.err) == (1, True)
+
+
+def test_export_for_tracking_tools_is_of_one_video_and_reads_back(run, folder, tmp_path):
+    motmetrics = pytest.importorskip("motmetrics")
+    path = tmp_path / "gate.txt"
+    options = ("gallery", "export", "--gallery", folder, "--output", path, "--format", "mot")
+    outcome = run(*options)
+    assert (outcome.code, path.exists()) == (1, False)
+    assert (
+        "MOTChallenge lines are of one video, and 2 of the gallery's match: give --video HASH"
+        in outcome.err
+    )
+    assert run(*options, "--video", GATE).code == 0
+    assert path.read_text().splitlines()[0] == "101,1,2.00,3.00,2.50,2.00,0.0000,-1,-1,-1"
+    read = motmetrics.io.loadtxt(str(path), fmt="mot15-2D", min_confidence=-1)
+    assert list(read.index) == [(101, 1), (111, 1), (201, 2), (211, 2), (301, 3), (311, 3)]
+    with GalleryStore(folder) as gallery:
+        stored = np.concatenate([gallery.boxes(t.key) for t in gallery.tracklets(limit=3)])
+    corners = read[["X", "Y"]].to_numpy()
+    # motmetrics counts pixels from 0 as well; it takes 1 off what MOTChallenge counts from 1.
+    np.testing.assert_allclose(corners, stored["box"][:, :2], atol=0.01)
+    sizes = stored["box"][:, 2:] - stored["box"][:, :2]
+    np.testing.assert_allclose(read[["Width", "Height"]].to_numpy(), sizes, atol=0.01)
+    figures = tmp_path / "figures.json"
+    assert run("benchmark", "tracking", path, "--truth", path, "--json", figures).code == 0
+    assert json.loads(figures.read_text())["idf1"] == 1
+    detections = MotDetections(path)
+    found = detections.detect(Frame(100, 0.0, np.zeros((48, 64, 3), np.uint8)))
+    np.testing.assert_allclose(found.xyxy, stored["box"][:1], atol=0.01)
 
 
 def test_delete_shows_what_goes_and_needs_a_yes(run, folder):

@@ -98,6 +98,25 @@ def test_nobody_there_is_said_in_one_line(run, clip, tmp_path):
     assert outcome.err.count("\n") == 1
 
 
+def test_people_who_are_not_kept_are_counted_and_told(run, clip, tmp_path):
+    lines = [f"{frame},-1,{5 * frame},20,20,60,0.9" for frame in (1, 11, 21)]
+    (tmp_path / "det.txt").write_text("\n".join(lines))
+    options = (clip.path, "--camera", "gate", "--detector", f"mot:{tmp_path / 'det.txt'}")
+    figures = tmp_path / "figures.json"
+    outcome = run("index-video", "--gallery", tmp_path / "g", *options, "--json", figures)
+    assert outcome.code == 0
+    assert "3 people in" in outcome.err
+    assert "none followed: nobody was seen in 3 frames in a row; give --tracker none" in outcome.err
+    assert "no people found" not in outcome.err
+    assert (
+        json.loads(figures.read_text())["people"],
+        json.loads(figures.read_text())["unkept"],
+    ) == (3, 3)
+    outcome = run("index-video", "--gallery", tmp_path / "n", *options, "--tracker", "none")
+    assert ": 3 boxes, 3 tracklets" in outcome.out
+    assert "every person in every frame is a tracklet" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -172,7 +172,7 @@ def test_people_of_one_video_are_exported_as_motchallenge_lines(run, linked, tmp
     lines = np.loadtxt(path, delimiter=",")
     assert lines.shape == (700, 10)
     assert (np.diff(lines[:, 0]) >= 0).all()
-    assert lines[0].tolist() == [1, 1, 0, 5, 20, 60, 0.9, -1, -1, -1]
+    assert lines[0].tolist() == [1, 1, 1, 6, 20, 60, 0.9, -1, -1, -1]
     of_first = lines[lines[:, 1] == 1]
     assert len(of_first) == 200  # both tracklets of the person who came back
     run("people", "link", "--gallery", linked, f"{GATE}-1", f"{GATE}-2")

@@ -12,6 +12,7 @@ from reid_dhm.cli.benchmark.queue import queue
 from reid_dhm.cli.benchmark.rank import rank
 from reid_dhm.cli.benchmark.rerank import rerank
 from reid_dhm.cli.benchmark.search import search
+from reid_dhm.cli.benchmark.tracking import tracking
 from reid_dhm.cli.benchmark.train import train
 from reid_dhm.extras import require
 
@@ -35,4 +36,5 @@ benchmark.command("queue")(queue)
 benchmark.command("rank")(rank)
 benchmark.command("rerank")(rerank)
 benchmark.command("search")(search)
+benchmark.command("tracking")(tracking)
 benchmark.command("train")(train)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 import supervision as sv
+from numpy.typing import NDArray
 
 from reid_dhm.errors import LockedError
 from reid_dhm.gallery.footage.frames import Frame
@@ -131,7 +132,8 @@ class VideoIndexer:
 
     Attributes:
         detections: boxes seen, without those before a restart.
-        tracklets: added to the store.
+        tracklets: added to the store; pieces that were joined count as one.
+        people: of the detections, those with a score that begins a track.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class VideoIndexer:
         stages: Stages,
         patience: LockPatience,
     ) -> None:
+        settings = settings.for_rate(frame_rate)
         self._writer, self._settings, self._chunk = writer, settings, chunk
         self._embedding, self._stages, self._patience = embedding, stages, patience
         self._builder = TrackletBuilder(settings, frame_rate)
@@ -155,15 +158,23 @@ class VideoIndexer:
         self._batches: deque[Future[list[NewTracklet]]] = deque()
         self._embedded: list[NewTracklet] = []
         self._dropped: list[int] = []
-        self.detections = self.tracklets = 0
+        self.detections = self.tracklets = self.people = self._kept = 0
+        self._begin = self._position
         self._replay()
+
+    @property
+    def unkept(self) -> int:
+        """Of the people, those who are in no tracklet, once the video has ended."""
+        return self.people - self._kept
 
     def see(self, frame: Frame, found: sv.Detections) -> None:
         """Process the next frame and the people found in it."""
         with self._stages.track.busy():
             self._finish(self._builder.see(frame.number, frame.time, found, frame.image))
         self._frames.append((frame.number, frame.time))
-        self._boxes.append(to_records(frame.number, frame.time, found))
+        records = to_records(frame.number, frame.time, found)
+        self._boxes.append(records)
+        self.people += self._people_in(records)
         self._position = frame.number + 1
         self.detections += len(found)
         if len(self._frames) >= self._chunk:
@@ -198,10 +209,16 @@ class VideoIndexer:
             if worth_keeping(track, self._settings):
                 self._done[track.number] = track
                 self._waiting.append(track)
+                self._kept += sum(map(self._people_in, track.boxes))
             else:
                 self._dropped.append(track.number)
         if sum(len(track.best.crops) for track in self._waiting) >= _CROPS_PER_BATCH:
             self._submit()
+
+    def _people_in(self, boxes: NDArray[np.void]) -> int:
+        """How many boxes of this run have a score that begins a track."""
+        counted = (boxes["frame"] >= self._begin) & (boxes["score"] >= self._settings.least_score)
+        return int(counted.sum())
 
     def _submit(self) -> None:
         if self._waiting:
@@ -238,5 +255,7 @@ class VideoIndexer:
         return True
 
     def _complete(self) -> bool:
-        self._writer.finish()
+        fewer, left_out = self._writer.finish()
+        self.tracklets -= fewer
+        self._kept -= self._people_in(left_out)
         return True

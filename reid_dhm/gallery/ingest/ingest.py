@@ -57,6 +57,10 @@ class IndexingSummary:
         resumed: whether a part of it was indexed before.
         frames, detections: processed and found now, not before a restart.
         tracklets: added now.
+        people: of the detections, those with a score that begins a track.
+        unkept: of these, how many are in no tracklet.
+        tracks: how boxes became tracklets.
+        frame_rate: frames per second that were processed.
         seconds: from the first frame to the last commit.
         stages: what each stage did.
     """
@@ -67,6 +71,10 @@ class IndexingSummary:
     frames: int = 0
     detections: int = 0
     tracklets: int = 0
+    people: int = 0
+    unkept: int = 0
+    tracks: TrackSettings = field(default_factory=TrackSettings)
+    frame_rate: float = 0.0
     seconds: float = 0.0
     stages: tuple[Stage, ...] = ()
 
@@ -100,19 +108,21 @@ def ingest(
         StorageError: the source cannot be read further, or the gallery cannot be written.
     """
     options = options or IndexingOptions()
-    if (rate := source.info.fps / options.stride) < MIN_RATE:
+    rate = source.info.fps / options.stride
+    live = source.info.live
+    if live and start is None:
+        start = datetime.now(timezone.utc)
+    detector, options = _as_begun(gallery, source, detector, options)
+    tracks = options.tracks
+    if tracks.tracker != "none" and rate < MIN_RATE:
         logger.warning(
             "%s: %.2g frames per second are processed, but tracking needs about %g: reduce "
             "--stride, or expect people who walk fast to be lost",
             *(source.info.name, rate, MIN_RATE),
         )
-    live = source.info.live
-    if live and start is None:
-        start = datetime.now(timezone.utc)
-    detector, options = _as_begun(gallery, source, detector, options)
     video = _new_video(source, detector, options, start)
     stages = Stages.new(1 if detector.stateful else os.cpu_count() or 1)
-    summary = IndexingSummary(stages=stages.all())
+    summary = IndexingSummary(tracks=tracks, frame_rate=rate, stages=stages.all())
     began = time.perf_counter()
     with _exclusive(gallery, camera, source), Embedding(embed, stages.embed) as embedding:
 
@@ -162,6 +172,8 @@ def ingest(
                 summary.videos.append(part.hash)
                 summary.detections += current.detections
                 summary.tracklets += current.tracklets
+                summary.people += current.people
+                summary.unkept += current.unkept
     summary.seconds = time.perf_counter() - began
     return summary
 
@@ -178,7 +190,8 @@ def _as_begun(
     if tracks.activation is None:
         certain = getattr(detector, "certain", tracks.least_score)
         tracks = replace(tracks, activation=certain)
-    return detector, replace(options, tracks=tracks)
+    rate = source.info.fps / options.stride
+    return detector, replace(options, tracks=tracks.for_rate(rate))
 
 
 def _new_video(

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.gallery.track.geometry import shared_area
+
 _APART = 0.3  # share of the smaller box up to which two boxes are on two bodies
 _COVERED = 0.6  # share of the smaller box from which two boxes may be on one body
 
@@ -75,15 +77,6 @@ def encounters(
     counts = np.zeros((len(pairs), 3), np.int64)
     np.add.at(counts, place, together[:, 1:])
     return Encounters(names[pairs // len(names)], names[pairs % len(names)], *counts.T)
-
-
-def shared_area(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) area that the boxes of (N, 4) and (N, 4) share, over that of the smaller one."""
-    width = np.minimum(left[:, 2], right[:, 2]) - np.maximum(left[:, 0], right[:, 0])
-    height = np.minimum(left[:, 3], right[:, 3]) - np.maximum(left[:, 1], right[:, 1])
-    areas = [(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (left, right)]
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    return np.asarray(shared / np.maximum(np.minimum(*areas), 1e-9), np.float64)
 
 
 def long_seen(

@@ -66,8 +66,9 @@ def export_mot(
 ) -> int:
     """Write the boxes of one video as MOTChallenge lines, with an audit entry.
 
-    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``; frames count from 1, and lines are
-    in their order. Of two boxes with one id in a frame the one with the higher score counts.
+    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``; lines are in the order of frames.
+    Frames and pixels count from 1, as MOTChallenge's: the image's upper left corner is 1, 1. Of two
+    boxes with one id in a frame the one with the higher score counts.
 
     Args:
         gallery: to read from.
@@ -105,8 +106,8 @@ def export_mot(
                 boxes[kept].tolist(), of[kept].tolist(), strict=True
             ):
                 file.write(
-                    f"{frame + 1},{id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},"
-                    "-1,-1,-1\n"
+                    f"{frame + 1},{id},{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},"
+                    f"{score:.4f},-1,-1,-1\n"
                 )
         audit.record(gallery, "export", {"file": str(path), "tracklets": len(ids)})
     return int(kept.sum())

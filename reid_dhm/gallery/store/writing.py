@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, LockedError, NotFoundError, ReidError
 from reid_dhm.gallery.records import (
+    DETECTION,
     Crop,
     NewTracklet,
     NewVideo,
@@ -22,9 +23,10 @@ from reid_dhm.gallery.records import (
     check_name,
     is_hash,
 )
-from reid_dhm.gallery.store import queries
+from reid_dhm.gallery.store import joining, queries
 from reid_dhm.gallery.store.filters import as_utf8
 from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.membership import count_change, remove_empty
 
 
 class Chunk(NamedTuple):
@@ -195,13 +197,34 @@ class VideoWriter:
             for tracklet in tracklets:
                 _insert(db, self.video.id, tracklet)
 
-    def finish(self) -> None:
-        """Mark the video as indexed to its end, and delete what was kept to continue it."""
-        with self._gallery.writing() as db:
+    def finish(self) -> tuple[int, NDArray[np.void]]:
+        """Mark the video as indexed to its end, and delete what was kept to continue it.
+
+        The pieces of one track become one tracklet, if the video is indexed so.
+
+        Returns:
+            By how many tracklets it has become fewer, and the :data:`.DETECTION` of those left out.
+        """
+        joins = joining.find_joins(self._gallery, self.video)
+        found = bool(joins.chains or joins.brief)
+        fewer, left_out = 0, [np.empty(0, DETECTION)]
+        with self._gallery.writing(deleted=found) as db:
+            for keys, tracklet in joining.replacements(self._gallery, db, self.video, joins):
+                if tracklet is None:
+                    left_out += [self._gallery.boxes(key) for key in keys]
+                db.executemany("DELETE FROM tracklets WHERE key = ?", [(key,) for key in keys])
+                fewer += len(keys)
+                if tracklet is not None:
+                    _insert(db, self.video.id, tracklet)
+                    fewer -= 1
+            if fewer:
+                remove_empty(db)
+                count_change(db)
             db.execute("DELETE FROM chunks WHERE video = ?", (self.video.id,))
             db.execute("DELETE FROM pending WHERE video = ?", (self.video.id,))
             db.execute("DELETE FROM forgotten WHERE video = ?", (self.video.id,))
             db.execute("UPDATE videos SET complete = 1 WHERE id = ?", (self.video.id,))
+        return fewer, np.concatenate(left_out)
 
     def _conflict(self) -> ReidError:
         if self.video.hash not in {video.hash for video in self._gallery.videos()}:

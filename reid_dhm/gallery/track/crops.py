@@ -71,12 +71,13 @@ class BestCrops:
     Args:
         count: how many to keep.
         apart: in seconds.
-        crops: crops kept before a restart.
+        crops: crops kept before a restart, or of all pieces of a track.
     """
 
     def __init__(self, count: int, apart: float, crops: list[Crop] | None = None) -> None:
         self._count, self._apart = count, apart
         self._crops = sorted(crops or (), key=lambda crop: crop.time)
+        self._trim()
 
     @property
     def crops(self) -> list[Crop]:
@@ -100,9 +101,12 @@ class BestCrops:
         if quality <= 0:
             return False
         self._crops.append(Crop(frame, time, box, quality, encode_jpeg(pixels)))
-        if len(self._crops) > self._count:
-            del self._crops[self._dispensable()]
+        self._trim()
         return True
+
+    def _trim(self) -> None:
+        while len(self._crops) > self._count:
+            del self._crops[self._dispensable()]
 
     def _dispensable(self) -> int:
         """Which of the crops is missed least: of two the worse, else an inner one."""

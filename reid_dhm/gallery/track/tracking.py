@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION
-from reid_dhm.gallery.track.settings import TRACKERS
 
 MIN_RATE = 3.0
 """Frames per second below which a walking person's boxes no longer overlap between frames."""
@@ -34,12 +33,30 @@ def tracker_version() -> str:
     return f"{_VERSION} with trackers {metadata.version('trackers')}"
 
 
+class NoTracker:
+    """Every box is a track of its own, of those with a score of ``activation`` or more."""
+
+    def __init__(self, activation: float) -> None:
+        self._activation, self._count = activation, 0
+
+    def update(self, time: float, detections: sv.Detections) -> NDArray[np.int64]:
+        """As :meth:`Tracker.update`."""
+        wanted = scores(detections) >= self._activation
+        numbers = np.where(wanted, self._count + np.cumsum(wanted) - 1, -1)
+        self._count += int(wanted.sum())
+        return numbers
+
+    def alive(self) -> set[int]:
+        """Nobody continues."""
+        return set()
+
+
 class Tracker:
     """The tracker of one video.
 
     Args:
-        name: one of :data:`.TRACKERS`: ``bytetrack`` (Zhang et al. 2022) also continues tracks with
-            boxes of low score; ``sort`` (Bewley et al. 2016) treats all boxes alike.
+        name: ``bytetrack`` (Zhang et al. 2022) also continues tracks with boxes of low score;
+            ``sort`` (Bewley et al. 2016) treats all boxes alike.
         frame_rate: frames per second that it will see; where fewer arrive, as from a live stream
             with a slow detector, it keeps hidden people for longer.
         activation: lowest score of a box that begins a track.
@@ -65,7 +82,7 @@ class Tracker:
         elif name == "sort":
             self._tracker = SORTTracker(**common)
         else:
-            raise InputError(f"unknown tracker {name!r}: use {' or '.join(TRACKERS)}")
+            raise InputError(f"unknown tracker {name!r}: use bytetrack or sort")
         self._gaps = deque([1 / frame_rate], _RECENT)
         self._last: float | None = None
 

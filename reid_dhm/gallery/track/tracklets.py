@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reid_dhm.gallery.records import DETECTION, Crop, Embed, NewTracklet
 from reid_dhm.gallery.track.crops import BestCrops, decode_jpeg, geometric_quality
 from reid_dhm.gallery.track.settings import TrackSettings
-from reid_dhm.gallery.track.tracking import Tracker, to_records
+from reid_dhm.gallery.track.tracking import NoTracker, Tracker, to_records
 
 _LIKENESS = 4  # exponent; measured in docs/results/gallery_vtest.md
 
@@ -51,9 +51,11 @@ class TrackletBuilder:
     """
 
     def __init__(self, settings: TrackSettings, frame_rate: float) -> None:
-        self._settings = settings
-        self._tracker = Tracker(
-            settings.tracker, frame_rate, settings.least_score, settings.track_overlap
+        self._settings = settings = settings.for_rate(frame_rate)
+        self._tracker: Tracker | NoTracker = (
+            NoTracker(settings.least_score)
+            if settings.tracker == "none"
+            else Tracker(settings.tracker, frame_rate, settings.least_score, settings.track_overlap)
         )
         self._open: dict[int, Track] = {}  # by the tracker's number
         self._count = 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.benchmarks.footage_pairs import label_tracklets, read_boxes, read_people
-from reid_dhm.gallery.people.pairs import encounters, images_of_pairs, long_seen, shared_area
+from reid_dhm.gallery.people.pairs import encounters, images_of_pairs, long_seen
+from reid_dhm.gallery.track.geometry import shared_area
 
 SHARED = Path(__file__).parents[4] / "shared/data"
 PERSON = np.array([10.0, 10, 50, 110])
