@@ -150,6 +150,9 @@ def test_an_unknown_format_is_asked_for_and_a_card_answers(tmp_path):
         '{"channels": "rgb", "std": [1, 0, 1]}',
         '{"channels": "rgb", "mean": [NaN, 0, 0]}',
         '{"channels": "rgb", "scale": "x"}',
+        '{"channels": "rgb", "meen": [1, 2, 3]}',
+        '{"channels": "rgb", "size": [16]}',
+        '{"channels": "rgb", "size": ["a", "b"]}',
     ],
 )
 def test_a_card_that_makes_no_sense_is_one_line(tmp_path, text):
@@ -158,6 +161,45 @@ def test_a_card_that_makes_no_sense_is_one_line(tmp_path, text):
         parse_format(str(tmp_path / "card.json"))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_card_that_lies_about_the_size_is_told_and_an_open_size_is_taken_from_it(tmp_path):
+    path = graph(tmp_path / "a.onnx")
+    card = tmp_path / "a.json"
+    card.write_text('{"channels": "bgr", "size": [32, 8]}')
+    with pytest.raises(
+        InputError, match=r"card of .*a\.onnx says images of 32x8, but its input is 16x8"
+    ):
+        open_foreign(path)
+    card.write_text('{"channels": "bgr", "size": [16, 8]}')
+    assert open_foreign(path).fingerprint == open_foreign(path, "openvino").fingerprint
+    model = onnx.load(path)
+    for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], "HW", strict=True):
+        dim.dim_param = name
+    onnx.save(model, path)
+    assert open_foreign(path).size == SIZE
+    with pytest.raises(InputError, match="says images of 16x8, but size is 8x8"):
+        open_foreign(path, size=(8, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 84, 85), (1, 25200, 85), (1, 300, 6), (1, 1, 200, 7)])
+def test_a_detector_given_as_an_embedder_is_sent_to_its_option(tmp_path, shape):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Expand", ["mean", "shape"], ["boxes"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("image", kind, (1, 3, *SIZE))],
+        [helper.make_tensor_value_info("boxes", kind, shape)],
+        [onnx.numpy_helper.from_array(np.array(shape), "shape")],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"a\.onnx gives .* a detector goes to --detector"):
+        open_foreign(tmp_path / "a.onnx", "openvino")
 
 
 @pytest.mark.parametrize(

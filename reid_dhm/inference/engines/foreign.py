@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+import operator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _BYTE_MEAN = tuple(255 * value for value in IMAGENET_MEAN)
 _BYTE_STD = tuple(255 * value for value in IMAGENET_STD)
 _OMZ_REID = "person-reidentification-retail-"
 _LARGEST_DIM = 65536
+_CARD_KEYS = {"channels", "mean", "std", "scale", "size"}
 _IDENTITIES = {
     702: "DukeMTMC-reID has identities",
     751: "Market-1501 has identities",
@@ -39,6 +41,7 @@ class InputFormat:
     Attributes:
         channels: ``rgb`` or ``bgr``.
         mean, std: for pixels in 0 … 255, in the order red, green, blue.
+        size: height and width of the input in pixels, where a card says them.
 
     Raises:
         InputError: another colour order, or numbers that no image can be fed with.
@@ -47,6 +50,7 @@ class InputFormat:
     channels: str
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    size: tuple[int, int] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.channels not in ("rgb", "bgr"):
@@ -88,7 +92,8 @@ class ForeignGraph:
 def parse_format(text: str) -> InputFormat:
     """A preset by name, or a JSON card: ``{"channels": "rgb", "mean": […], "std": […]}``.
 
-    A card's ``scale`` divides the pixels first: 255 where mean and std are for 0 … 1.
+    A card's ``scale`` divides the pixels first: 255 where mean and std are for 0 … 1. Its ``size``
+    ([height, width]) serves a graph that leaves its size open.
 
     Raises:
         InputError: neither a preset nor a readable card.
@@ -100,16 +105,23 @@ def parse_format(text: str) -> InputFormat:
         raise InputError(f"input is {text!r}: use {', '.join(PRESETS)} or a JSON card's file")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
+        if unknown := card.keys() - _CARD_KEYS:
+            raise ValueError(f"unknown key {min(unknown)[:40]!r}")
         scale = float(card.get("scale", 1))
         mean = tuple(scale * float(value) for value in card.get("mean", (0, 0, 0)))
         std = tuple(scale * float(value) for value in card.get("std", (1, 1, 1)))
-        return InputFormat(card["channels"], mean, std)
+        size = card.get("size")
+        if size is not None:
+            height, width = (operator.index(side) for side in size)
+            size = (height, width)
+        return InputFormat(card["channels"], mean, std, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not an input card ({type(error).__name__}: {first_line(error)}): write "
-            "channels (rgb or bgr), and mean, std and scale where pixels are normalised"
+            "channels (rgb or bgr), mean, std and scale where pixels are normalised, and size "
+            "where the graph leaves it open"
         ) from None
 
 
@@ -131,6 +143,13 @@ def open_foreign(
     model = read_graph(path)
     format = _find_format(path, model, input)
     _, graph_size = _image_input(path, model)
+    if format.size is not None and format.size != (size or graph_size or format.size):
+        raise InputError(
+            f"the card of {path} says images of {format.size[0]}x{format.size[1]}, but "
+            f"{'its input is' if size is None else 'size is'} "
+            f"{'x'.join(map(str, size or graph_size or ()))}: correct the card's size"
+        )
+    size = size or format.size
     if graph_size is not None and size is not None and graph_size != size:
         raise InputError(
             f"{path} takes images of {graph_size[0]}x{graph_size[1]}, not {size[0]}x{size[1]}: "
@@ -250,7 +269,8 @@ def _check_output(path: Path, model: Any) -> None:
 
 
 def _fingerprint(path: Path, format: InputFormat) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(format), sort_keys=True).encode())
+    facts = {"channels": format.channels, "mean": format.mean, "std": format.std}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in graph_files(path):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
