@@ -33,12 +33,13 @@ _SAME_ARCHITECTURE = "pass weights of the same architecture"
 
 
 # Keys under which trainers store the weights, first the trained ones, then their averages.
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module")
 _AVERAGES = ("ema", "ema_state_dict", "state_dict_ema", "model_ema")
-# Prefixes that wrappers put before every name: DataParallel, torch.compile, Lightning.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+# Prefixes that wrappers put before every name: DataParallel, torch.compile, Lightning, ema-pytorch.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "online_model.", "encoder.")
+_AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.")
 # Written beside the weights, never used in inference: thop's counters, AveragedModel's.
-_COUNTERS = ("total_ops", "total_params", "n_averaged")
+_COUNTERS = ("total_ops", "total_params", "n_averaged", "initted", "step")
 _LOSSES = ("criterion.", "loss.")  # Lightning modules hold a loss beside the model
 
 
@@ -48,9 +49,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: ``.safetensors``, or a file that ``torch.save`` wrote (``.pth``, ``.pt``, ``.tar``),
             under Python 2 or 3. The state dict may lie under a key of its own (``state_dict``,
-            ``model``, ``model_state_dict``, ``net``, ``ema`` …); prefixes of wrappers that all
-            names share (``module.``, ``_orig_mod.``, ``model.``, ``backbone.``) are removed, and
-            so are thop's counters.
+            ``model``, ``model_state_dict``, ``net``, ``ema`` …); prefixes of wrappers (``module.``,
+            ``_orig_mod.``, ``model.``, ``backbone.`` …) that all names share are removed, and so
+            are thop's counters, and averages that stand beside the weights (``ema_model.``).
 
     Raises:
         NotFoundError: no such file.
@@ -107,8 +108,23 @@ def _plain_tensors(content: object, path: Path) -> dict[str, Tensor]:
                 f"{path} does not hold {name} as plain numbers (it is sparse, quantised or a "
                 "shape alone): save a state_dict() of dense tensors"
             )
+    tensors = _without_averages(tensors, path)
     while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in tensors)), None):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _without_averages(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The trained weights where a file holds their averages under a prefix beside them."""
+    for prefix in _AVERAGED_PREFIXES:
+        averages = [name for name in tensors if name.startswith(prefix)]
+        if averages and len(averages) == len(tensors):
+            return {name.removeprefix(prefix): value for name, value in tensors.items()}
+        if averages:
+            logger.warning(
+                "%s also holds averaged weights (%s): the others are taken", path, prefix
+            )
+            tensors = {name: v for name, v in tensors.items() if not name.startswith(prefix)}
     return tensors
 
 

@@ -54,7 +54,8 @@ def renamed(tensors: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]
     "prefix",
     [
         *("", "module.", "_orig_mod.", "model.", "backbone.", "net."),
-        *("module._orig_mod.", "_orig_mod.module.", "model.module."),
+        *("module._orig_mod.", "_orig_mod.module.", "model.module.", "online_model.", "encoder."),
+        "ema_model.",
     ],
 )
 def test_state_dicts_of_every_kind_are_read(tmp_path, trained, suffix, prefix):
@@ -86,12 +87,22 @@ def test_weights_come_before_their_average_and_the_other_is_named(tmp_path, trai
     )
 
 
+def test_averages_under_a_prefix_beside_the_weights_are_left_out(tmp_path, trained, caplog):
+    tensors = {f"ema_model.{name}": value + 1 for name, value in trained.items()}
+    tensors |= {f"online_model.{name}": value for name, value in trained.items()}
+    tensors |= {"initted": torch.tensor(True), "step": torch.tensor(9)}
+    torch.save({"state_dict": tensors}, tmp_path / "both.ckpt")
+    assert same(read_state_dict(tmp_path / "both.ckpt"), trained)
+    assert "both.ckpt also holds averaged weights (ema_model.): the others" in caplog.text
+
+
 def test_an_averaged_model_is_read(tmp_path, trained):
     model = Residual()
     model.load_state_dict(trained)
     average = torch.optim.swa_utils.AveragedModel(model)
-    torch.save({"ema": average.state_dict()}, tmp_path / "ema.pth")
-    assert same(read_state_dict(tmp_path / "ema.pth"), trained)
+    for content in (average.state_dict(), {"module": trained, "updates": 3}):
+        torch.save({"ema": content}, tmp_path / "ema.pth")
+        assert same(read_state_dict(tmp_path / "ema.pth"), trained)
 
 
 def test_counters_of_thop_and_losses_beside_a_model_are_left_out(tmp_path, trained):
