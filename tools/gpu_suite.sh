@@ -88,6 +88,10 @@ PY
   done
   [ -z "$weights" ] || cp "$weights" "$scratch/weights.pt"
   [ ! -d "$ROOT/.gpu/state/$(runs_of "$step")" ] || cp -r "$ROOT/.gpu/state/$(runs_of "$step")" "$scratch/runs/"
+  # weights of evaluated runs stay at home, and come back no second time
+  for run in "$scratch"/runs/*/*/; do
+    [ ! -f "$run/per_query.npz" ] || { rm -f "$run/best.safetensors"; touch "$run/.carried"; }
+  done
   rm -f "$ROOT/.gpu/$step".tar.gz.*
   tar czf "$scratch.tar.gz" -C "$scratch" .
   split -b $PART -d "$scratch.tar.gz" "$ROOT/.gpu/$step.tar.gz."
@@ -191,9 +195,12 @@ with tarfile.open("returned.tar.gz", "w:gz") as archive:
     for file in sorted(Path(name).rglob("*")):
         if not file.is_file() or "tensorboard" in file.parts or "last" in file.parts[:-1]:
             continue
-        if not {"comparison", "report"} & set(file.parts) and file.stat().st_size < limit:
+        carried = (file.parent / ".carried").is_file()
+        if not {"comparison", "report"} & set(file.parts) and not carried:
             archive.add(file)
     for folder in sorted(Path(name).glob("*/last")):
+        if (folder.parent / ".carried").is_file():
+            continue
         files = sorted(folder.iterdir())
         try:
             done = json.loads((folder / "state.json").read_text())["progress"]["epoch"]

@@ -218,7 +218,7 @@ def test_the_time_is_estimated_before_and_from_logs_after(grid_of, config_of):
 
 
 def test_the_table_has_means_deviations_and_paired_intervals(
-    grid_of, config_of, tmp_path, monkeypatch
+    grid_of, config_of, people, tmp_path, monkeypatch
 ):
     plan = grid_of()
     train_all(plan, config_of)
@@ -236,6 +236,17 @@ def test_the_table_has_means_deviations_and_paired_intervals(
     assert dhm.differences["mAP"].value == pytest.approx(difference, abs=1e-6)
     again = tabulate(plan, "cpu", lambda run: told.append(run.folder.name))
     assert len(told) == 4  # read from the folders
+    weights = plan.runs[0].folder / "best.safetensors"
+    weights.rename(weights.with_suffix(".away"))
+    assert tabulate(plan, "cpu")[0].summary() == baseline.summary()  # evaluated weights may go
+    weights.with_suffix(".away").rename(weights)
+    images = sorted((people / "synthetic" / "query").iterdir())
+    images[0].rename(images[0].with_suffix(".away"))
+    changed = tabulate(plan, "cpu", lambda run: told.append(run.folder.name))
+    assert len(told) == 8  # other test images, other figures
+    assert changed[0].figures != baseline.figures
+    images[0].with_suffix(".away").rename(images[0])
+    again = tabulate(plan, "cpu")
     assert [each.summary() for each in again] == [baseline.summary(), dhm.summary()]
 
     index = write_report(plan, again, {}, "cpu")

@@ -17,6 +17,7 @@ from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
 from reid_dhm.training.run_folder import read_metrics
 
+SHARED = Path(__file__).parents[3] / "shared"
 OPTIONS = {
     "reference": (["model.branch_rule=reference", "model.branches=null"], {"branch_rule"}),
     "random_terms": (["loss.mimic_terms=random", "loss.mimic_drop=0"], {"mimic_terms"}),
@@ -159,3 +160,19 @@ def test_deploy_drops_the_projection():
     assert len(model.branches) == 1
     images = torch.randn(1, 3, 64, 32)
     assert torch.equal(deployed.embed(images), model.embed(images))
+
+
+FOREIGN = SHARED / "models" / "openvino" / "person-reidentification-retail-0277.xml"
+
+
+@pytest.mark.skipif(not FOREIGN.is_file(), reason=f"{FOREIGN} is not here")
+def test_a_graph_of_others_teaches(config_of, tmp_path):
+    pytest.importorskip("openvino")
+    options = ["method=baseline", "train.epochs=1", f"loss.teacher={FOREIGN}"]
+    run_experiment(config_of("run", *options, "loss.teacher_options={input: openvino}"))
+    kept = load_file(tmp_path / "run" / "teacher.safetensors")["embeddings"]
+    assert kept.shape == (32, 256)
+    (record,) = read_metrics(tmp_path / "run")
+    assert record["train/teacher_embedding"] > 0
+    card = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert card["training"]["teacher"] == FOREIGN.name  # not where it lay

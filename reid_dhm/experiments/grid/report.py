@@ -15,7 +15,7 @@ from reid_dhm.evaluation.repeats import Condition
 from reid_dhm.evaluation.run import run
 from reid_dhm.evaluation.settings import Settings
 from reid_dhm.experiments.grid.plan import Plan
-from reid_dhm.experiments.grid.runner import epochs_done, is_done
+from reid_dhm.experiments.grid.runner import WEIGHTS, epochs_done, is_done
 from reid_dhm.experiments.tasks import load_training_sets
 from reid_dhm.report.comparison_report import write_comparison
 from reid_dhm.report.experiment_report import write_experiment
@@ -67,7 +67,8 @@ def _compare(plan: Plan, device: str, progress: Callable[[int, int], None] | Non
     if config.task != "reid" or len(config.data.name) != 1:
         return False
     seeds = list(dict.fromkeys(each.seed for each in plan.runs))
-    of_seed = ([r for r in plan.runs if r.seed == seed and is_done(r)] for seed in seeds)
+    there = [r for r in plan.runs if is_done(r) and (r.folder / WEIGHTS).is_file()]
+    of_seed = ([r for r in there if r.seed == seed] for seed in seeds)
     runs = next((found for found in of_seed if len(found) > 1), [])
     if not runs or len({str(each.config.data) for each in runs}) > 1:
         return False

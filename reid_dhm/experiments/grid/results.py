@@ -20,14 +20,18 @@ from reid_dhm.evaluation.repeats import (
     mean_and_deviation,
     repeated_differences,
 )
+from reid_dhm.experiments.data_record import record_data
 from reid_dhm.experiments.grid.plan import Plan, PlannedRun
-from reid_dhm.experiments.grid.runner import is_done
-from reid_dhm.experiments.tasks import classifier_check, load_training_sets, reid_results
+from reid_dhm.experiments.grid.runner import PER_QUERY, WEIGHTS, is_done
+from reid_dhm.experiments.tasks import (
+    build_task,
+    classifier_check,
+    load_training_sets,
+    reid_results,
+)
 from reid_dhm.files import atomic_path
 from reid_dhm.models.card import load_model
 from reid_dhm.training.run_folder import read_metrics
-
-FILE = "per_query.npz"
 
 
 def tabulate(
@@ -46,9 +50,11 @@ def tabulate(
         InputError: weights or test images that cannot be used.
     """
     each: dict[str, dict[int, QueryFigures]] = {}
+    digests: dict[str, str] = {}
     for run in plan.runs:
         if is_done(run):
-            found = _stored(run) or _evaluated(run, device, told)
+            images = _known(digests, run.config)
+            found = _stored(run, images) or _evaluated(run, images, device, told)
             each.setdefault(run.condition, {})[run.seed] = found
     reference = each.get(plan.conditions[0], {})
     return [
@@ -79,14 +85,19 @@ def _condition(
     )
 
 
-def _stored(run: PlannedRun) -> QueryFigures | None:
-    """The figures kept in the run folder, if they are of its present weights."""
-    path = run.folder / FILE
+def _stored(run: PlannedRun, images: str) -> QueryFigures | None:
+    """The figures kept in the run folder, if they are of its weights and of these images.
+
+    Weights that are gone cannot have changed.
+    """
+    path = run.folder / PER_QUERY
     if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            if str(file["weights"]) != _digest(run.folder):
+            if str(file["images"]) != images:
+                return None
+            if (run.folder / WEIGHTS).is_file() and str(file["weights"]) != _digest(run.folder):
                 return None
             return QueryFigures(tuple(map(str, file["names"])), file["values"], file["clusters"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -94,18 +105,19 @@ def _stored(run: PlannedRun) -> QueryFigures | None:
 
 
 def _evaluated(
-    run: PlannedRun, device: str, told: Callable[[PlannedRun], None] | None
+    run: PlannedRun, images: str, device: str, told: Callable[[PlannedRun], None] | None
 ) -> QueryFigures:
     if told is not None:
         told(run)
-    found = _evaluate(run.config, run.folder / "best.safetensors", parse_device(device))
-    with atomic_path(run.folder / FILE) as temporary, temporary.open("wb") as file:
+    found = _evaluate(run.config, run.folder / WEIGHTS, parse_device(device))
+    with atomic_path(run.folder / PER_QUERY) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             names=np.array(found.names),
             values=found.values,
             clusters=found.clusters,
             weights=np.array(_digest(run.folder)),
+            images=np.array(images),
         )
     return found
 
@@ -128,5 +140,19 @@ def _evaluate(config: Config, weights: Path, device: torch.device) -> QueryFigur
     )
 
 
+def _known(digests: dict[str, str], config: Config) -> str:
+    """The digest of a configuration's test images, read once per dataset."""
+    key = f"{config.task} {config.data}"
+    if key not in digests:
+        digests[key] = _test_digest(config)
+    return digests[key]
+
+
+def _test_digest(config: Config) -> str:
+    """Identifies the test images and their labels."""
+    digest: str = record_data((), build_task(config).test)["test"]["sha256"]
+    return digest
+
+
 def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "best.safetensors").read_bytes()).hexdigest()
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()

@@ -21,6 +21,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.experiments.grid.plan import Plan, PlannedRun
 from reid_dhm.training.state import find_state
 
+WEIGHTS, PER_QUERY = "best.safetensors", "per_query.npz"
 _POLL = 0.2  # seconds between two looks at the processes
 
 
@@ -51,9 +52,9 @@ def epochs_done(run: PlannedRun) -> int:
 
 
 def is_done(run: PlannedRun) -> bool:
-    """Whether the run is trained to its last epoch."""
+    """Whether the run is trained to its last epoch; its weights may be gone once evaluated."""
     finished = epochs_done(run) >= run.config.train.epochs
-    return finished and (run.folder / "best.safetensors").is_file()
+    return finished and any((run.folder / name).is_file() for name in (WEIGHTS, PER_QUERY))
 
 
 def run_all(plan: Plan, devices: Sequence[str], report: Report | None = None) -> dict[str, str]:
