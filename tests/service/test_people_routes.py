@@ -2,6 +2,9 @@
 
 import pytest
 
+from reid_dhm.evaluation.calibration import Calibration
+from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds
+from reid_dhm.gallery.people.stored_thresholds import store_thresholds
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Role
@@ -148,3 +151,19 @@ def test_two_requests_do_not_find_people_at_once(linked):
         answer = linked.post("/api/linking", json={})
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
     assert linked.post("/api/linking", json={}).status_code == 200
+
+
+def test_a_search_says_what_its_probabilities_rest_on(linked, site):
+    asked = {"tracklets": [site.ids["gate", "anna"]]}
+    bare = linked.post("/api/search/tracklets", json=asked).json()
+    assert (bare["basis"], bare["hits"][0]["likely"]) == (None, None)
+    calibration = PairCalibration(Calibration(40.0, -30.0, 0.1), 425, 9)
+    pairs = {(1, 1): calibration, (1, 2): calibration}
+    with GalleryStore(site.folder) as gallery:
+        found = PeopleThresholds({}, negatives=425, by_cameras=pairs)
+        store_thresholds(gallery, found, 5, gallery.state().deletions)
+    answer = linked.post("/api/search/tracklets", json=asked).json()
+    assert answer["basis"] == "calibrated on this gallery's 425 pairs of people seen at once"
+    best = answer["hits"][0]
+    assert best["person_id"] == 1
+    assert best["likely"] == (best["probability"] >= 0.5)

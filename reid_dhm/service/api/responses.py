@@ -181,6 +181,9 @@ class SearchResult(BaseModel):
         description="Recall@10 of an approximate index, measured on a sample when it was built; "
         "null for an exact one."
     )
+    basis: str | None = Field(
+        description="What match probabilities rest on, as `calibrated on …`; null without any."
+    )
 
 
 class DeletionResult(BaseModel):

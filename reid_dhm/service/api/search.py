@@ -189,12 +189,13 @@ def _search(
     )
     with service.searcher(query.model) as searcher:
         candidates = searcher.run(request, query.embeddings)
-        recall = service.index.opened(searcher.gallery).recall
+        recall, basis = service.index.opened(searcher.gallery).recall, searcher.basis
     entry["hits"] = len(candidates)
     return SearchResult(
         hits=[CandidateModel.of(candidate) for candidate in candidates],
         boxes=list(boxes),
         recall=recall,
+        basis=basis,
     )
 
 

@@ -84,7 +84,7 @@ async function run(mine) {
     if (mine !== current) return;
     candidates = found.hits;
     if (found.boxes.some(Boolean)) query.located(found.boxes);
-    showCandidates(found.recall);
+    showCandidates(found.recall, found.basis);
   } catch (error) {
     // The query may have been deleted by somebody else: older candidates are removed.
     if (mine === current && [404, 422].includes(error.status)) showNone(error.message);
@@ -103,13 +103,11 @@ function showNone(why) {
   showCards([], { none: why });
 }
 
-function showCandidates(recall) {
+function showCandidates(recall, basis) {
   $("heading").textContent = count(candidates.length, "candidate");
   const filtered = Object.keys(filters.conditions()).length ? ", filtered" : "";
   const missing = recall === null ? "" : `; approximate index, recall@10 ${(recall * 100).toFixed(1)}\u00a0%`;
-  const assumed = candidates.some((found) => found.probability !== null)
-    ? "; “same person” assumes that one tracklet of the gallery shows the person"
-    : "";
+  const assumed = basis === null ? "" : `; “same person” is ${basis}`;
   $("about").textContent = `most similar first${filtered}${missing}${assumed}`;
   $("more").hidden = true;
   showVerdicts();
