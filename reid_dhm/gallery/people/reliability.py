@@ -52,7 +52,7 @@ def reliability(found: PeopleThresholds) -> list[Reliability]:
                 Reliability(
                     kind,
                     float(weight @ fit.stated[own]),
-                    float(weight @ fit.counted[own]),
+                    float(np.clip(weight @ fit.counted[own], 0, 1)),
                     int(fit.pairs[own].sum()),
                 )
             )

@@ -35,6 +35,7 @@ class TwoGroups:
         unlabelled: pairs that may be of one person or of two.
         stated, counted: (B,) float64, over bins of scores: the calibration's probability, and the
             share of unlabelled pairs beyond what two people explain. They agree if the fit is good.
+            Of few pairs it may be below 0, so that means over bins are right.
         pairs: (B,) int64 unlabelled pairs of the bins.
     """
 
@@ -89,7 +90,7 @@ def fit_two_groups(
     if unlabelled[stated >= 0.5].sum() < _LIKELY:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        counted = np.clip(1 - (1 - prior) * null / mixture, 0, 1)
+        counted = 1 - (1 - prior) * null / mixture
     return TwoGroups(
         calibration, len(negatives), int(total), stated, counted, unlabelled.astype(np.int64)
     )
