@@ -90,9 +90,14 @@ def load_state(
 
 
 def _check_digests(folder: Path, saved: dict[str, Any]) -> None:
-    if not isinstance(saved, dict) or not saved.keys() <= {"optimizer", "progress", "sha256"}:
+    if not isinstance(saved, dict) or saved.keys() | {"sha256"} != {
+        *("optimizer", "progress", "sha256")
+    }:
         raise ValueError("state.json has other keys")
-    for name, digest in saved.get("sha256", {}).items():
+    digests = saved.get("sha256", {})
+    if not (isinstance(saved["progress"], dict) and isinstance(digests, dict)):
+        raise ValueError("state.json holds something else")
+    for name, digest in digests.items():
         state = {key: saved[key] for key in ("optimizer", "progress")}
         found = _json_digest(state) if name == "state" else _file_digest(folder / name)
         if found != digest:

@@ -92,6 +92,13 @@ variants:
         ("variants: [a]", "variants is .*: write 'key: value' lines"),
         ("grid: {{method: [dhn]}}", "method is 'dhn': use one of baseline"),
         ("set: {{train.epoch: 3}}", "unknown key 'train.epoch'"),
+        ("set: {{data.root: 2026-03-01}}", "no text, number or list .*date.*: quote it"),
+        (
+            "grid: {{"
+            + ", ".join(f"k{n}: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]" for n in range(12))
+            + "}}",
+            "1000000000000 conditions: at most 1000",
+        ),
         ("grid: {{train.lr: [1, 1.0]}}\nvariants: {{a: {{}}}}\nseeds: [0, 0]", "different"),
     ],
 )

@@ -16,7 +16,7 @@ from harness import main
 from mutations import alter_cell, mutated
 from readers import READERS, Reader
 
-CASES = 7200  # over all readers
+CASES = 8100  # over all readers
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+import gallery_readers
+import model_readers
 import readers
 from harness import main
 
@@ -197,9 +199,9 @@ def write_place(folder: Path) -> None:
     from reid_dhm.inference.embedder import Embedder
 
     folder.mkdir()
-    readers.save_network(folder)
+    model_readers.save_network(folder)
     embedder = Embedder(folder / "model.safetensors", device="cpu")
-    readers.gallery_samples(folder, embedder.fingerprint, embedder.dim)
+    gallery_readers.gallery_samples(folder, embedder.fingerprint, embedder.dim)
     (folder / "site").mkdir()
     (folder / "gallery.sqlite").rename(folder / "site" / "gallery.sqlite")
     readers.npz_samples(folder)

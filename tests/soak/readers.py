@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+import gallery_readers as galleries
+import model_readers as models
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +154,20 @@ def read_detections(path: Path) -> None:
     build_detector(f"mot:{path}")
 
 
+def grid_samples(folder: Path) -> None:
+    lines = "set: {data.root: data, train.epochs: 2}\nseeds: [0, 1]\n"
+    grid = "grid: {method: [baseline, dhm], loss.alpha: [1.0, 2.0]}\n"
+    (folder / "grid.yaml").write_text(f"config: demo\noutput: runs/g\n{lines}{grid}")
+    named = "variants:\n  plain: {method: baseline}\n  dhm:\n    loss.alpha: 0.5\n"
+    (folder / "variants.yaml").write_text(f"config: demo\n{lines}{named}")
+
+
+def read_grid(path: Path) -> None:
+    from reid_dhm.experiments.grid.plan import read_plan
+
+    read_plan(path)
+
+
 # Arrays and thresholds
 
 
@@ -198,190 +211,6 @@ def read_thresholds(path: Path) -> None:
     read_thresholds(path).calibration.probability(0.5)
 
 
-# Models
-
-SIZE = (64, 32)
-
-
-def save_network(folder: Path) -> None:
-    import torch
-
-    from reid_dhm.models.card import ModelCard, save_model
-
-    torch.manual_seed(0)
-    card = ModelCard("osnet_x0_25", 3, SIZE)
-    save_model(card.build().eval(), card, folder / "model.safetensors")
-
-
-def weights_samples(folder: Path) -> None:
-    save_network(folder)
-    (folder / "model.json").rename(folder.parent / "card.json")
-
-
-def read_weights(path: Path) -> None:
-    from reid_dhm.inference.checkpoints import open_checkpoint
-
-    shutil.copyfile(samples_of(path) / "card.json", path.with_suffix(".json"))
-    open_checkpoint(path)
-
-
-def card_samples(folder: Path) -> None:
-    save_network(folder)
-    (folder / "model.safetensors").rename(folder.parent / "weights.safetensors")
-
-
-def read_card(path: Path) -> None:
-    from reid_dhm.inference.checkpoints import open_checkpoint
-
-    weights = path.with_suffix(".safetensors")
-    shutil.copyfile(samples_of(path) / "weights.safetensors", weights)
-    open_checkpoint(weights)
-
-
-def pth_samples(folder: Path) -> None:
-    import torch
-
-    from reid_dhm.models.torchreid import torchreid_module
-
-    torch.manual_seed(0)
-    network = torchreid_module("models").build_model("osnet_x0_25", 3, pretrained=False)
-    state = network.state_dict()
-    torch.save(state, folder / "a.pth")
-    nested = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
-    torch.save(nested, folder / "b.pth.tar")
-    torch.save(state, folder / "c.pth", _use_new_zipfile_serialization=False)
-
-
-def read_pth(path: Path) -> None:
-    from reid_dhm.inference.checkpoints import open_checkpoint
-
-    open_checkpoint(path, "osnet_x0_25", SIZE, "none")
-
-
-def graph_samples(folder: Path) -> None:
-    import onnx
-    from onnx import TensorProto, helper
-
-    random = np.random.default_rng(0)
-    weight = random.standard_normal((16, 3, 3, 3)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["images", "weight"], ["a"], pads=[1, 1, 1, 1]),
-            helper.make_node("Relu", ["a"], ["b"]),
-            helper.make_node("GlobalAveragePool", ["b"], ["c"]),
-            helper.make_node("Flatten", ["c"], ["embeddings"]),
-        ],
-        "small",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, *SIZE])],
-        [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["N", 16])],
-        [helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.tobytes(), raw=True)],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "small.onnx")
-
-
-def read_graph(path: Path) -> None:
-    from reid_dhm.inference.checkpoint_file import find_checkpoint
-    from reid_dhm.inference.embedder import Embedder
-
-    embedder = Embedder(find_checkpoint(path, None, None, None, "imagenet"), device="cpu")
-    embedder([np.zeros((*SIZE, 3), np.uint8)])
-
-
-# Galleries
-
-
-def gallery_samples(folder: Path, fingerprint: str = "c0ffee" * 10, dim: int = 8) -> None:
-    from datetime import datetime, timezone
-
-    from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo
-    from reid_dhm.gallery.store.gallery import GalleryStore
-    from reid_dhm.gallery.store.writing import VideoWriter
-    from reid_dhm.gallery.track.crops import encode_jpeg
-
-    random = np.random.default_rng(0)
-    image = encode_jpeg(random.integers(0, 256, (40, 16, 3), np.uint8))
-    site = folder / "site"
-    with GalleryStore(site, create=True) as gallery:
-        gallery.claim_model(fingerprint, dim, "soak")
-        for number, camera in enumerate(("gate", "yard")):
-            start = datetime(2026, 3, 1, 8, tzinfo=timezone.utc) if number else None
-            video = NewVideo(f"{number:016x}", f"{camera}.avi", 10.0, 64, 48, start)
-            writer = VideoWriter.open(gallery, camera, video)
-            tracklets = []
-            for track in range(1, 4):
-                boxes = np.zeros(2, DETECTION)
-                boxes["time"] = track + np.arange(2)
-                boxes["frame"] = boxes["time"] * 10
-                boxes["box"] = (10, 10, 20, 40)
-                row = random.standard_normal(dim)
-                row = (row / np.linalg.norm(row)).astype(np.float16)
-                box = (10.0, 10.0, 20.0, 40.0)
-                crop = Crop(int(boxes["frame"][0]), float(boxes["time"][0]), box, 1.0, image, row)
-                tracklets.append(NewTracklet(track, boxes, [crop], row))
-            writer.add(tracklets)
-            writer.finish()
-    run("gallery", "merge", "--gallery", site, "--person", "anna", f"{0:016x}-1")
-    shutil.copyfile(next(site.glob("*.sqlite")), folder / "gallery.sqlite")
-    shutil.rmtree(site)
-
-
-COMMANDS = (
-    ("gallery", "list"),
-    ("gallery", "verify"),
-    ("gallery", "show", f"{0:016x}-1"),
-    ("gallery", "show", f"{1:016x}-2", "--crops", "CROPS"),
-    ("gallery", "export", "--output", "TABLE"),
-    ("search", "--tracklet", f"{0:016x}-2", "--report", "REPORT", "--json", "JSON"),
-    ("gallery", "list", "tracklets", "--person", "anna"),
-    ("gallery", "merge", "--person", "berta", f"{1:016x}-1", f"{0:016x}-2"),
-    ("gallery", "compact"),
-    ("gallery", "delete", "--camera", "gate", "--yes"),
-    ("gallery", "verify"),
-)
-
-
-def read_gallery(path: Path) -> None:
-    """Every command on it, one after the other."""
-    folder = path.parent / "site"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    shutil.move(path, folder / "gallery.sqlite")
-    targets = {"CROPS": "crops", "TABLE": "table.csv", "REPORT": "report", "JSON": "found.json"}
-    for command in COMMANDS:
-        arguments = [path.parent / targets[word] if word in targets else word for word in command]
-        code, printed = run(*arguments, "--gallery", folder)
-        if _case(path)["sound"] and code:
-            raise RuntimeError(f"{command}: {printed}")
-        shutil.rmtree(path.parent / "report", ignore_errors=True)
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    """Call a command in this process: its exit code and what it printed."""
-    from reid_dhm.cli import main
-
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as done:
-            code = done.code
-    if code not in (0, 1, 2):
-        raise RuntimeError(f"{arguments} ended with {code}: {printed.getvalue()}")
-    if "Traceback" in printed.getvalue():
-        raise RuntimeError(printed.getvalue())
-    return int(code), printed.getvalue()
-
-
-def samples_of(path: Path) -> Path:
-    """The folder of files that belong beside a sample."""
-    return Path(_case(path)["samples"])
-
-
-def _case(path: Path) -> dict[str, Any]:
-    return json.loads((path.parent / "case.json").read_text())
-
-
 READERS = {
     "image": Reader(10, image_samples, read_image),
     "video": Reader(6, video_samples, read_video),
@@ -390,11 +219,14 @@ READERS = {
     "detections": Reader(4, detections_samples, read_detections, is_text=True),
     "npz": Reader(8, npz_samples, read_npz),
     "thresholds": Reader(4, thresholds_samples, read_thresholds, is_text=True),
-    "card": Reader(4, card_samples, read_card, is_text=True),
-    "safetensors": Reader(4, weights_samples, read_weights),
-    "pth": Reader(4, pth_samples, read_pth),
-    "onnx": Reader(4, graph_samples, read_graph),
-    "database": Reader(3, gallery_samples, read_gallery),
-    "cells": Reader(14, gallery_samples, read_gallery),
+    "card": Reader(4, models.card_samples, models.read_card, is_text=True),
+    "safetensors": Reader(4, models.weights_samples, models.read_weights),
+    "pth": Reader(4, models.pth_samples, models.read_pth),
+    "state": Reader(4, models.state_samples, models.read_state, is_text=True),
+    "grid": Reader(4, grid_samples, read_grid, is_text=True),
+    "cards": Reader(3, models.cards_samples, models.read_cards, is_text=True),
+    "onnx": Reader(4, models.graph_samples, models.read_graph),
+    "database": Reader(3, galleries.gallery_samples, galleries.read_gallery),
+    "cells": Reader(14, galleries.gallery_samples, galleries.read_gallery),
 }
 """By name; ``cells`` alters one cell of a database, ``database`` its bytes."""

@@ -11,7 +11,8 @@ import pytest
 
 HERE = Path(__file__).parent
 # Of each kind a few; networks and databases take too long for every run.
-QUICK = ("image", "video", "config", "csv", "detections", "npz", "thresholds", "card")
+QUICK = ("image", "video", "config", "csv", "detections", "npz", "thresholds", "card", "state",
+         "grid", "cards")  # fmt: skip
 
 QUICK_COMMANDS = ("eval", "compare", "train", "models add", "models pull", "gallery list",
                   "gallery show", "gallery merge", "gallery export", "gallery delete")  # fmt: skip

@@ -251,3 +251,33 @@ def test_saving_changes_nothing(tmp_path):
     before = copy.deepcopy(tensors_of(parts))
     save(tmp_path / "last", parts)
     assert_equal(before, tensors_of(parts))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sha256": []},
+        {"sha256": None},
+        {"progress": [3]},
+        {"progress": "…", "sha256": {}},
+        {"more": 1},
+        {"optimizer": 3, "sha256": {}},
+    ],
+    ids=str,
+)
+def test_a_state_of_another_shape_is_refused(tmp_path, change):
+    parts = build(0)
+    save(tmp_path / "last", parts)
+    file = tmp_path / "last" / "state.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(InputError, match="cannot resume from"):
+        load_state(tmp_path / "last", *parts)
+
+
+def test_a_state_without_its_progress_is_refused(tmp_path):
+    parts = build(0)
+    save(tmp_path / "last", parts)
+    file = tmp_path / "last" / "state.json"
+    file.write_text(json.dumps({"optimizer": json.loads(file.read_text())["optimizer"]}))
+    with pytest.raises(InputError, match="other keys"):
+        load_state(tmp_path / "last", *parts)

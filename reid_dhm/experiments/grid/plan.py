@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ def read_plan(path: Path) -> Plan:
             f"{path}: unknown key {unknown[0]!r:.60}: use {', '.join(sorted(_KEYS))}; keys of the "
             "configuration go under set, grid or variants"
         )
+    try:
+        json.dumps(content)
+    except (TypeError, ValueError) as error:  # YAML has dates, sets and bytes
+        raise InputError(
+            f"{path}: a value is no text, number or list ({error}): quote it"
+        ) from None
     beside = path.parent / str(content.get("config", ""))
     base = beside if beside.is_file() else find_config(str(content.get("config", "")))
     folder = Path(str(content.get("output") or Path("runs") / path.stem))
@@ -111,6 +118,9 @@ def _conditions(path: Path, content: Mapping[str, Any]) -> dict[str, dict[str, A
         if not isinstance(values, list) or not values:
             raise InputError(f"{path}: grid.{key} is {str(values)[:60]}: give a list of values")
     variants = _mapping(path, "variants", content.get("variants"))
+    count = max(1, len(variants)) * prod(map(len, grid.values()))
+    if count > _MOST:
+        raise InputError(f"{path}: {count} conditions: at most {_MOST}")
     named: list[tuple[str, dict[str, Any]]] = [
         (str(name), _mapping(path, f"variants.{name}", keys)) for name, keys in variants.items()
     ]
