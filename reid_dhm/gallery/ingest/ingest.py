@@ -326,4 +326,4 @@ def _part(video: NewVideo, moment: float) -> NewVideo:
 def _total_frames(source: Source, options: IndexingOptions) -> int:
     """How many frames of the source will be read; 0 if unknown."""
     count = source.info.num_frames or 0
-    return count if options.end is None else min(count, round(options.end * source.info.fps))
+    return count if options.end is None else round(min(count, options.end * source.info.fps))

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -623,3 +624,9 @@ def test_people_on_both_sides_of_a_pause_are_two_tracklets(gallery, clips, index
     found = gallery.tracklets()
     assert found
     assert all(tracklet.end - tracklet.start < 30 for tracklet in found)
+
+
+@pytest.mark.parametrize(("end", "frames"), [(None, 40), (1.25, 12), (60.0, 40), (1e308, 40)])
+def test_the_frames_up_to_an_end_are_counted(end, frames):
+    source = SimpleNamespace(info=SimpleNamespace(num_frames=40, fps=10.0))
+    assert ingesting._total_frames(source, IndexingOptions(end=end)) == frames
