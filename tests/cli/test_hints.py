@@ -27,7 +27,7 @@ def test_it_is_said_once_with_the_commands(home, terminal, capsys):
     suggest_better_model(None, gallery=Path("galleries/site"))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"{BETTER}, as fast, puts 77 % of a person's tracklets first instead of 59 %" in said
+    assert f"{BETTER} puts 77 % of a person's tracklets first instead of 59 %" in said
     assert f"reid-dhm models pull {BETTER}, then reid-dhm gallery reembed --gallery " in said
     suggest_better_model(None)
     assert capsys.readouterr().err == ""
