@@ -128,7 +128,12 @@ unpack() {
   cat "${parts[@]}" | tar xz -C "$WORK"
 }
 
-reid() { (cd "$WORK" && python3 -m reid_dhm "$@"); }
+reid() { # within what is left of the step
+  local limit
+  limit=$(left)
+  [ "$limit" -gt 15 ] || { echo "no time left for: $*"; return 1; }
+  (cd "$WORK" && timeout "$((limit - 10))" python3 -m reid_dhm "$@")
+}
 
 device() { python3 -c 'import torch; print("cuda:0" if torch.cuda.is_available() else "cpu")'; }
 
@@ -227,7 +232,7 @@ check() {
   nvidia-smi 2>/dev/null | head -15 || true
   python3 -c 'import torch, torchvision; print("torch", torch.__version__, torchvision.__version__)'
   local few=()
-  [ "$REHEARSAL" != 1 ] || few=(--steps 2 --rounds 1)
+  [ "$REHEARSAL" != 1 ] || few=("model.size=[64, 32]" --steps 2 --rounds 1)
   (cd "$WORK/code" && timeout 90 python3 -m pytest -q -m gpu -p no:cacheprovider -x --maxfail 20 \
     --continue-on-collection-errors tests/data tests/retrieval tests/evaluation tests/inference \
     > "$OUT/gpu_tests.log" 2>&1) || echo "tests: see gpu_tests.log"
