@@ -25,7 +25,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, which replaces it when the block ends without an error.
 
     After an error ``path`` is as it was. The suffix stays, for writers that choose a format by it.
-    Links are followed; devices, pipes and links such as /dev/stdout are written to, not replaced.
+    Links are followed; devices, pipes and links such as /dev/stdout are not replaced: what is
+    complete is copied to them, so that every format can be written there.
     Parent folders are created, and what killed processes left of earlier writes to ``path`` is
     removed after an hour.
 
@@ -37,10 +38,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with _translated_errors(path):
         if path.is_dir():
             raise StorageError(f"{path}: cannot be written (it is a folder): name a file")
-        in_place = _is_written_in_place(path)
+        in_place = is_written_in_place(path)
     if in_place:
-        with _translated_errors(path, {str(path)}):
-            yield path
+        with tempfile.TemporaryDirectory(prefix="reid-dhm-") as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            with _translated_errors(path):
+                _copy_into(temporary, path)
         return
     with _translated_errors(path):
         target = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -75,13 +79,7 @@ def _translated_errors(path: Path, names: Set[str] | None = None) -> Iterator[No
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that no reader sees half of it; see :func:`atomic_path`.
-
-    If ``path`` is the standard output, the text is printed after what was printed before.
-    """
-    if _is_standard_output(path):
-        print(text, end="", flush=True)
-        return
+    """Write a UTF-8 text file so that no reader sees half of it; see :func:`atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -112,12 +110,24 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_written_in_place(path: Path) -> bool:
+def is_written_in_place(path: Path) -> bool:
     """Whether ``path`` is a device, a pipe, or a name of an open file, such as /dev/stdout."""
     if not path.exists():
         return False
     parts = path.absolute().parts[1:3]
     return not path.is_file() or (parts[:1] in (("dev",), ("proc",)) and parts != ("dev", "shm"))
+
+
+def _copy_into(source: Path, path: Path) -> None:
+    """Write a file into a device or pipe; the standard output keeps its order."""
+    with source.open("rb") as stream:
+        if _is_standard_output(path):
+            sys.stdout.flush()
+            while data := stream.read(1 << 20):
+                os.write(sys.stdout.fileno(), data)
+            return
+        with path.open("wb") as target:
+            shutil.copyfileobj(stream, target)
 
 
 def _is_standard_output(path: Path) -> bool:

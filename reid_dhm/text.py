@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 
 def printable(value: object, longest: int = 1000) -> str:
     r"""A value as one line of printable text of about ``longest`` characters at most.
@@ -18,6 +21,22 @@ def printable(value: object, longest: int = 1000) -> str:
     return "".join(
         character if character.isprintable() else _escaped(character) for character in text
     )
+
+
+def shell_word(value: object) -> str:
+    r"""A word of a command to suggest: printable, and the same name again when a shell reads it.
+
+    Names with control characters or bytes that are not UTF-8 are written as ``$'\xff'``, which
+    bash, zsh and ksh read.
+    """
+    text = str(value)
+    if text.isprintable():
+        return shlex.quote(text)
+    shown = "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{shown}'"
 
 
 def _escaped(character: str) -> str:

@@ -38,6 +38,29 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+def test_a_format_that_seeks_reaches_a_pipe_whole_or_not_at_all(tmp_path):
+    pipe = tmp_path / "arrays.npz"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+
+    def fail() -> None:
+        with atomic_path(pipe) as temporary:
+            temporary.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with atomic_path(pipe) as temporary, temporary.open("wb") as stream:
+        stream.seek(4)
+        stream.write(b"tail")
+        stream.seek(0)
+        stream.write(b"head")
+    reader.join(10)
+    assert received == [b"headtail"]
+
+
 def test_a_device_is_written_to_and_stays_a_device():
     write_text(Path("/dev/null"), "{}\n")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reid_dhm.errors import InputError, StorageError
-from reid_dhm.text import printable
+from reid_dhm.text import printable, shell_word
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,14 @@ def test_a_message_with_a_very_long_value_keeps_its_beginning_and_its_remedy(kin
     assert shown.startswith("runs/aaa")
     assert shown.endswith(".yaml: does not exist: give another name")
     assert str(kind("gone: does not exist")) == "gone: does not exist"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "my site", "it's", '"$HOME"', "a\\b", "é", "\udcff\udcfe.mp4", "a\nb'\x1b[31m"],
+)
+def test_a_word_of_a_suggested_command_is_printable_and_names_the_same(name):
+    word = shell_word(name)
+    assert word.isprintable()
+    shown = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert shown.stdout == os.fsencode(name)

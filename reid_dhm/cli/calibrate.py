@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
-from reid_dhm.cli.output import command_line, count_of, say
+from reid_dhm.cli.output import command_line, count_of, say, suggest
 from reid_dhm.cli.tracklet_options import GalleryOption
 
 
@@ -74,4 +74,4 @@ def calibrate(
                 point._asdict() for point in points
             ]},
         )  # fmt: skip
-    say(f"next: {command_line('people link', {'--gallery': folder})}")
+    suggest(command_line("people link", {"--gallery": folder}))

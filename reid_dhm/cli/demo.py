@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say, suggest
 from reid_dhm.errors import InputError
 
 
@@ -66,10 +66,9 @@ def demo(
     footage = run_footage_demo(run / "footage", run, say)
     gallery = run / "footage" / "gallery"
     say(f"run folder: {run}; gallery: {gallery}; videos: {gallery.parent}")
-    say(f"next: reid-dhm search --gallery {gallery} --tracklet {footage['query']} --report found")
-    say(
-        f"next: reid-dhm eval --checkpoint {run} --dataset synthetic "
-        f"--data-root {settings.data.root} --report report"
-    )
+    found = {"--gallery": gallery, "--tracklet": footage["query"], "--report": "found"}
+    suggest(command_line("search", found))
+    data = {"--dataset": "synthetic", "--data-root": settings.data.root}
+    suggest(command_line("eval", {"--checkpoint": run, **data, "--report": "report"}))
     if json is not None:
         write_json(json, {**summary, "footage": footage})

@@ -20,8 +20,9 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import say, suggest
 from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.text import shell_word
 
 
 def embed(
@@ -122,8 +123,8 @@ def embed(
         f"{seconds:.1f} s, {len(paths) / seconds:.0f} images a second "
         f"({embedder.engine} in {embedder.precision} on {embedder.device})"
     )
-    load = f"numpy.load({str(output)!r})"
-    say(f"next: python -c \"import numpy; print({load}['embeddings'].shape)\"")
+    code = f"import numpy; print(numpy.load({str(output)!r})['embeddings'].shape)"
+    suggest(f"python -c {shell_word(code)}")
     suggest_better_model(checkpoint, json)
     if json is not None:
         figures = {

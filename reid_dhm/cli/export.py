@@ -15,7 +15,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say, suggest
 
 INT8 = "Int8"
 
@@ -98,7 +98,8 @@ def export(
     if format == "torchscript":
         say(f"next: load it with torch.jit.load({str(output)!r})")
     else:
-        say(f"next: reid-dhm embed --checkpoint {output} --images DIR --output FILE.npz")
+        files = {"--images": "DIR", "--output": "FILE.npz"}
+        suggest(command_line("embed", {"--checkpoint": output, **files}))
     if json is not None:
         cosine = {
             agreement.images: {

@@ -20,7 +20,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import command_line, say
+from reid_dhm.cli.output import command_line, say, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -298,4 +298,4 @@ def _print(summary: IndexingSummary, name: str, gallery: Path, search: str) -> N
     plain_console().print(table)
     say(f"end to end: {summary.seconds:.1f} s, {summary.frames / summary.seconds:.1f} frames/s")
     say(f"gallery: {gallery}")
-    say(f"next: {search}")
+    suggest(search)

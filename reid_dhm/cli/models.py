@@ -9,7 +9,8 @@ import typer
 
 from reid_dhm.cli.model_comparison import compare
 from reid_dhm.cli.options import BackboneOption, InputOption, NeckOption, SizeOption
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say, suggest
+from reid_dhm.text import shell_word
 
 if TYPE_CHECKING:
     from reid_dhm.inference.zoo.entries import ZooModel
@@ -112,7 +113,9 @@ def pull(
     path = registry.pull(name, accept)
     model = registry.published(name)
     option = "--detector" if model is not None and model.task == DETECTION else "--checkpoint"
-    say(f"{path}\nnext: reid-dhm index-video {option} {name} --gallery DIR --camera CAM SOURCE")
+    say(path)
+    places = {"--gallery": "DIR", "--camera": "CAM"}
+    suggest(f"{command_line('index-video', {option: name, **places})} SOURCE")
 
 
 @models.command("add")
@@ -135,4 +138,5 @@ def add(
 
     local = registry.add(name, file, task, backbone=backbone, size=size, neck=neck, input=input)
     option = "--detector" if task == "detection" else "--checkpoint"
-    say(f"{local.path}\nnext: pass {option} {name}")
+    say(local.path)
+    suggest(f"pass {option} {shell_word(name)}")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from reid_dhm.text import printable
+from reid_dhm.text import printable, shell_word
 
 
 def say(message: object, err: bool = False) -> None:
     """Print a message, line by line as :func:`printable` shows it."""
     for line in str(message).split("\n"):
         typer.echo(printable(line), err=err)
+
+
+def suggest(command: str, note: str = "") -> None:
+    """Print the command to go on with, whole however long it is."""
+    typer.echo(f"next: {command}{f' ({note})' * bool(note)}")
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
@@ -40,4 +44,4 @@ def command_line(command: str, options: Mapping[str, Any]) -> str:
             words += [word for part in value for word in (option, str(part))]
         else:
             words += [option, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return shlex.join(words)
+    return " ".join(map(shell_word, words))

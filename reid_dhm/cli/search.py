@@ -18,7 +18,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import command_line, say
+from reid_dhm.cli.output import command_line, say, suggest
 from reid_dhm.cli.query_images import crop_queries
 from reid_dhm.cli.query_options import (
     WHO,
@@ -217,7 +217,7 @@ def search(
     }
     if report is not None:
         served = command_line("serve", {"--gallery": folder, **model_options})
-        say(f"next: {served} (search in the browser)")
+        suggest(served, "search in the browser")
         return
     asked = {
         "--query": query,
@@ -237,7 +237,7 @@ def search(
     again = command_line(
         "search", {"--gallery": folder, **asked, **model_options, "--report": "found"}
     )
-    say(f"next: {again} (a page with images and clips)")
+    suggest(again, "a page with images and clips")
 
 
 def _check_outputs(report: Path | None, annotated: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say, suggest
 from reid_dhm.cli.query_options import CheckpointOption, IndexOption, find_model, open_embedder
 
 
@@ -108,10 +108,8 @@ def serve(
 
     def ready() -> None:
         say(f"{gallery}: {address} (Ctrl+C stops it)")
-        say(
-            f"next: open {address} in a browser; `reid-dhm gallery list audit --gallery {gallery}` "
-            "shows who searched for whom"
-        )
+        say(f"next: open {address} in a browser")
+        suggest(command_line("gallery list audit", {"--gallery": gallery}), "who searched for whom")
         if not (is_loopback(host) or certificate):
             say(
                 "warning: tokens and images are sent unencrypted: give --certificate, or use a "

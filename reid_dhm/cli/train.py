@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
-from reid_dhm.cli.output import say
+from reid_dhm.cli.output import command_line, say, suggest
 
 if TYPE_CHECKING:
     from reid_dhm.config import Config
@@ -56,7 +55,7 @@ def train(
     if json is not None:
         write_json(json, {**best, "output": settings.output})
     if settings.task == "reid":
-        say(f"next: {next_command(settings)}")
+        suggest(next_command(settings))
 
 
 def next_command(config: Config) -> str:
@@ -65,13 +64,15 @@ def next_command(config: Config) -> str:
         f"{key}={value if isinstance(value, str) else str(value).lower()}"
         for key, value in config.data.options.items()
     ]
-    return shlex.join(
-        [
-            *("reid-dhm", "eval", "--checkpoint", config.output),
-            *("--dataset", config.data.name[0], "--data-root", config.data.root),
-            *(part for option in options for part in ("--dataset-option", option)),
-            *(() if config.test.camera_rule else ("--no-camera-rule",)),
-        ]
+    return command_line(
+        "eval",
+        {
+            "--checkpoint": config.output,
+            "--dataset": config.data.name[0],
+            "--data-root": config.data.root,
+            "--dataset-option": options,
+            "--no-camera-rule": not config.test.camera_rule,
+        },
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from reid_dhm.errors import (
     StorageFullError,
 )
 from reid_dhm.service.health import Health
+from reid_dhm.text import shell_word
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter], health: He
         if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
             health.suspect()
         problem = to_problem(error)
-        detail = problem.detail.replace(shlex.quote(str(folder)), "the gallery")
+        detail = problem.detail.replace(shell_word(folder), "the gallery")
         detail = detail.replace(str(folder), "the gallery")
         return Problem(problem.status, detail, problem.headers).response()
 

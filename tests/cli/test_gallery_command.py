@@ -352,7 +352,7 @@ def test_verify_says_what_is_wrong(run, folder):
         db.execute("DELETE FROM embeddings WHERE tracklet = 2")
     outcome = run("gallery", "verify", "--gallery", folder)
     assert outcome.code == 1
-    assert outcome.out == "the tracklet with key 2 has no embedding\n"
+    assert outcome.out == "embeddings, row 2: the tracklet with key 2 has no embedding\n"
     assert "is damaged (1 fault)" in outcome.err
 
 

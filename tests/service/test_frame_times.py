@@ -5,6 +5,7 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
+from reid_dhm.errors import StorageError
 from reid_dhm.gallery.footage.seeking import START, FrameTime
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, Video
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -57,3 +58,11 @@ def test_a_video_in_which_nobody_was_seen(tmp_path):
     gallery, video = gallery_of(tmp_path / "g", EVEN)
     assert frame_time(gallery, video, 0) == START
     assert frame_time(gallery, video, 50) == FrameTime(50, 5.0, exact=False)
+
+
+def test_an_altered_time_is_damage(tmp_path):
+    gallery, video = gallery_of(tmp_path / "g", EVEN, [20, 30])
+    with gallery.writing() as db:
+        db.execute("UPDATE tracklets SET start = CAST('x' AS BLOB)")
+    with pytest.raises(StorageError, match=r"damaged \(.*instead of"):
+        frame_time(gallery, video, 25)

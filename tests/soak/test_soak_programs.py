@@ -43,6 +43,18 @@ def test_a_few_extreme_options_of_every_quick_command_are_taken_or_refused():
     assert done.returncode == 0, done.stdout
 
 
+def test_a_few_altered_cells_of_a_gallery_are_read_or_refused():
+    done = call("cells.py", "--count", 24)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(14400)
+def test_altered_cells_of_every_column_are_read_or_refused():
+    done = call("cells.py")
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(14400)
 def test_every_option_of_every_command_is_taken_or_refused_at_its_edges():

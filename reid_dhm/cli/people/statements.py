@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reid_dhm.cli.output import command_line, count_of, say
+from reid_dhm.cli.output import command_line, count_of, say, suggest
 from reid_dhm.cli.tracklet_options import GalleryOption
 from reid_dhm.errors import InputError
 
@@ -69,7 +69,7 @@ def link(
         f"{done.new} new, {done.gone} gone; {count_of(done.added, 'tracklet')} added, "
         f"{done.moved} moved from one person to another"
     )
-    say(f"next: {command_line('people list', {'--gallery': folder})}")
+    suggest(command_line("people list", {"--gallery": folder}))
 
 
 def name(

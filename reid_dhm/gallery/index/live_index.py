@@ -6,7 +6,6 @@ The index is derived data: saved in ``GalleryStore.cache``, rebuilt whenever it 
 from __future__ import annotations
 
 import json
-import shlex
 import threading
 
 import numpy as np
@@ -19,6 +18,7 @@ from reid_dhm.gallery.index.rows import IndexRows
 from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import vectors
+from reid_dhm.text import shell_word
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
     WHERE tracklet IN (SELECT value FROM json_each(?)) ORDER BY tracklet"""
@@ -161,7 +161,7 @@ def empty_gallery(gallery: GalleryStore) -> InputError:
     """The error for a search in a gallery without tracklets."""
     return InputError(
         f"{gallery.folder} holds no tracklets yet: index a video into it first "
-        f"(reid-dhm index-video --gallery {shlex.quote(str(gallery.folder))} --camera NAME SOURCE)"
+        f"(reid-dhm index-video --gallery {shell_word(gallery.folder)} --camera NAME SOURCE)"
     )
 
 

@@ -9,6 +9,7 @@ from reid_dhm.gallery.footage.frames import Source, Span
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import cut, decode_jpeg, encode_jpeg
+from reid_dhm.text import shell_word
 
 _SAME = 2.0  # grey levels; mean difference of two decodings of one crop
 
@@ -41,5 +42,5 @@ def check_not_grown(gallery: GalleryStore, camera: str, source: Source) -> None:
             raise InputError(
                 f"{info.name} is a longer version of video {video.hash}, which was indexed before "
                 f"the file was complete: delete that first (reid-dhm gallery delete --gallery "
-                f"{gallery.folder} --video {video.hash}), then index this again"
+                f"{shell_word(gallery.folder)} --video {video.hash}), then index this again"
             )

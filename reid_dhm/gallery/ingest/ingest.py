@@ -116,8 +116,8 @@ def ingest(
     tracks = options.tracks
     if tracks.tracker != "none" and rate < MIN_RATE:
         logger.warning(
-            "%s: %.2g frames per second are processed, but tracking needs about %g: reduce "
-            "--stride, or expect people who walk fast to be lost",
+            "%s: %.2g frames per second are processed, but tracking needs about %g: process "
+            "more of them, or expect people who walk fast to be lost",
             *(source.info.name, rate, MIN_RATE),
         )
     video = _new_video(source, detector, options, start)

@@ -17,7 +17,7 @@ from reid_dhm.gallery.people.route import Appearance
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.export import COLUMNS as TRACKLET_COLUMNS
-from reid_dhm.gallery.store.export import as_row
+from reid_dhm.gallery.store.export import as_row, table_format
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.people import confirmations, people
 
@@ -45,14 +45,15 @@ def export_people(gallery: GalleryStore, path: Path, where: TrackletFilter | Non
         LockedError, StorageError: the audit log or the file cannot be written; there is no file.
     """
     writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
-    if path.suffix not in writers:
+    suffix = table_format(path)
+    if suffix not in writers:
         raise UnsupportedError(
             f"{path} is neither .csv nor .json nor .parquet: choose one of these suffixes"
         )
     with gallery.snapshot():
         rows = list(_rows(gallery, where))
     with atomic_path(path) as temporary:
-        writers[path.suffix](temporary, rows)
+        writers[suffix](temporary, rows)
         audit.record(gallery, "export", {"file": str(path), "tracklets": len(rows)})
     return len(rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sqlite3
 import uuid
@@ -21,6 +20,7 @@ from reid_dhm.errors import (
     UnsupportedError,
 )
 from reid_dhm.gallery.store.schema import STEPS, upgrade
+from reid_dhm.text import shell_word
 
 FILE = "gallery.sqlite"
 _APPLICATION = 0x52654944  # "ReID", in the header of the file
@@ -87,7 +87,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
 def _nothing_there(folder: Path) -> NotFoundError:
     return NotFoundError(
         f"{folder} holds no gallery: index a video into it first (reid-dhm index-video --gallery "
-        f"{shlex.quote(str(folder))} --camera NAME SOURCE)"
+        f"{shell_word(folder)} --camera NAME SOURCE)"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from reid_dhm.errors import InputError, UnsupportedError
 from reid_dhm.extras import require
-from reid_dhm.files import atomic_path, csv_cell
+from reid_dhm.files import atomic_path, csv_cell, is_written_in_place
 from reid_dhm.gallery.records import DETECTION, Tracklet, TrackletFilter
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -24,6 +24,11 @@ COLUMNS = (
 """Columns of the table; frame and box are those of the best image."""
 
 _ROWS = 4096
+
+
+def table_format(path: Path) -> str:
+    """The suffix of a table; ``.csv`` for a device or pipe without one."""
+    return path.suffix or (".csv" if is_written_in_place(path) else "")
 
 
 def as_row(tracklet: Tracklet) -> dict[str, Any]:
@@ -39,7 +44,8 @@ def export(gallery: GalleryStore, path: Path, where: TrackletFilter | None = Non
     Args:
         gallery: to read from.
         path: ``.csv``, in which texts that a spreadsheet would take for formulas begin with ``'``,
-            or ``.parquet``, which holds the mean embeddings as well.
+            or ``.parquet``, which holds the mean embeddings as well; devices and pipes without
+            a suffix get CSV.
         where: conditions; all tracklets by default.
 
     Returns:
@@ -50,10 +56,11 @@ def export(gallery: GalleryStore, path: Path, where: TrackletFilter | None = Non
         LockedError, StorageError: the audit log or the file cannot be written; there is no file.
     """
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
-    if path.suffix not in writers:
+    suffix = table_format(path)
+    if suffix not in writers:
         raise UnsupportedError(f"{path} is neither .csv nor .parquet: choose one of these suffixes")
     with atomic_path(path) as temporary:
-        count = writers[path.suffix](gallery, temporary, where)
+        count = writers[suffix](gallery, temporary, where)
         audit.record(gallery, "export", {"file": str(path), "tracklets": count})
     return count
 

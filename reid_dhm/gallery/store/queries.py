@@ -6,6 +6,7 @@ A file may be damaged or come from strangers, so the types of a row are checked.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from reid_dhm.gallery.footage.frames import MAX_FPS, MIN_FPS
 from reid_dhm.gallery.records import (
     DETECTION,
     FRAME,
@@ -58,7 +60,10 @@ CROPS = """SELECT frame, time, x1, y1, x2, y2, quality, jpeg, embedding FROM cro
 
 
 def checked(*types: Any) -> Callable[[Callable[[Sequence[Any]], R]], Callable[[Sequence[Any]], R]]:
-    """Convert rows only if they have these types; other rows raise :class:`DamagedRowError`."""
+    """Convert rows only if they have these types and every number is finite.
+
+    Other rows raise :class:`DamagedRowError`.
+    """
 
     def decorate(convert: Callable[[Sequence[Any]], R]) -> Callable[[Sequence[Any]], R]:
         @wraps(convert)
@@ -67,6 +72,8 @@ def checked(*types: Any) -> Callable[[Callable[[Sequence[Any]], R]], Callable[[S
                 if not isinstance(value, kind):
                     expected = getattr(kind, "__name__", kind)
                     raise DamagedRowError(f"{value!r:.60} instead of {expected}")
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise DamagedRowError(f"{value} instead of a finite number")
             try:
                 return convert(row)
             except (ValueError, OverflowError, TypeError, RecursionError) as error:
@@ -78,6 +85,7 @@ def checked(*types: Any) -> Callable[[Callable[[Sequence[Any]], R]], Callable[[S
 
 
 _TEXT, _REAL = str | None, float | None
+_LONGEST, _WIDEST = 1e10, 1 << 20  # seconds of a video, pixels of a frame
 
 
 @checked(int, int, int, int)
@@ -90,6 +98,8 @@ def state(row: Sequence[Any]) -> State:
 def model(row: Sequence[Any]) -> tuple[str | None, str | None, int | None]:
     """A row of :data:`MODEL`."""
     fingerprint, name, dim = row
+    if len({value is None for value in row}) > 1:
+        raise ValueError("a model without its fingerprint, name or dimension")
     if dim is not None and not 0 < dim < 2**20:
         raise ValueError(f"{dim} dimensions")
     return fingerprint, name, dim
@@ -106,11 +116,15 @@ def video(row: Sequence[Any]) -> Video:
     """A row of :data:`VIDEOS`."""
     (id, hash, camera, source, fps, width, height, start_time, offset, *rest) = row
     resumable, settings, position, complete, num_frames = rest
-    if not fps > 0:
+    if not MIN_FPS <= fps <= MAX_FPS:
         raise ValueError(f"{fps} frames per second")
+    if not (0 <= position <= _LONGEST * fps and 0 < width < _WIDEST and 0 < height < _WIDEST):
+        raise ValueError(f"a video of {position} frames of {width}x{height} pixels")
     settings = json.loads(settings)
     if not isinstance(settings, dict):
         raise ValueError("settings of a video that are not a JSON object")
+    if start_time is not None:  # its end must be within the calendar, too
+        from_epoch(start_time + position / fps, offset)
     return Video(
         hash=_hash(hash),
         source=source,
@@ -166,13 +180,19 @@ def crop(row: Sequence[Any]) -> Crop:
 @checked(bytes)
 def boxes(row: Sequence[Any]) -> NDArray[np.void]:
     """A blob as (N,) :data:`.DETECTION`."""
-    return np.frombuffer(row[0], DETECTION)
+    found = np.frombuffer(row[0], DETECTION)
+    if not (np.isfinite(found["time"]).all() and np.isfinite(found["box"]).all()):
+        raise ValueError("a box or its time is not finite")
+    return found
 
 
 @checked(bytes)
 def frames(row: Sequence[Any]) -> NDArray[np.void]:
     """A blob as (F,) :data:`.FRAME`."""
-    return np.frombuffer(row[0], FRAME)
+    found = np.frombuffer(row[0], FRAME)
+    if not np.isfinite(found["time"]).all():
+        raise ValueError("the time of a frame is not finite")
+    return found
 
 
 @checked(bytes)

@@ -254,7 +254,7 @@ def _span(row: Sequence[Any]) -> tuple[float | None, float | None]:
 
 
 def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, Any]) -> None:
-    again = f"delete it first (reid-dhm gallery delete --video {there.hash})"
+    again = f"delete video {there.hash} first"
     if there.camera != camera:
         raise InputError(
             f"{video.source} is in the gallery already, as seen by camera {there.camera!r}: "
@@ -263,7 +263,7 @@ def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, 
     if there.start_time != video.start_time:
         raise InputError(
             f"{video.source} is in the gallery already, starting at {there.start_time}: give the "
-            f"same --start, or {again}"
+            f"same start, or {again}"
         )
     for name in sorted(settings.keys() | there.settings.keys()):
         if name == "tracking" and there.complete:

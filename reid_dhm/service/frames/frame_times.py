@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from reid_dhm.gallery.footage.seeking import FrameTime
 from reid_dhm.gallery.records import Video
 from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.queries import checked
 
 _ENDS = """(SELECT first_frame AS frame, start AS time FROM tracklets WHERE video = ?1
     UNION ALL SELECT last_frame, "end" FROM tracklets WHERE video = ?1)"""
@@ -25,7 +28,7 @@ def frame_time(gallery: GalleryStore, video: Video, number: int) -> FrameTime:
     frames between are interpolated.
     """
     with gallery.reading() as db:
-        ends = [row for sql in _NEAREST for row in db.execute(sql, (video.id, number))]
+        ends = [_end(row) for sql in _NEAREST for row in db.execute(sql, (video.id, number))]
         there = [key for (key,) in db.execute(_THERE, (video.id, number))]
     boxes = [gallery.boxes(key)[["frame", "time"]].tolist() for key in there]
     known = sorted({(0, 0.0), *ends, *chain.from_iterable(boxes)})
@@ -38,6 +41,11 @@ def frame_time(gallery: GalleryStore, video: Video, number: int) -> FrameTime:
     if abs(told - steps / video.fps) < 0.5 / video.fps:
         return FrameTime(number, time + (number - frame) / video.fps, exact=False)
     return FrameTime(frame, time)
+
+
+@checked(int, float)
+def _end(row: Sequence[Any]) -> tuple[int, float]:
+    return row[0], row[1]
 
 
 def _frame(known: tuple[int, float]) -> int:

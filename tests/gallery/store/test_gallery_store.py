@@ -406,7 +406,7 @@ def test_the_same_video_is_the_same_row(gallery):
     ("camera", "facts", "message"),
     [
         ("door", {}, "as seen by camera 'gate'"),
-        ("gate", {"start_time": NOON}, "starting at None: give the same --start"),
+        ("gate", {"start_time": NOON}, "starting at None: give the same start, or delete video"),
         ("gate", {"settings": {"stride": 2}}, "indexed with stride None instead of 2"),
     ],
 )

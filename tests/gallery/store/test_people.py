@@ -201,9 +201,9 @@ def test_names_of_an_older_release_become_confirmed_people(tmp_path, keep, monke
     [
         ("INSERT INTO people VALUES (9, NULL)", "person 9 has no tracklets"),
         ("UPDATE members SET confirmed_at = NULL WHERE tracklet = 1", "key 1 is confirmed by"),
-        ("UPDATE members SET confirmed_at = 'noon' WHERE tracklet = 1", "membership of tracklet 1"),
+        ("UPDATE members SET confirmed_at = 'noon' WHERE tracklet = 1", "members, row 1: "),
         ("INSERT INTO different VALUES (1, 2, 'a', '2026-01-01')", "key 1 is one person with"),
-        ("UPDATE people SET name = x'ff'", "row 1 of people has no text in name"),
+        ("UPDATE people SET name = x'ff'", "people.name, row 1: not of the type text"),
         ("UPDATE tracklets SET person = 'x' WHERE key = 1", "a label of an older release"),
     ],
 )

@@ -31,6 +31,14 @@ def test_an_indexed_gallery_is_whole(indexed):
         ),
         ("DELETE FROM videos WHERE id = 1", "belongs to no row of videos"),
         ("UPDATE gallery SET dim = 5", "does not have the model's length"),
+        ("UPDATE gallery SET dim = NULL", "gallery, row 1: a model without"),
+        ("UPDATE videos SET fps = 1e300 WHERE id = 1", "videos.fps, row 1: 1e+300 is not from"),
+        ("UPDATE videos SET height = -1 WHERE id = 1", "videos.height, row 1: -1 is not from"),
+        ("UPDATE videos SET position = 5 WHERE id = 1", "videos.position, row 1: "),
+        ("UPDATE videos SET position = -5 WHERE id = 1", "videos.position, row 1: -5 is not"),
+        ("UPDATE crops SET x2 = 1e999 WHERE id = 1", "crops.x2, row 1: inf is not from"),
+        ("UPDATE crops SET y1 = y2 + 1 WHERE id = 1", "crops, row 1: a box whose sides"),
+        ("UPDATE tracklets SET start = 'x' WHERE key = 1", "tracklets.start, row 1: not of the"),
         ("UPDATE crops SET jpeg = x'ffd8' WHERE tracklet = 1", "cannot be decoded"),
         ("UPDATE tracklets SET num_boxes = 99 WHERE key = 1", "does not agree with its boxes"),
         ('UPDATE tracklets SET "end" = 99 WHERE key = 1', "with its boxes' times"),
@@ -47,7 +55,8 @@ def test_an_embedding_that_is_no_unit_vector_is_named(indexed, table):
     column = {"embeddings": "mean", "crops": "embedding"}[table]
     half = np.full(indexed.dim, 0.01, np.float16).tobytes()
     found = break_it(indexed, f"UPDATE {table} SET {column} = ? WHERE tracklet = 1", half)
-    assert [line for line in found if "key 1 " in line]
+    place = "embeddings.mean, row 1: " if table == "embeddings" else "key 1: not a unit vector"
+    assert [line for line in found if place in line]
 
 
 def test_damage_to_the_file_itself_is_found(indexed):
