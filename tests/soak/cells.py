@@ -85,7 +85,7 @@ def write_site(folder: Path) -> dict[str, str]:
     code, printed = run(*split)
     assert code == 0, printed
     with GalleryStore(site.folder) as gallery:
-        store_thresholds(gallery, PeopleThresholds({1: np.ones(18, np.float32)}), 2, 0)
+        store_thresholds(gallery, PeopleThresholds({1: np.ones(embedder.dim, np.float32)}), 2, 0)
     (folder / "ids.json").write_text(json.dumps(ids))
     return ids
 
