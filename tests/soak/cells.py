@@ -86,6 +86,10 @@ def write_site(folder: Path) -> dict[str, str]:
     assert code == 0, printed
     with GalleryStore(site.folder) as gallery:
         store_thresholds(gallery, PeopleThresholds({1: np.ones(embedder.dim, np.float32)}), 2, 0)
+        with gallery.writing() as db:  # another model's embeddings, of which some are there
+            db.execute("INSERT INTO new_model VALUES (1, 'ab', 'another', 6)")
+            db.execute("INSERT INTO new_means SELECT * FROM embeddings WHERE tracklet < 3")
+            db.execute("INSERT INTO new_crops SELECT id, rank, embedding FROM crops WHERE id < 4")
     (folder / "ids.json").write_text(json.dumps(ids))
     return ids
 
@@ -100,6 +104,8 @@ def alter(path: Path, number: int, random: Random) -> str:
     try:
         db.execute("PRAGMA ignore_check_constraints = ON")
         rows = [row for (row,) in db.execute(f"SELECT rowid FROM {table}")]
+        if not rows:
+            raise RuntimeError(f"{table} has no row to alter")
         row = random.choice(rows)
         try:
             db.execute(f'UPDATE {table} SET "{column}" = {sql} WHERE rowid = ?', (value, row))

@@ -5,7 +5,7 @@ Who is who is decided in :mod:`.linking`, and what a similarity means in :mod:`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.people.pairs import Encounters, encounters
-from reid_dhm.gallery.records import DETECTION
+from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.queries import vectors
+from reid_dhm.gallery.store.queries import boxes as read_boxes
+from reid_dhm.gallery.store.queries import checked, vectors
 
 WALL_CLOCK = 0
 """The clock of tracklets whose times are seconds since 1970 UTC."""
@@ -102,7 +103,7 @@ def read_appearances(
         means = [np.empty((0, dim), np.float32)]
         found = db.execute(_TRACKLETS)
         while rows := found.fetchmany(_ROWS):
-            *own, blobs = zip(*rows, strict=True)
+            *own, blobs = zip(*map(_tracklet, rows), strict=True)
             for column, values in zip(columns, own, strict=True):
                 column.extend(values)
             means.append(vectors(blobs, dim).astype(np.float32))
@@ -124,6 +125,11 @@ def read_appearances(
         persons=np.array([known.get(key, -1) for key in columns[0]], np.int64),
         together=together,
     )
+
+
+@checked(int, int, int, float, float, float | None, bytes)
+def _tracklet(row: Sequence[Any]) -> Sequence[Any]:
+    return row
 
 
 def endpoints(boxes: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -153,8 +159,10 @@ def _boxes(
     for _, rows in groupby(db.execute(_BOXES), key=lambda row: row[0]):
         owners, pieces = [], []
         for _, key, blob in rows:
-            boxes = np.frombuffer(blob, DETECTION)
+            boxes = read_boxes((blob,))
             row = int(np.searchsorted(keys, key))
+            if not len(boxes) or row == len(keys) or keys[row] != key:
+                raise DamagedRowError(f"the tracklet with key {key} has no boxes or no embedding")
             entries[row], exits[row] = endpoints(boxes)
             owners.append(np.full(len(boxes), row, np.int64))
             pieces.append(boxes[["frame", "box"]])
