@@ -129,8 +129,9 @@ def test_similarities_alone_are_enough_to_mimic():
     assert terms["similarity"].item() > 0
 
 
-def test_a_left_out_term_leaves_out_its_similarity_too():
-    criterion = Criterion(metric=None, mimic_drop=1.0, similarity=1.0)
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_left_out_term_leaves_out_its_similarity_too(alpha):
+    criterion = Criterion(alpha, metric=None, mimic_drop=1.0, similarity=1.0)
     terms = criterion(heads_of(7), LABELS, torch.Generator().manual_seed(0))
     assert terms["mimic"].item() == terms["similarity"].item() == 0
 
