@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from gallery_readers import run
 from harness import main
-from readers import run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
 
