@@ -26,7 +26,6 @@ SECONDS = 2.0
 """In view, above which a person counts."""
 
 _BANDS = ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
-_CAMERA_FRAMES = 10_000_000  # frame numbers of one camera, in the joined sequence of all
 
 
 class Band(NamedTuple):
@@ -185,10 +184,13 @@ class KnownGallery:
 
         true: list[tuple[int, str]] = []
         found: list[tuple[int, str]] = []
-        for place, (camera, truth) in enumerate(sorted(self._truth.items())):
+        later = 0
+        for camera, truth in sorted(self._truth.items()):
             rows = np.flatnonzero(self.appearances.cameras == camera)
-            true += _mot_lines(truth, place * _CAMERA_FRAMES)
-            found += _mot_lines(self._boxes(rows, persons[rows]), place * _CAMERA_FRAMES)
+            boxes = self._boxes(rows, persons[rows])
+            true += _mot_lines(truth, later)
+            found += _mot_lines(boxes, later)
+            later += int(max(side.frames.max(initial=0) for side in (truth, boxes)))
         with tempfile.TemporaryDirectory() as scratch:
             paths = Path(scratch, "truth.txt"), Path(scratch, "found.txt")
             for path, lines in zip(paths, (true, found), strict=True):

@@ -7,6 +7,9 @@ from reid_dhm.benchmarks.footage import (
     measure_search,
     measure_tracking,
 )
+from reid_dhm.benchmarks.footage_pairs import read_boxes
+from reid_dhm.benchmarks.people import KnownGallery, ceiling
+from reid_dhm.benchmarks.people_size import measure_size
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -48,3 +51,29 @@ def test_search_is_judged_across_cameras(footage):
     similarity[same] = -np.inf
     right = known.pids[similarity.argmax(axis=1)] == known.pids
     assert result.cmc[1] == pytest.approx(right[known.pids > 0].mean())
+
+
+def test_people_are_judged_against_the_truth(footage):
+    gallery, clips = footage
+    known = KnownGallery(gallery, {f"camera {c.camid}": read_boxes(c.truth) for c in clips})
+    assert set(known.labels.tolist()) - {-1} == {1, 2, 3}
+    best, mixed = ceiling(known), known.figures(np.zeros(len(known.labels), np.int64))
+    alone = known.figures(np.arange(len(known.labels)))
+    assert (best.precision, best.recall, best.wrong_pairs) == (1, 1, 0)
+    assert (mixed.recall, mixed.people, best.true_people) == (1, 1, 3)
+    assert 0 < mixed.precision < 1
+    assert alone.recall == 0
+    assert best.idf1 > max(alone.idf1, mixed.idf1)
+    said = known.corrected(np.zeros(len(known.labels), np.int64), 1, 1)
+    assert not len(said.must)  # nobody was found twice
+    first, second = known.appearances.rows(said.cannot)[0]
+    assert known.labels[first] != known.labels[second]
+
+
+def test_people_are_found_among_many_tracklets():
+    figures = measure_size(600, dim=64)
+    assert figures.people == 30
+    assert min(figures.precision, figures.recall) > 0.9
+    assert figures.hour == 300
+    assert figures.hour_right > 0.9
+    assert figures.seconds > 0

@@ -90,3 +90,17 @@ def test_the_number_of_images_has_two_names(run, option):
     code, _, err = run("benchmark", "memory", option, 10)
     assert code == 2
     assert "Invalid value for '--num-images' / '--pictures'" in err
+
+
+def test_people_needs_one_kind_of_footage(run, tmp_path):
+    for options in ([], ["--rendered", 2, "--tracklets", 100], ["--gallery", tmp_path]):
+        assert run("benchmark", "people", *options).code == 2
+
+
+def test_people_among_many_tracklets(run, tmp_path):
+    target = tmp_path / "people.json"
+    code, out, err = run("benchmark", "people", "--tracklets", 200, "--json", target)
+    assert code == 0, err
+    (figures,) = json.loads(target.read_text())
+    assert (figures["tracklets"], figures["people"]) == (200, 10)
+    assert "200" in out

@@ -75,28 +75,28 @@ def people(
 def _sizes(counts: list[int], seed: int) -> list[dict[str, Any]]:
     from reid_dhm.benchmarks.people_size import measure_size
     from reid_dhm.cli.benchmark.sets import gibibytes
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.tables import print_rows
 
-    columns = ("tracklets", "people", "found", "precision", "recall", "full pass", "memory")
-    table = SafeTable(*columns, "last hour", "assigned in", "rightly")
-    rows = []
-    for count in counts:
-        figures = measure_size(count, seed=seed)
-        rows.append(asdict(figures))
-        table.add_row(
-            f"{figures.tracklets}",
-            f"{figures.people}",
-            f"{figures.found}",
-            f"{figures.precision:.3f}",
-            f"{figures.recall:.3f}",
-            f"{figures.seconds:.1f} s",
-            gibibytes(figures.peak),
-            f"{figures.hour}",
-            f"{figures.hour_seconds:.1f} s",
-            f"{figures.hour_right:.3f}",
-        )
-    plain_console(soft_wrap=True).print(table)
-    return rows
+    found = [measure_size(count, seed=seed) for count in counts]
+    print_rows(
+        [
+            {
+                "tracklets": figures.tracklets,
+                "people": figures.people,
+                "found": figures.found,
+                "precision": f"{figures.precision:.3f}",
+                "recall": f"{figures.recall:.3f}",
+                "full pass": f"{figures.seconds:.1f} s",
+                "memory": gibibytes(figures.peak),
+                "last hour": figures.hour,
+                "assigned in": f"{figures.hour_seconds:.1f} s",
+                "rightly": f"{figures.hour_right:.3f}",
+            }
+            for figures in found
+        ],
+        "",
+    )
+    return [asdict(figures) for figures in found]
 
 
 def _known_footage(folder: Path, truth: Path, names: Path | None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _compare(known: KnownGallery) -> dict[str, Any]:
     import numpy as np
 
     from reid_dhm.benchmarks.people import ceiling, linked
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.people.calibration import calibrate
 
     found = linked(known)
@@ -152,15 +152,19 @@ def _compare(known: KnownGallery) -> dict[str, Any]:
         f"after {said} corrections": known.figures(linked(known, corrections)),
         "known": ceiling(known),
     }
-    table = SafeTable("people", "IDF1", "precision", "recall", "wrong pairs", "over 2 s", "true")
-    for name, each in figures.items():
-        table.add_row(name, *_cells(each))
+    print_rows([{"people": name, **_cells(each)} for name, each in figures.items()], "")
     bands = known.bands(calibrate(known.appearances))
-    stated = SafeTable("stated probability", "pairs", "of one person")
-    for band in bands:
-        stated.add_row(f"{band.low:.0%} to {band.high:.0%}", f"{band.pairs}", f"{band.right:.1%}")
-    console = plain_console(soft_wrap=True)
-    console.print(table, stated)
+    print_rows(
+        [
+            {
+                "stated probability": f"{band.low:.0%} to {band.high:.0%}",
+                "pairs": band.pairs,
+                "of one person": f"{band.right:.1%}" if band.pairs else "",
+            }
+            for band in bands
+        ],
+        "",
+    )
     return {
         "figures": {name: asdict(each) for name, each in figures.items()},
         "probability": [
@@ -170,12 +174,12 @@ def _compare(known: KnownGallery) -> dict[str, Any]:
     }
 
 
-def _cells(figures: PeopleFigures) -> list[str]:
-    return [
-        f"{figures.idf1:.3f}",
-        f"{figures.precision:.3f}",
-        f"{figures.recall:.3f}",
-        f"{figures.wrong_pairs}",
-        f"{figures.people}",
-        f"{figures.true_people}",
-    ]
+def _cells(figures: PeopleFigures) -> dict[str, Any]:
+    return {
+        "IDF1": f"{figures.idf1:.3f}",
+        "precision": f"{figures.precision:.3f}",
+        "recall": f"{figures.recall:.3f}",
+        "wrong pairs": figures.wrong_pairs,
+        "over 2 s": figures.people,
+        "true": figures.true_people,
+    }
