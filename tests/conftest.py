@@ -6,15 +6,16 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo, wall_clock
-from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.writing import VideoWriter
 from reid_dhm.retrieval.embeddings import EmbeddingSet
+
+if TYPE_CHECKING:
+    from reid_dhm.gallery.records import NewTracklet
 
 os.environ["REID_DHM_GRAPH_CACHE"] = "off"  # tests neither read nor fill the user\'s cache
 
@@ -76,6 +77,9 @@ _FACES = np.linalg.qr(_RNG.standard_normal((_DIM, _PEOPLE)))[0].T
 
 def _tracklet(track: int, person: int, start: float, seconds: float) -> NewTracklet:
     """A tracklet of a person, ten boxes a second, at a place of the person's own."""
+    # Imported here, as tests of training also run where the gallery's libraries are missing.
+    from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet
+
     boxes = np.zeros(int(10 * seconds), DETECTION)
     boxes["time"] = start + np.arange(len(boxes)) / 10
     boxes["frame"] = np.round(boxes["time"] * 10)
@@ -99,6 +103,10 @@ def people_folder(tmp_path) -> Path:
 
     Tracks 1 to 6 of the gate are people 0 to 5, and track 7 is person 0, back after two minutes.
     """
+    from reid_dhm.gallery.records import NewVideo, wall_clock
+    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.writing import VideoWriter
+
     path = tmp_path / "gallery"
     with GalleryStore(path, create=True) as gallery:
         gallery.claim_model("a" * 64, _DIM, "model")

@@ -42,8 +42,8 @@ class Movements(NamedTuple):
 def movements(appearances: Appearances) -> Movements:
     """Judge every tracklet that begins within three seconds of another's end in one camera's view.
 
-    On OpenCV's vtest.avi and on rendered footage, 40 to 75 % of the pairs that walk on are of one
-    person, and 98 % or more of those that do so exactly, after more than a third of a second.
+    On rendered footage, 40 to 75 % of the pairs that walk on are of one person, and 98 % or more of
+    those that do so exactly, after more than a third of a second.
     """
     earlier, later = _successors(appearances)
     exits, entries = appearances.exits[earlier], appearances.entries[later]
