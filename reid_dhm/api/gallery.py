@@ -21,8 +21,8 @@ from reid_dhm.gallery.ingest.index_video import index_video
 from reid_dhm.gallery.ingest.ingest import IndexingSummary
 from reid_dhm.gallery.ingest.options import IndexingOptions
 from reid_dhm.gallery.ingest.reembed import reembed
-from reid_dhm.gallery.people.known_pairs import APART
-from reid_dhm.gallery.people.model_comparison import ModelComparison, compare_models
+from reid_dhm.gallery.people.comparison.known_pairs import APART
+from reid_dhm.gallery.people.comparison.model_comparison import ModelComparison, compare_models
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds

@@ -8,10 +8,10 @@ from typing import overload
 
 from reid_dhm.api.html import image, table
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.people.linking_run import link_gallery
-from reid_dhm.gallery.people.presence import PersonSummary, summarise, summary_of
-from reid_dhm.gallery.people.route import Route, read_route
-from reid_dhm.gallery.people.stored_thresholds import calibrate_gallery, camera_rows
+from reid_dhm.gallery.people.answers.presence import PersonSummary, summarise, summary_of
+from reid_dhm.gallery.people.answers.route import Route, read_route
+from reid_dhm.gallery.people.linking.run import link_gallery
+from reid_dhm.gallery.people.thresholds.stored import calibrate_gallery, camera_rows
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidate
 from reid_dhm.gallery.store import statements

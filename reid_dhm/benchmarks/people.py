@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from reid_dhm.benchmarks.footage_pairs import Boxes, label_tracklets
 from reid_dhm.benchmarks.people_size import pair_counts
-from reid_dhm.gallery.people.calibration import PeopleThresholds
 from reid_dhm.gallery.people.evidence import Appearances, read_appearances
-from reid_dhm.gallery.people.linking import Constraints, link
+from reid_dhm.gallery.people.linking.link import Constraints, link
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 SECONDS = 2.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reid_dhm.benchmarks.harness import peak
 from reid_dhm.benchmarks.synthetic_embeddings import SyntheticEmbeddings
 from reid_dhm.gallery.people.evidence import ENDPOINT, WALL_CLOCK, Appearances
-from reid_dhm.gallery.people.linking import assign, link
+from reid_dhm.gallery.people.linking.link import assign, link
 from reid_dhm.gallery.people.pairs import Encounters
 
 _TRACKLETS_PER_PERSON = 20

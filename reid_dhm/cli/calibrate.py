@@ -31,8 +31,8 @@ def calibrate(
     """
     from reid_dhm.cli.tables import print_rows
     from reid_dhm.files import write_text
-    from reid_dhm.gallery.people.reliability import FEWEST, draw_reliability, reliability
-    from reid_dhm.gallery.people.stored_thresholds import calibrate_gallery, camera_rows
+    from reid_dhm.gallery.people.thresholds.reliability import FEWEST, draw_reliability, reliability
+    from reid_dhm.gallery.people.thresholds.stored import calibrate_gallery, camera_rows
     from reid_dhm.gallery.store.gallery import GalleryStore
 
     if figure is not None and figure.suffix != ".svg":

@@ -13,7 +13,7 @@ from reid_dhm.cli.tracklet_options import GalleryOption
 
 if TYPE_CHECKING:
     from reid_dhm.evaluation.confidence import Estimate
-    from reid_dhm.gallery.people.model_comparison import ModelComparison
+    from reid_dhm.gallery.people.comparison.model_comparison import ModelComparison
 
 
 def compare(
@@ -51,7 +51,7 @@ def compare(
         check_folder(report)
     with GalleryStore(folder) as store:
         from reid_dhm.cli.progress import progress_bar
-        from reid_dhm.gallery.people.model_comparison import compare_models
+        from reid_dhm.gallery.people.comparison.model_comparison import compare_models
         from reid_dhm.inference.named import openers
         from reid_dhm.inference.zoo.registry import record_speed
 
@@ -59,7 +59,7 @@ def compare(
         with progress_bar("Comparing") as bar:
             comparison = compare_models(store, models, seconds=apart, limit=tracklets, report=bar)
         if report is not None:
-            from reid_dhm.gallery.people.comparison_report import write_model_comparison
+            from reid_dhm.gallery.people.comparison.report import write_model_comparison
 
             write_model_comparison(report, comparison, store)
         owner = store.model()[1]

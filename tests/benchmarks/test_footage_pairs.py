@@ -7,7 +7,7 @@ import pytest
 from reid_dhm.benchmarks import footage_pairs
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.people import model_comparison
+from reid_dhm.gallery.people.comparison import model_comparison
 
 SIDE = 32
 

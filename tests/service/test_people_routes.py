@@ -3,8 +3,8 @@
 import pytest
 
 from reid_dhm.evaluation.calibration import Calibration
-from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds
-from reid_dhm.gallery.people.stored_thresholds import store_thresholds
+from reid_dhm.gallery.people.thresholds.calibration import PairCalibration, PeopleThresholds
+from reid_dhm.gallery.people.thresholds.stored import store_thresholds
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.auth import Role

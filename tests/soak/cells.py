@@ -55,8 +55,8 @@ def write_site(folder: Path) -> dict[str, str]:
     """A gallery with a row in every table; ids of people by camera and name."""
     import numpy as np
 
-    from reid_dhm.gallery.people.calibration import PeopleThresholds
-    from reid_dhm.gallery.people.stored_thresholds import store_thresholds
+    from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
+    from reid_dhm.gallery.people.thresholds.stored import store_thresholds
     from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewVideo
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter

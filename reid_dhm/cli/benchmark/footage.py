@@ -54,7 +54,7 @@ def footage_pairs(
     """
     from reid_dhm.benchmarks.footage_pairs import FALSE_POSITIVE_RATE, measure
     from reid_dhm.cli.tables import SafeTable, plain_console
-    from reid_dhm.gallery.people.model_comparison import images_per_second
+    from reid_dhm.gallery.people.comparison.model_comparison import images_per_second
     from reid_dhm.inference.embedder import Embedder
     from reid_dhm.inference.named import find_named
     from reid_dhm.inference.zoo.registry import record_speed

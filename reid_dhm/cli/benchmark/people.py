@@ -141,7 +141,7 @@ def _compare(known: KnownGallery) -> dict[str, Any]:
 
     from reid_dhm.benchmarks.people import ceiling, linked
     from reid_dhm.cli.tables import print_rows
-    from reid_dhm.gallery.people.calibration import calibrate
+    from reid_dhm.gallery.people.thresholds.calibration import calibrate
 
     found = linked(known)
     corrections = known.corrected(found, *_CORRECTIONS)

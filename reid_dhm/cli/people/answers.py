@@ -23,8 +23,8 @@ from reid_dhm.cli.tracklet_options import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from reid_dhm.gallery.people.counts import Dwell, Flows, HourCount
-    from reid_dhm.gallery.people.presence import PersonSummary
+    from reid_dhm.gallery.people.answers.counts import Dwell, Flows, HourCount
+    from reid_dhm.gallery.people.answers.presence import PersonSummary
     from reid_dhm.gallery.store.gallery import GalleryStore
 
 GapOption = Annotated[
@@ -54,7 +54,7 @@ def list_(
     Example: reid-dhm people list --gallery galleries/site --camera gate --min-cameras 2
     """
     from reid_dhm.cli.tables import print_rows
-    from reid_dhm.gallery.people.presence import summarise
+    from reid_dhm.gallery.people.answers.presence import summarise
     from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import people
@@ -92,7 +92,7 @@ def show(
     """
     from reid_dhm.cli.people.timeline import draw_timeline
     from reid_dhm.cli.tables import print_rows
-    from reid_dhm.gallery.people.route import read_route
+    from reid_dhm.gallery.people.answers.route import read_route
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import find_person
 
@@ -146,8 +146,8 @@ def count(
     --figure ways.svg
     """
     from reid_dhm.files import write_text
-    from reid_dhm.gallery.people import counts
-    from reid_dhm.gallery.people.presence import read_presence
+    from reid_dhm.gallery.people.answers import counts
+    from reid_dhm.gallery.people.answers.presence import read_presence
     from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import people

@@ -41,7 +41,7 @@ def export(
     Example: reid-dhm people export --gallery galleries/site --format mot
     --video 9f86d081884c7d65 --output people.txt
     """
-    from reid_dhm.gallery.people.export import export_people
+    from reid_dhm.gallery.people.answers.export import export_people
     from reid_dhm.gallery.store.export import export_mot
     from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore

@@ -58,7 +58,7 @@ def link(
             number = statements.link(store, ids)
             say(f"{count_of(len(set(ids)), 'tracklet')} confirmed: {_described(store, number)}")
         return
-    from reid_dhm.gallery.people.linking_run import link_gallery
+    from reid_dhm.gallery.people.linking.run import link_gallery
 
     with GalleryStore(folder) as store:
         times = dict(_travel_time(store, text) for text in travel or ())

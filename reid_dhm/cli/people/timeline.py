@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reid_dhm.gallery.people.presence import Presence
-from reid_dhm.gallery.people.route import Route
+from reid_dhm.gallery.people.answers.presence import Presence
+from reid_dhm.gallery.people.answers.route import Route
 
 _WIDTH = 60  # characters of the axis
 _LONGEST = 16  # characters of a camera's name

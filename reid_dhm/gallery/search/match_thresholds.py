@@ -1,7 +1,7 @@
 """Thresholds files for the match probabilities of searches, where a user gives one.
 
 Without one, those count that were found in the gallery itself
-(:mod:`reid_dhm.gallery.people.stored_thresholds`). The file itself is read in
+(:mod:`reid_dhm.gallery.people.thresholds.stored`). The file itself is read in
 :mod:`reid_dhm.evaluation.thresholds`.
 """
 

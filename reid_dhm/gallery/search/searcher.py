@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError, StorageError
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.index.live_index import LiveIndex, empty_gallery
-from reid_dhm.gallery.people.stored_thresholds import read_stored_thresholds
+from reid_dhm.gallery.people.thresholds.stored import read_stored_thresholds
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import check_thresholds

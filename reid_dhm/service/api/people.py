@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from reid_dhm.gallery.people import counts
-from reid_dhm.gallery.people.linking_run import link_gallery
-from reid_dhm.gallery.people.presence import read_presence, summarise, summary_of
-from reid_dhm.gallery.people.route import read_route
+from reid_dhm.gallery.people.answers import counts
+from reid_dhm.gallery.people.answers.presence import read_presence, summarise, summary_of
+from reid_dhm.gallery.people.answers.route import read_route
+from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store import statements
 from reid_dhm.gallery.store.gallery import GalleryStore

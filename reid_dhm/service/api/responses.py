@@ -8,8 +8,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from reid_dhm.gallery.footage.seeking import is_available
-from reid_dhm.gallery.people.presence import PersonSummary
-from reid_dhm.gallery.people.route import Appearance
+from reid_dhm.gallery.people.answers.presence import PersonSummary
+from reid_dhm.gallery.people.answers.route import Appearance
 from reid_dhm.gallery.records import Tracklet, Video
 from reid_dhm.gallery.search.candidates import Candidate
 from reid_dhm.service.frames.frames import source_name

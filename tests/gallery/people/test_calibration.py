@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.people.calibration import calibrate
 from reid_dhm.gallery.people.evidence import ENDPOINT, Appearances
 from reid_dhm.gallery.people.pairs import Encounters
-from reid_dhm.gallery.people.two_groups import fit_two_groups
+from reid_dhm.gallery.people.thresholds.calibration import calibrate
+from reid_dhm.gallery.people.thresholds.two_groups import fit_two_groups
 
 EDGES = np.linspace(-1, 1.8, 561)
 

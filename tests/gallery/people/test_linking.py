@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reid_dhm.gallery.people.calibration import PeopleThresholds
 from reid_dhm.gallery.people.evidence import ENDPOINT, WALL_CLOCK, Appearances
-from reid_dhm.gallery.people.linking import Constraints, assign, link
+from reid_dhm.gallery.people.linking.link import Constraints, assign, link
 from reid_dhm.gallery.people.pairs import Encounters
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
 
 DIM = 16
 

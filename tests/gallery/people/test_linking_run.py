@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import LockedError
-from reid_dhm.gallery.people import linking_run
-from reid_dhm.gallery.people.linking_run import link_gallery
+from reid_dhm.gallery.people.linking import run as linking_run
+from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, deletion, statements
 from reid_dhm.gallery.store.gallery import GalleryStore

@@ -11,11 +11,11 @@ from reid_dhm.benchmarks.footage_pairs import crops as crops_of
 from reid_dhm.benchmarks.footage_pairs import read_boxes
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.people import model_comparison
-from reid_dhm.gallery.people.comparison_report import write_model_comparison
-from reid_dhm.gallery.people.known_pairs import KnownPairs, known_pairs
-from reid_dhm.gallery.people.model_comparison import compare_models
-from reid_dhm.gallery.people.separation import difference, separation
+from reid_dhm.gallery.people.comparison import model_comparison
+from reid_dhm.gallery.people.comparison.known_pairs import KnownPairs, known_pairs
+from reid_dhm.gallery.people.comparison.model_comparison import compare_models
+from reid_dhm.gallery.people.comparison.report import write_model_comparison
+from reid_dhm.gallery.people.comparison.separation import difference, separation
 from reid_dhm.gallery.records import DETECTION, Crop, NewTracklet, NewVideo
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import VideoWriter

@@ -3,7 +3,7 @@
 import numpy as np
 
 from reid_dhm.gallery.people.evidence import ENDPOINT, Appearances, endpoints
-from reid_dhm.gallery.people.motion import movements
+from reid_dhm.gallery.people.graph.motion import movements
 from reid_dhm.gallery.records import DETECTION
 
 

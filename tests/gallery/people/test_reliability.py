@@ -3,9 +3,9 @@
 import numpy as np
 
 from reid_dhm.evaluation.calibration import Calibration
-from reid_dhm.gallery.people.calibration import PeopleThresholds
-from reid_dhm.gallery.people.reliability import draw_reliability, reliability
-from reid_dhm.gallery.people.two_groups import TwoGroups
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
+from reid_dhm.gallery.people.thresholds.reliability import draw_reliability, reliability
+from reid_dhm.gallery.people.thresholds.two_groups import TwoGroups
 
 
 def test_bins_of_one_tenth_are_weighed_by_their_pairs():

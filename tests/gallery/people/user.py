@@ -6,7 +6,7 @@ name, and a track that was split off.
 
 import sys
 
-from reid_dhm.gallery.people.linking_run import link_gallery
+from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.store import statements
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.people import find_person

@@ -7,8 +7,8 @@ import pytest
 
 from reid_dhm.cli import main
 from reid_dhm.evaluation.calibration import Calibration
-from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds
-from reid_dhm.gallery.people.stored_thresholds import read_stored_thresholds, store_thresholds
+from reid_dhm.gallery.people.thresholds.calibration import PairCalibration, PeopleThresholds
+from reid_dhm.gallery.people.thresholds.stored import read_stored_thresholds, store_thresholds
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from reid_dhm.evaluation.calibration import Calibration
-from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds
-from reid_dhm.gallery.people.stored_thresholds import store_thresholds
+from reid_dhm.gallery.people.thresholds.calibration import PairCalibration, PeopleThresholds
+from reid_dhm.gallery.people.thresholds.stored import store_thresholds
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.report import write_search_report

@@ -17,8 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.evaluation.calibration import Calibration, log_odds
-from reid_dhm.gallery.people.calibration import PairCalibration, PeopleThresholds, calibrate
 from reid_dhm.gallery.people.evidence import read_appearances
+from reid_dhm.gallery.people.thresholds.calibration import (
+    PairCalibration,
+    PeopleThresholds,
+    calibrate,
+)
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import checked

@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.evaluation.calibration import Calibration, log_odds
-from reid_dhm.gallery.people.agglomeration import Graph, Pairs
 from reid_dhm.gallery.people.evidence import Appearances
-from reid_dhm.gallery.people.score_counts import EDGES, CameraPair, count_scores, pair_scores
-from reid_dhm.gallery.people.similarity import camera_means, neighbour_graph, without_camera
-from reid_dhm.gallery.people.two_groups import TwoGroups, fit_two_groups
+from reid_dhm.gallery.people.graph.agglomeration import Graph, Pairs
+from reid_dhm.gallery.people.graph.similarity import camera_means, neighbour_graph, without_camera
+from reid_dhm.gallery.people.thresholds.score_counts import (
+    EDGES,
+    CameraPair,
+    count_scores,
+    pair_scores,
+)
+from reid_dhm.gallery.people.thresholds.two_groups import TwoGroups, fit_two_groups
 
 _LINK_PROBABILITY, _JOIN_PROBABILITY = 0.9, 0.9
 _LINK, _JOIN = 0.75, 0.6  # where the gallery does not show it

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from reid_dhm.gallery.people.agglomeration import Graph, Pairs
+from reid_dhm.gallery.people.graph.agglomeration import Graph, Pairs
 
 EDGES = np.linspace(-1.0, 1.8, 561)
 """(B + 1,) edges of bins of scores: of a cosine, with room for neighbours in common."""

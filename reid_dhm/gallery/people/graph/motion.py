@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.gallery.people.agglomeration import Pairs
 from reid_dhm.gallery.people.evidence import Appearances
+from reid_dhm.gallery.people.graph.agglomeration import Pairs
 
 _SECONDS = 3.0  # between the end of a tracklet and the beginning of the next, that are considered
 _OVERLAP = 0.5  # seconds by which the next may begin before that end, as two boxes on one body

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reid_dhm.gallery.people.agglomeration import Pairs
 from reid_dhm.gallery.people.evidence import WALL_CLOCK, Appearances
-from reid_dhm.gallery.people.motion import ragged_ranges
+from reid_dhm.gallery.people.graph.agglomeration import Pairs
+from reid_dhm.gallery.people.graph.motion import ragged_ranges
 
 TravelTimes = Mapping[tuple[int, int], float]
 """Least seconds from leaving one camera's view to entering another's, either way, by camera ids."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from reid_dhm.gallery.people.agglomeration import Pairs, first_members
-from reid_dhm.gallery.people.motion import ragged_ranges
+from reid_dhm.gallery.people.graph.agglomeration import Pairs, first_members
+from reid_dhm.gallery.people.graph.motion import ragged_ranges
 
 
 def joined_groups(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:

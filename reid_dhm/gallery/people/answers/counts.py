@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.gallery.people.presence import Presence
+from reid_dhm.gallery.people.answers.presence import Presence
 from reid_dhm.report.svg import INK, Drawing, figure
 from reid_dhm.text import printable
 

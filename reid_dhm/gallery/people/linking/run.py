@@ -6,10 +6,10 @@ import numpy as np
 
 from reid_dhm.errors import LockedError
 from reid_dhm.gallery.people.evidence import read_appearances
-from reid_dhm.gallery.people.impossible import TravelTimes
-from reid_dhm.gallery.people.linking import Constraints, link
-from reid_dhm.gallery.people.linking import assign as join
-from reid_dhm.gallery.people.stored_thresholds import (
+from reid_dhm.gallery.people.linking.impossible import TravelTimes
+from reid_dhm.gallery.people.linking.link import Constraints, link
+from reid_dhm.gallery.people.linking.link import assign as join
+from reid_dhm.gallery.people.thresholds.stored import (
     read_stored_thresholds,
     store_thresholds,
 )

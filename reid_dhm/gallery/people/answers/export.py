@@ -12,8 +12,8 @@ from typing import Any
 from reid_dhm.errors import UnsupportedError
 from reid_dhm.extras import require
 from reid_dhm.files import atomic_path, csv_cell
-from reid_dhm.gallery.people.presence import read_presence
-from reid_dhm.gallery.people.route import Appearance
+from reid_dhm.gallery.people.answers.presence import read_presence
+from reid_dhm.gallery.people.answers.route import Appearance
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.export import COLUMNS as TRACKLET_COLUMNS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from reid_dhm.gallery.people.model_comparison import ModelComparison
+from reid_dhm.gallery.people.comparison.model_comparison import ModelComparison
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.report.figures import roc_curve
 from reid_dhm.report.folder import report_folder, write_results

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.gallery.people.agglomeration import Graph, Pairs, agglomerate, first_members
-from reid_dhm.gallery.people.calibration import PeopleThresholds, calibrate
 from reid_dhm.gallery.people.evidence import Appearances
-from reid_dhm.gallery.people.groups import joined_groups, of_groups, unite
-from reid_dhm.gallery.people.impossible import TravelTimes, impossible_pairs
-from reid_dhm.gallery.people.motion import Movements, movements
-from reid_dhm.gallery.people.similarity import (
+from reid_dhm.gallery.people.graph.agglomeration import Graph, Pairs, agglomerate, first_members
+from reid_dhm.gallery.people.graph.motion import Movements, movements
+from reid_dhm.gallery.people.graph.similarity import (
     camera_means,
     join_graph,
     neighbour_graph,
     without_camera,
 )
+from reid_dhm.gallery.people.linking.groups import joined_groups, of_groups, unite
+from reid_dhm.gallery.people.linking.impossible import TravelTimes, impossible_pairs
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds, calibrate
 
 
 def _no_pairs() -> NDArray[np.int64]:

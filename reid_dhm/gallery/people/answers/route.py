@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reid_dhm.gallery.people.presence import GAP, Presence, read_presence
+from reid_dhm.gallery.people.answers.presence import GAP, Presence, read_presence
 from reid_dhm.gallery.records import Tracklet, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.people import Confirmation, Person, confirmations

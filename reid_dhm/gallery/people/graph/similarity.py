@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, triu
 
-from reid_dhm.gallery.people.agglomeration import Graph, Pairs
-from reid_dhm.gallery.people.motion import Movements
+from reid_dhm.gallery.people.graph.agglomeration import Graph, Pairs
+from reid_dhm.gallery.people.graph.motion import Movements
 
 faiss: Any = _faiss  # the types that it ships leave out half of what it has
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.pair_scores import PairScores
 from reid_dhm.evaluation.run import PairStatistics
-from reid_dhm.gallery.people.known_pairs import KnownPairs
+from reid_dhm.gallery.people.comparison.known_pairs import KnownPairs
 
 RATES = (1e-2, 1e-3)
 """False-positive rates."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.confidence import Estimate
-from reid_dhm.gallery.people.known_pairs import APART, KnownPairs, known_pairs
-from reid_dhm.gallery.people.separation import Separation, difference, separation
+from reid_dhm.gallery.people.comparison.known_pairs import APART, KnownPairs, known_pairs
+from reid_dhm.gallery.people.comparison.separation import Separation, difference, separation
 from reid_dhm.gallery.records import Embed
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode_jpeg

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reid_dhm.gallery.people.calibration import PeopleThresholds
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
 from reid_dhm.report.svg import INK, PALETTE, Drawing, figure
 
 FEWEST = 100

@@ -1,0 +1,1 @@
+"""What is known of people: lists, counts, routes, files."""

@@ -1,0 +1,1 @@
+"""Which model tells the people of a gallery apart best, without labels."""

@@ -1,0 +1,1 @@
+"""Who may be whom: similarity, movement, and clusters over a sparse graph of tracklets."""

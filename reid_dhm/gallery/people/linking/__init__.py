@@ -1,0 +1,1 @@
+"""Who is who: from tracklets and what users said to people."""

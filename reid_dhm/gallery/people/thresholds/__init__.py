@@ -1,0 +1,1 @@
+"""Match probabilities and thresholds from a gallery itself, without labels."""
