@@ -100,7 +100,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(embedding, "compare_embedding", compare)
     command = importlib.import_module("reid_dhm.cli.benchmark.embed")
-    monkeypatch.setattr(command, "_images", lambda *_: [])
+    monkeypatch.setattr(command, "images_to_embed", lambda *_: [])
     return asked
 
 

@@ -478,6 +478,22 @@ def test_cameras_videos_and_spans_are_deleted(visit, site):
     expect(page.locator(".empty")).to_contain_text("No tracklets yet")
 
 
+def test_a_late_answer_about_another_camera_changes_no_deletion(visit, site):
+    page = visit.open()
+    wait_for_candidates(page, "In this gallery")
+    held = []
+    page.route("**/api/videos?camera=gate*", lambda route: held.append(route))
+    page.locator("#delete-open").click()
+    page.locator("#delete-what").select_option("video")
+    page.locator("#delete-camera").select_option(label="yard")
+    shown = re.compile("^The video yard.avi of camera yard")
+    expect(page.locator("#delete-count")).to_have_text(shown)
+    with page.expect_response("**/api/videos?camera=gate*"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("#delete-count")).to_have_text(shown)
+
+
 def test_all_candidates_of_a_similarity_are_deleted_after_being_shown(
     visit, site, image_of, tmp_path
 ):

@@ -20,7 +20,11 @@ def guarded(connect):
 
 def test_without_tokens_nobody_needs_one(client):
     assert client.get("/api/gallery").status_code == 200
-    assert client.get("/api/session").json() == {"required": False, "actor": "testclient"}
+    assert client.get("/api/session").json() == {
+        "required": False,
+        "actor": "testclient",
+        "role": "administrator",
+    }
 
 
 @pytest.mark.parametrize("path", CLOSED)
@@ -70,7 +74,7 @@ def test_what_shows_nothing_is_open(guarded):
 
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(guarded):
     response = guarded.post("/api/session", json={"token": TOKEN})
-    assert response.json() == {"required": True, "actor": "anna"}
+    assert response.json() == {"required": True, "actor": "anna", "role": "administrator"}
     cookie = response.headers["Set-Cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -244,6 +248,7 @@ def test_a_service_without_tokens_names_the_client_by_its_address(client):
     assert client.post("/api/session", json={"token": "whatever"}).json() == {
         "required": False,
         "actor": "testclient",
+        "role": "administrator",
     }
 
 

@@ -51,6 +51,7 @@ export async function deleteAll(tracklets) {
 export class Deletion {
   constructor(filters, deleted, attempt) {
     this.filters = filters;
+    this.asked = 0; // number of the latest question; an answer to an earlier one is dropped
     $("delete-what").addEventListener("change", () => this.show());
     $("delete-camera").addEventListener("change", () => this.show());
     $("delete-video").addEventListener("change", () => this.tell());
@@ -77,11 +78,13 @@ export class Deletion {
     for (const part of document.querySelectorAll("#deletion [data-what]")) {
       part.hidden = !part.dataset.what.split(" ").includes(what);
     }
-    await this.tell(what === "video" && this.camera ? () => this.listVideos() : undefined);
+    await this.tell(what === "video" && this.camera ? (latest) => this.listVideos(latest) : undefined);
   }
 
-  async listVideos() {
-    this.videos = await askAll(`/api/videos?camera=${encodeURIComponent(this.camera.name)}`);
+  async listVideos(latest) {
+    const videos = await askAll(`/api/videos?camera=${encodeURIComponent(this.camera.name)}`);
+    if (!latest()) return;
+    this.videos = videos;
     $("delete-video").replaceChildren(...this.videos.map((video) =>
       el("option", { value: video.video }, video.start_time ? `${moment(video, 0)} (${video.source})` : video.source)));
   }
@@ -89,13 +92,21 @@ export class Deletion {
   /** Show what would be deleted, and keep the request. */
   async tell(prepare = () => {}) {
     const plans = { camera: () => this.wholeCamera(), video: () => this.wholeVideo(), span: () => this.span() };
+    const number = ++this.asked;
+    const latest = () => number === this.asked;
+    let plan = null;
+    let failure = "";
     this.plan = null;
+    $("delete-next").disabled = true;
     try {
-      await prepare();
-      this.plan = await plans[$("delete-what").value]();
+      await prepare(latest);
+      if (latest()) plan = await plans[$("delete-what").value]();
     } catch (error) {
-      $("delete-count").textContent = error.message;
+      failure = error.message;
     }
+    if (!latest()) return;
+    this.plan = plan;
+    if (failure) $("delete-count").textContent = failure;
     if (this.plan) $("delete-count").textContent = this.plan.words;
     $("delete-next").disabled = !this.plan;
   }

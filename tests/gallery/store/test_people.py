@@ -9,7 +9,7 @@ import pytest
 
 from reid_dhm.errors import InputError, NotFoundError, StorageError
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
-from reid_dhm.gallery.store import audit, database, deletion, schema
+from reid_dhm.gallery.store import audit, database, deletion, joining, schema
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
@@ -179,6 +179,7 @@ def test_names_of_an_older_release_become_confirmed_people(tmp_path, keep, monke
     with monkeypatch.context() as old:
         for module in (schema, database):
             old.setattr(module, "STEPS", schema.STEPS[:2])
+        old.setattr(joining, "_SAID", "SELECT key FROM tracklets WHERE FALSE")  # a later table
         with GalleryStore(folder, create=True) as gallery:
             keep(gallery, np.random.default_rng(0).standard_normal((4, 8)))
             with gallery.writing() as db:
