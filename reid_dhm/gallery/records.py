@@ -283,7 +283,7 @@ class TrackletFilter:
         tracklets: any of these ids.
         videos: in any of these, by hash.
         cameras: seen by any of these, by name.
-        person: of the person with this name, or else with this number.
+        person: of the person with this name, or else with this number; an int is a number only.
         after, before: overlapping this span. Numbers are seconds from each video's start; dates
             are wall-clock times, and videos without one never match.
         exclude: none of these ids.
@@ -292,7 +292,7 @@ class TrackletFilter:
     tracklets: Sequence[TrackletId] = ()
     videos: Sequence[str] = ()
     cameras: Sequence[str] = ()
-    person: str | None = None
+    person: str | int | None = None
     after: float | datetime | None = None
     before: float | datetime | None = None
     exclude: Sequence[TrackletId] = ()

@@ -121,7 +121,8 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
         if not words or words[0].startswith("#"):
             continue
         *name, token = words
-        if len(name) > 2 or (len(name) == 2 and name[1] not in by_word):
+        # A name that is a role is a line without a name: it must not make an administrator.
+        if len(name) > 2 or (name and name[0] in by_word) or (name[1:] and name[1] not in by_word):
             raise InputError(
                 f"{file}, line {number}: expected a token, or a name and a token, or a name, a "
                 f"role ({', '.join(by_word)}) and a token"

@@ -123,6 +123,7 @@ def test_the_file_goes_before_the_environment(tmp_path):
         (f"anna of the {ANNA}\n", "line 1: expected a token, or a name and a token"),
         (f"anna {ANNA}\nanna {BERT}\n", "line 2: 'anna' already has a token"),
         ("anna short\n", "'anna' has 5 characters"),
+        (f"viewer {ANNA}\n", "line 1: expected a token"),  # not an administrator called viewer
     ],
 )
 def test_token_files_that_cannot_serve_are_refused(tmp_path, content, message):

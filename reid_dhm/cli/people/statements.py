@@ -166,9 +166,10 @@ def _travel_time(store: GalleryStore, text: str) -> tuple[tuple[int, int], float
         least = float(seconds)
     except ValueError:
         least = -1.0
-    if len(pair) != 2 or not 0 <= least < 1e7:
+    pair = [name.strip() for name in pair]
+    if len(pair) != 2 or pair[0] == pair[1] or not 0 <= least < 1e7:
         raise InputError(
             f"--travel {text[:60]!r} is not two cameras and seconds: give, for example, "
             "gate,door=20"
         )
-    return (store.camera(pair[0].strip()).id, store.camera(pair[1].strip()).id), least
+    return (store.camera(pair[0]).id, store.camera(pair[1]).id), least

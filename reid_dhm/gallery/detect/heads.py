@@ -221,7 +221,7 @@ def _read_parts(outputs: Outputs, size: Size, named: int) -> Candidates:
 
 def _is_normalised(outputs: Outputs, size: Size, named: int) -> bool:
     table = _table(outputs)
-    known = len(outputs) == 1 and len(table) and table.shape[1] in (84, 4 + named)
+    known = len(outputs) == 1 and len(table) and table.shape[1] in (84, 4 + (named or 80))
     return bool(known and (table[:, :4] >= 0).all() and (table[:, :4] <= 1).all())
 
 

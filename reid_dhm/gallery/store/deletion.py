@@ -20,7 +20,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import FRAME, TrackletFilter
 from reid_dhm.gallery.store import audit, filters, queries
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.membership import remove_empty
+from reid_dhm.gallery.store.membership import count_change, remove_empty
 from reid_dhm.gallery.store.queries import checked
 
 logger = logging.getLogger(__name__)
@@ -197,6 +197,7 @@ def _overwritten(gallery: GalleryStore) -> Iterator[Any]:
     with gallery.writing(deleted=True) as db:
         yield db
         remove_empty(db)
+        count_change(db)  # a pass that still counts on what was deleted is not kept
         db.execute("UPDATE gallery SET thresholds = NULL")
     try:
         gallery.empty_cache()

@@ -110,7 +110,10 @@ def condition(where: TrackletFilter) -> tuple[str, list[Any]]:
         values.append(json.dumps(list(where.cameras)))
     if where.person is not None:
         parts.append(_IS_OF_PERSON)
-        values += [as_utf8(where.person), person_number(where.person)]
+        number = where.person
+        values += (
+            [None, number] if isinstance(number, int) else [as_utf8(number), person_number(number)]
+        )
     for bound, column, sign in ((where.after, '"end"', ">="), (where.before, "start", "<=")):
         if isinstance(bound, datetime):
             parts.append(f"v.start_time + t.{column} {sign} ?")

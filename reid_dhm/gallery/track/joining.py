@@ -8,7 +8,9 @@ halves of one piece are one. Reading and writing pieces is left to
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +97,7 @@ def find_joins(pieces: Iterable[Piece], size: tuple[int, int], longest: float) -
     spans: dict[int, tuple[float, float]] = {}
     one_person: list[float] = []
     two_people: list[float] = []
+    apart: set[tuple[int, int]] = set()
     candidates: list[_Candidate] = []
     closed: set[int] = set()
     doubtful: set[int] = set()
@@ -109,6 +112,7 @@ def find_joins(pieces: Iterable[Piece], size: tuple[int, int], longest: float) -
             similarity = float(_mean(other.embeddings) @ _mean(piece.embeddings))
             if _are_two(other.boxes, piece.boxes):
                 two_people.append(similarity)
+                apart |= {(other.key, piece.key), (piece.key, other.key)}
             elif (away := _distance(other, piece, size)) is not None:
                 lost = _BY_DISTANCE * away + _BY_GAP * max(0.0, start - _end(other))
                 score = similarity - lost
@@ -120,7 +124,7 @@ def find_joins(pieces: Iterable[Piece], size: tuple[int, int], longest: float) -
             closed.add(piece.key)
     least = _least_similarity(one_person, two_people)
     alike = [c for c in candidates if c.similarity >= least and not {c.first, c.second} & closed]
-    following = _best_first(alike, spans, longest)
+    following = _best_first(alike, apart, spans, longest)
     chains = list(_chains(following))
     joined = {key for chain in chains for key in chain} | closed
     return Joins(chains, sorted(doubtful - joined))
@@ -140,22 +144,29 @@ def _least_similarity(one_person: Sequence[float], two_people: Sequence[float]) 
 
 
 def _best_first(
-    candidates: Sequence[_Candidate], spans: Mapping[int, tuple[float, float]], longest: float
+    candidates: Sequence[_Candidate],
+    apart: AbstractSet[tuple[int, int]],
+    spans: Mapping[int, tuple[float, float]],
+    longest: float,
 ) -> dict[int, int]:
-    """The successor of every piece that has one, by key."""
+    """The successor of every piece that has one, by key; no chain holds two that are ``apart``."""
     following: dict[int, int] = {}
     before: set[int] = set()
     first_of = {key: key for key in spans}  # of the last piece of a chain: its first one
     last_of = {key: key for key in spans}
+    chain_of = {key: [key] for key in spans}
     for _, _, first, second in sorted(candidates, key=lambda c: (-c.score, c.first, c.second)):
         if first in following or second in before:
             continue
         begin, end = first_of[first], last_of[second]
         if spans[end][1] - spans[begin][0] > longest:
             continue
+        if any(pair in apart for pair in product(chain_of[begin], chain_of[second])):
+            continue
         following[first] = second
         before.add(second)
         last_of[begin], first_of[end] = end, begin
+        chain_of[begin] += chain_of.pop(second)
     return following
 
 

@@ -70,7 +70,7 @@ def delete_person(service: ServiceDep, actor: ActorDep, person: PersonNumber) ->
     """Delete a person: all tracklets, the name, and what was said of them."""
     with service.gallery() as gallery:
         found = find_person(gallery, person)
-    where = TrackletFilter(person=found.label)
+    where = TrackletFilter(person=found.id)
     return _delete(service, actor, {"person": person}, where)
 
 

@@ -63,6 +63,20 @@ class TestFound:
             assert assign(site, np.arange(1, 9), np.arange(11, 19), old) is None
         assert who(site) == {1: [1, 2], 5: [5]}
 
+    def test_nothing_is_written_over_a_deletion_meanwhile(self, site):
+        found(site, {1: (1,), 2: (2, 3)})
+        early = revision(site)
+        deletion.delete(site, deletion.select(site, TrackletFilter(tracklets=ids(1))))
+        assert assign(site, np.array([2, 3]), np.array([1, 2]), early) is None
+        assert who(site) == {2: [2, 3]}
+
+    def test_a_number_is_not_taken_for_a_name(self, site):
+        found(site, {1: (1,), 2: (2,)})
+        with site.writing() as db:  # names of digits, as older releases took them
+            db.execute("UPDATE people SET name = '2' WHERE id = 1")
+        assert [t.id for t in site.tracklets(TrackletFilter(person=2))] == ids(2)
+        assert [t.id for t in site.tracklets(TrackletFilter(person="2"))] == ids(1)
+
     def test_confirmed_tracklets_stay(self, site):
         link(site, ids(1, 2))
         found(site, {1: (1,), 2: (2, 3)})

@@ -48,6 +48,14 @@ def test_another_person_is_not_taken_for_the_hidden_one(second):
     assert chains(piece(1, range(25), RED), second) == []
 
 
+def test_two_people_seen_at_once_are_not_joined_by_a_piece_between_them():
+    first = piece(1, range(100), RED, left=100, speed=0)
+    between = piece(2, range(97, 102), RED, left=124, speed=0)
+    third = piece(3, range(99, 160), RED, left=148, speed=0)  # in one frame with the first, beside
+    (joined,) = chains(first, between, third)
+    assert joined in ([1, 2], [2, 3])
+
+
 def test_of_two_the_one_more_alike_goes_on():
     between = (RED + 0.4 * BLUE) / np.linalg.norm(RED + 0.4 * BLUE)
     first = piece(1, range(25), RED)

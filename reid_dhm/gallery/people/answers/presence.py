@@ -190,7 +190,7 @@ def summary_of(gallery: GalleryStore, number: int) -> PersonSummary:
     """
     with gallery.snapshot():
         found = find_person(gallery, number)
-        return _summary(found, read_presence(gallery, TrackletFilter(person=found.label)))
+        return _summary(found, read_presence(gallery, TrackletFilter(person=found.id)))
 
 
 def _summary(person: Person, own: Presence) -> PersonSummary:
