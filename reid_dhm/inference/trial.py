@@ -22,6 +22,12 @@ from reid_dhm.inference.engines.exported import file_digest, graph_files, instal
 
 logger = logging.getLogger(__name__)
 
+# As -m, but without the current folder, in which a downloaded graph may lie beside Python files.
+_RUN = (
+    "import runpy, sys; sys.path[:] = [path for path in sys.path if path]; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
 SECONDS = 30
 """Processor time for opening a graph and one image; waiting may take five times that."""
 MEMORY = 4 << 30
@@ -52,7 +58,7 @@ def try_graph(path: Path, module: str = EMBEDDING_TRIAL, **options: Any) -> None
         "seconds": SECONDS,
         "memory": MEMORY + 8 * sum(file.stat().st_size for file in graph_files(path)),
     }
-    command = [sys.executable, "-m", module, json.dumps(request)]
+    command = [sys.executable, "-c", _RUN, module, json.dumps(request)]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=5 * SECONDS, cwd=Path.cwd(), check=False

@@ -33,7 +33,7 @@ def test_the_list_names_terms_and_what_is_here_in_80_columns(home, run):
     registry.record_speed("yolox-nano", 79.6)
     run("add", "mine", DEFAULT_CHECKPOINT)
     (home / "broken").mkdir()
-    (home / "broken" / "model.json").write_text("[")
+    (home / "broken" / ".entry.json").write_text("[")
     for words in ((), ("list",)):
         code, out, err = run(*words)
         assert code == 0
@@ -46,7 +46,7 @@ def test_the_list_names_terms_and_what_is_here_in_80_columns(home, run):
         assert "MSMT17, all images (for research only)" in text
         assert "COCO AP 51.1 (all classes); no published checksum" in text
         assert err.startswith("broken: ")
-        assert "model.json is damaged" in err
+        assert ".entry.json is damaged" in err
 
 
 def test_pull_shows_the_terms_and_the_next_command(home, run, monkeypatch):

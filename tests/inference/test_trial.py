@@ -120,6 +120,16 @@ def test_a_graph_is_tried_once(tmp_path, monkeypatch):
     assert len(runs) == 2
 
 
+def test_python_files_beside_a_graph_are_not_run(tmp_path, monkeypatch):
+    from reid_dhm.inference.checkpoint_file import find_checkpoint
+
+    for name in ("onnx", "numpy", "openvino"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    Embedder(find_checkpoint(plain(tmp_path / "net.onnx"), input="imagenet"), device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_outside_the_graphs_folder_are_not_read(tmp_path):
     (tmp_path / "secret").write_bytes(np.zeros(3, np.float32).tobytes())
     folder = tmp_path / "model"

@@ -228,6 +228,20 @@ def test_a_file_of_ones_own_is_found_by_name(home, tmp_path):
         registry.add("worse", tmp_path / "mine.xml", input="bgr")
 
 
+def test_a_model_called_model_keeps_its_card_until_its_name_is_given_again(home, tmp_path):
+    for name in ("model", "other"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"x")
+    (tmp_path / "model.json").write_text('{"channels": "bgr"}')
+    registry.add("mine", tmp_path / "model.safetensors")
+    assert (home / "mine" / "model.json").read_text() == '{"channels": "bgr"}'
+    assert registry.find("mine", EMBEDDING).path == home / "mine" / "model.safetensors"
+    registry.add("mine", tmp_path / "other.safetensors")
+    assert sorted(path.name for path in (home / "mine").iterdir()) == [
+        ".entry.json",
+        "other.safetensors",
+    ]
+
+
 def test_a_source_that_cannot_be_read_is_named(home, tmp_path, monkeypatch):
     source = tmp_path / "mine.pth"
     source.write_bytes(b"x")
@@ -254,8 +268,8 @@ def test_names_that_cannot_be_given(home, tmp_path, name):
 def test_a_damaged_entry_is_told(home):
     (home / "mine").mkdir(parents=True)
     for text in ("", "[]", '{"size": 3}', '{"size": null, "path": 5}'):
-        (home / "mine" / "model.json").write_text(text)
-        with pytest.raises(InputError, match=r"model\.json is damaged"):
+        (home / "mine" / ".entry.json").write_text(text)
+        with pytest.raises(InputError, match=r"\.entry\.json is damaged"):
             registry.find("mine", EMBEDDING)
 
 
@@ -296,5 +310,5 @@ def test_speeds_are_kept_for_models_that_are_here(home):
     (home / "yolox-nano").mkdir(parents=True)
     registry.record_speed("yolox-nano", 80.0)
     assert registry.speed("yolox-nano") == 80
-    (home / "yolox-nano" / "speed.json").write_text("[")
+    (home / "yolox-nano" / ".speed.json").write_text("[")
     assert registry.speed("yolox-nano") is None

@@ -21,8 +21,9 @@ from reid_dhm.inference.zoo.entries import DETECTION, EMBEDDING, MODELS, RemoteF
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ACCEPTED = "accepted.json"
-_ADDED = "model.json"
-_SPEED = "speed.json"
+# Hidden, so that no card of a model's file has these names.
+_ADDED = ".entry.json"
+_SPEED = ".speed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,10 @@ def add(
     if card.is_file() and file.suffix in (*GRAPH_SUFFIXES, ".safetensors"):
         files.append(card)
     folder = models_folder() / name
+    own_card = input is not None and input not in PRESETS
     if input is not None:
         parse_format(input)
-        if input not in PRESETS:
+        if own_card:
             write_text(folder / card.name, Path(input).expanduser().read_text(encoding="utf-8"))
             files = [source for source in files if source != card]
             input = None
@@ -173,6 +175,10 @@ def add(
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"{source} cannot be read ({reason}): allow reading it") from error
+    written = {source.name for source in files} | ({card.name} if own_card else set())
+    for earlier in folder.iterdir():  # of a model that had this name before
+        if earlier.is_file() and earlier.name not in written:
+            earlier.unlink()
     local = LocalModel(name, task, folder / file.name, backbone, size, neck, input)
     entry = asdict(local) | {"path": file.name}
     write_text(folder / _ADDED, json.dumps(entry, indent=2) + "\n")
