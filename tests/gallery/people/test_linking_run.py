@@ -130,8 +130,11 @@ def test_nothing_said_is_lost_by_kills_while_a_pass_runs(crowd, seconds):
     time.sleep(seconds)
     for process in running:
         process.send_signal(signal.SIGKILL)
-    said = [line.split(maxsplit=2) for line in running[0].communicate()[0].splitlines()]
-    running[1].communicate()
+    # Not communicate(), which leaves out what readline() has already taken from the pipe.
+    said = [line.split(maxsplit=2) for line in running[0].stdout.read().splitlines()]
+    for process in running:
+        process.stdout.close()
+        process.wait()
     assert len(said) >= 3
     with GalleryStore(crowd.folder) as gallery:
         assert list(check_integrity(gallery)) == []
