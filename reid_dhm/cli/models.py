@@ -61,9 +61,11 @@ def list_models() -> None:
         for name in registry.added_names():
             try:
                 own = registry.find(name, task)
-            except InputError as error:
-                if task == EMBEDDING and "damaged" in str(error):
+            except registry.DamagedEntryError as error:
+                if task == EMBEDDING:  # once, as nobody knows its task
                     say(f"{name}: {error}", err=True)
+                continue
+            except InputError:  # of the other task
                 continue
             if own is not None:
                 rate = registry.speed(name)

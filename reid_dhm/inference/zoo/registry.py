@@ -26,6 +26,10 @@ _ADDED = ".entry.json"
 _SPEED = ".speed.json"
 
 
+class DamagedEntryError(InputError):
+    """The entry of a model that the user added cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model whose files are on this machine.
@@ -251,6 +255,6 @@ def _added(name: str) -> LocalModel | None:
             raise TypeError("an entry is not text")
         return LocalModel(name, str(entry["task"]), file, words[0], size, words[1], words[2])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
+        raise DamagedEntryError(
             f"{path} is damaged ({type(error).__name__}): add the model again"
         ) from None
