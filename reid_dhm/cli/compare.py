@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reid_dhm.cli.evaluation_options import (
+from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.options.evaluation import (
     DatasetChoice,
     ModelChoice,
     RankingChoice,
     ReportOption,
     refuse_model_options,
 )
-from reid_dhm.cli.option_groups import grouped
-from reid_dhm.cli.options import JsonOption, write_json
-from reid_dhm.cli.progress import progress_bar
-from reid_dhm.cli.results import print_comparison, print_where, warn_missing_images
+from reid_dhm.cli.options.groups import grouped
+from reid_dhm.cli.output.evaluation import print_comparison, print_where, warn_missing_images
+from reid_dhm.cli.output.progress import progress_bar
 
 if TYPE_CHECKING:
     from reid_dhm.evaluation.inputs import QueryGallery

@@ -32,8 +32,8 @@ def demo(
             f"{config} trains on {', '.join(settings.data.name)}, not on synthetic people: use "
             "reid-dhm train for it"
         )
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.progress import progress_bar
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
     from reid_dhm.cli.train import epoch_line
     from reid_dhm.demo.footage import run_footage_demo
     from reid_dhm.demo.training import run_demo

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -21,6 +20,7 @@ from reid_dhm.cli.options import (
     write_json,
 )
 from reid_dhm.cli.output import say, suggest
+from reid_dhm.cli.output.hints import suggest_better_model
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.text import shell_word
 
@@ -80,7 +80,7 @@ def embed(
 
     Example: reid-dhm embed --images crops --output crops.npz
     """
-    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.cli.output.progress import progress_bar
     from reid_dhm.inference.checkpoint_file import find_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
     from reid_dhm.inference.embedder import Embedder

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.compare import compare_models
-from reid_dhm.cli.evaluation_options import (
+from reid_dhm.cli.options import MODEL, JsonOption, refuse, write_json
+from reid_dhm.cli.options.evaluation import (
     REPORT,
     DatasetChoice,
     ModelChoice,
@@ -18,10 +19,9 @@ from reid_dhm.cli.evaluation_options import (
     ReportOption,
     refuse_model_options,
 )
-from reid_dhm.cli.option_groups import grouped
-from reid_dhm.cli.options import MODEL, JsonOption, refuse, write_json
-from reid_dhm.cli.progress import progress_bar
-from reid_dhm.cli.results import print_results, print_where, warn_missing_images
+from reid_dhm.cli.options.groups import grouped
+from reid_dhm.cli.output.evaluation import print_results, print_where, warn_missing_images
+from reid_dhm.cli.output.progress import progress_bar
 from reid_dhm.errors import InputError, ReidError
 
 if TYPE_CHECKING:

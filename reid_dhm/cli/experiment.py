@@ -10,9 +10,9 @@ import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
 from reid_dhm.cli.output import count_of, say
-from reid_dhm.cli.progress import progress_bar
-from reid_dhm.cli.results import difference_text, print_where
-from reid_dhm.cli.tables import Table, plain_console
+from reid_dhm.cli.output.evaluation import difference_text, print_where
+from reid_dhm.cli.output.progress import progress_bar
+from reid_dhm.cli.output.tables import Table, plain_console
 
 if TYPE_CHECKING:
     from reid_dhm.evaluation.repeats import Condition

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -21,6 +20,7 @@ from reid_dhm.cli.options import (
     write_json,
 )
 from reid_dhm.cli.output import command_line, say, suggest
+from reid_dhm.cli.output.hints import suggest_better_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ def index_video(
     check_detector(detector, confidence)
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
 
-    from reid_dhm.cli.progress import progress_bar
+    from reid_dhm.cli.output.progress import progress_bar
     from reid_dhm.gallery.ingest import index_video as indexing
     from reid_dhm.inference.embedder import Embedder
 
@@ -274,7 +274,7 @@ def stopped_by_interrupt(source: Source) -> Iterator[None]:
 
 
 def _print(summary: IndexingSummary, name: str, gallery: Path, search: str) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     if summary.known:
         say(f"{name} is already in the gallery (video {summary.videos[0]}): nothing to do")

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reid_dhm.cli.candidates import print_candidates
-from reid_dhm.cli.hints import suggest_better_model
 from reid_dhm.cli.options import (
     BackboneOption,
     DeviceOption,
@@ -18,9 +16,7 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
-from reid_dhm.cli.output import command_line, say, suggest
-from reid_dhm.cli.query_images import crop_queries
-from reid_dhm.cli.query_options import (
+from reid_dhm.cli.options.query import (
     WHO,
     BoxOption,
     CheckpointOption,
@@ -31,7 +27,8 @@ from reid_dhm.cli.query_options import (
     open_embedder,
     parse_boxes,
 )
-from reid_dhm.cli.tracklet_options import (
+from reid_dhm.cli.options.query_images import crop_queries
+from reid_dhm.cli.options.tracklets import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -40,6 +37,9 @@ from reid_dhm.cli.tracklet_options import (
     VideoOption,
     warn_of_untimed,
 )
+from reid_dhm.cli.output import command_line, say, suggest
+from reid_dhm.cli.output.candidates import print_candidates
+from reid_dhm.cli.output.hints import suggest_better_model
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.index.faiss_index import FaissIndex
@@ -155,7 +155,7 @@ def search(
             model = find_model(checkpoint, **others)
         crops_of_query = crop_queries(query or (), boxes, detector)
 
-        from reid_dhm.cli.progress import progress_bar
+        from reid_dhm.cli.output.progress import progress_bar
         from reid_dhm.gallery.search.match_thresholds import open_thresholds
         from reid_dhm.gallery.search.output import annotate_video, write_crops
         from reid_dhm.gallery.search.searcher import Searcher

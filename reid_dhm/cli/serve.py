@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
+from reid_dhm.cli.options.query import CheckpointOption, IndexOption, find_model, open_embedder
 from reid_dhm.cli.output import command_line, say, suggest
-from reid_dhm.cli.query_options import CheckpointOption, IndexOption, find_model, open_embedder
 
 
 def serve(

@@ -34,7 +34,7 @@ def train(
 
     settings = load_config(config, overrides or ())
 
-    from reid_dhm.cli.progress import progress_bars
+    from reid_dhm.cli.output.progress import progress_bars
     from reid_dhm.experiments.run import run_experiment
 
     first = os.environ.get("RANK", "0") == "0"

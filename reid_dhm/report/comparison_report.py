@@ -10,17 +10,17 @@ from reid_dhm.errors import InputError
 from reid_dhm.evaluation.comparison import Comparison, check_same_images
 from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.report import figures
 from reid_dhm.report.folder import report_folder, write_results
-from reid_dhm.report.overview import aside, counts, protocol_text
 from reid_dhm.report.pages import Pages
+from reid_dhm.report.plots import evaluation as figures
+from reid_dhm.report.plots.svg import Drawing
 from reid_dhm.report.progress import counter
-from reid_dhm.report.ranked_lists import RankedLists, final_ranking, thumbnail_names
 from reid_dhm.report.scores import HEADLINE, headline, scores_of
-from reid_dhm.report.selection import Disagreement, disagreement, worst_camera_pair
-from reid_dhm.report.svg import Drawing
-from reid_dhm.report.tables import PER_QUERY, comparison_results, write_per_query
-from reid_dhm.report.thumbnails import write_thumbnails
+from reid_dhm.report.sections.overview import aside, counts, protocol_text
+from reid_dhm.report.sections.ranked_lists import RankedLists, final_ranking, thumbnail_names
+from reid_dhm.report.sections.selection import Disagreement, disagreement, worst_camera_pair
+from reid_dhm.report.sections.tables import PER_QUERY, comparison_results, write_per_query
+from reid_dhm.report.sections.thumbnails import write_thumbnails
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 
 

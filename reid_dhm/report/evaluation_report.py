@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_dhm.evaluation.run import EvaluationRun
-from reid_dhm.report import figures, overview, selection
-from reid_dhm.report.embedding_map import draw_map
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import Pages
+from reid_dhm.report.plots import evaluation as figures
+from reid_dhm.report.plots.embedding_map import draw_map
+from reid_dhm.report.plots.svg import Drawing
 from reid_dhm.report.progress import counter
-from reid_dhm.report.ranked_lists import RankedLists, rankings_of, thumbnail_names
 from reid_dhm.report.scores import scores_of
-from reid_dhm.report.selection import Rows
-from reid_dhm.report.svg import Drawing
-from reid_dhm.report.tables import PER_QUERY, evaluation_results, write_per_query
-from reid_dhm.report.thumbnails import ActivationMaps, write_activation, write_thumbnails
+from reid_dhm.report.sections import overview, selection
+from reid_dhm.report.sections.ranked_lists import RankedLists, rankings_of, thumbnail_names
+from reid_dhm.report.sections.selection import Rows
+from reid_dhm.report.sections.tables import PER_QUERY, evaluation_results, write_per_query
+from reid_dhm.report.sections.thumbnails import ActivationMaps, write_activation, write_thumbnails
 from reid_dhm.retrieval.results import RetrievalResult
 
 _EXAMPLES = 3  # mistakes shown for each confused pair

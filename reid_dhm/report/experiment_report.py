@@ -8,7 +8,7 @@ from pathlib import Path
 from reid_dhm.evaluation.repeats import Condition
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import Pages
-from reid_dhm.report.training_figures import gradient_plots, learning_curves
+from reid_dhm.report.plots.training import gradient_plots, learning_curves
 
 LABELS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "top1": "top-1"}
 

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reid_dhm.report.ranked_lists import RankedLists
-from reid_dhm.report.svg import Drawing
+from reid_dhm.report.plots.svg import Drawing
+from reid_dhm.report.sections.ranked_lists import RankedLists
 from reid_dhm.retrieval.results import RetrievalResult
 from reid_dhm.text import printable
 

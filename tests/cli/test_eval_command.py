@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reid_dhm.cli.eval import parse_people
-from reid_dhm.cli.evaluation_options import parse_dataset_options
+from reid_dhm.cli.options.evaluation import parse_dataset_options
 from reid_dhm.evaluation.thresholds import read_thresholds
 from reid_dhm.models.torchreid import torchreid_module
 

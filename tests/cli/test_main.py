@@ -6,7 +6,7 @@ from typing import get_type_hints
 import pytest
 
 import reid_dhm
-from reid_dhm.cli.deletion import delete
+from reid_dhm.cli.gallery.deletion import delete
 from reid_dhm.cli.index_video import index_video
 from reid_dhm.cli.search import search
 from reid_dhm.cli.serve import serve

@@ -20,7 +20,7 @@ from reid_dhm.experiments.grid.results import tabulate
 from reid_dhm.experiments.grid.runner import is_done, run_all
 from reid_dhm.experiments.run import run_experiment
 from reid_dhm.report.experiment_report import write_experiment
-from reid_dhm.report.training_figures import gradient_plots, learning_curves
+from reid_dhm.report.plots.training import gradient_plots, learning_curves
 
 GRID = """
 config: experiment.yaml

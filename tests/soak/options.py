@@ -78,11 +78,11 @@ LONG = {
     "demo": "reid_dhm.synthetic.write_synthetic",
     "train": "reid_dhm.experiments.run.run_experiment",
     "serve": "uvicorn.Server.run",
-    "benchmark embed": "reid_dhm.benchmarks.embedding.compare_embedding",
-    "benchmark memory": "reid_dhm.benchmarks.embedding.memory_over",
-    "benchmark precision": "reid_dhm.benchmarks.precision.compare_precisions",
-    "benchmark footage-pairs": "reid_dhm.benchmarks.footage_pairs.measure",
-    "benchmark train": "reid_dhm.benchmarks.pipeline.compare_pipelines",
+    "benchmark embed": "reid_dhm.benchmarks.embedding.comparison.compare_embedding",
+    "benchmark memory": "reid_dhm.benchmarks.embedding.comparison.memory_over",
+    "benchmark precision": "reid_dhm.benchmarks.embedding.precision.compare_precisions",
+    "benchmark footage-pairs": "reid_dhm.benchmarks.footage.pairs.measure",
+    "benchmark train": "reid_dhm.benchmarks.training.pipeline.compare_pipelines",
 }
 """Where a command is stopped, because the rest takes minutes or for ever."""
 

@@ -27,11 +27,11 @@ def detectors(
     """
     from dataclasses import asdict
 
-    from reid_dhm.benchmarks.detection import LOWEST, detect_clip, figures_at
-    from reid_dhm.benchmarks.footage_pairs import read_boxes
+    from reid_dhm.benchmarks.footage.detection import LOWEST, detect_clip, figures_at
+    from reid_dhm.benchmarks.footage.pairs import read_boxes
     from reid_dhm.cli.output import say
-    from reid_dhm.cli.progress import progress_bar
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.progress import progress_bar
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
     from reid_dhm.errors import InputError
     from reid_dhm.gallery.detect.factory import build_detector
     from reid_dhm.gallery.footage.sources import open_source

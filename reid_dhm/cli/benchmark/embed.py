@@ -16,8 +16,8 @@ from reid_dhm.cli.options import DeviceOption, JsonOption, parse_size, write_jso
 from reid_dhm.cli.output import say
 
 if TYPE_CHECKING:
-    from reid_dhm.benchmarks.embedding import EmbeddingRates
-    from reid_dhm.benchmarks.precision import PrecisionFigures
+    from reid_dhm.benchmarks.embedding.comparison import EmbeddingRates
+    from reid_dhm.benchmarks.embedding.precision import PrecisionFigures
 
 _WIDTH = 130  # columns of a table with ranges
 
@@ -61,7 +61,7 @@ def embed(
 
     Example: reid-dhm benchmark embed osnet_x0_25 --json embedding.json
     """
-    from reid_dhm.benchmarks.embedding import BACKBONES, compare_embedding
+    from reid_dhm.benchmarks.embedding.comparison import BACKBONES, compare_embedding
 
     settings = {
         "images": None if images is None else str(images),
@@ -102,8 +102,8 @@ def memory(
 
     Example: reid-dhm benchmark memory --num-images 100000
     """
-    from reid_dhm.benchmarks.embedding import memory_over
-    from reid_dhm.benchmarks.embedding_runners import make_network
+    from reid_dhm.benchmarks.embedding.comparison import memory_over
+    from reid_dhm.benchmarks.embedding.runners import make_network
     from reid_dhm.inference.embedder import Embedder
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -137,7 +137,7 @@ def precision(
 
     Example: reid-dhm benchmark precision --checkpoint runs/demo --dataset market1501
     """
-    from reid_dhm.benchmarks.precision import compare_precisions, draw_precisions
+    from reid_dhm.benchmarks.embedding.precision import compare_precisions, draw_precisions
     from reid_dhm.data.datasets import load_dataset
 
     loaded = load_dataset(dataset, data_root)
@@ -157,7 +157,7 @@ def images_to_embed(images: Path | None, count: int, scratch: Path) -> list[str]
         from reid_dhm.cli.embed import images_below
 
         return images_below(images)[:count]
-    from reid_dhm.benchmarks.pipeline import write_images
+    from reid_dhm.benchmarks.training.pipeline import write_images
 
     samples = write_images(scratch, num_people=-(-count // 16), images_each=16)
     return [str(sample.path) for sample in samples[:count]]
@@ -177,7 +177,7 @@ def _earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(rates: EmbeddingRates, size: tuple[int, int]) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     title = f"{rates.backbone}, {size[0]}x{size[1]}, images per second"
     table = SafeTable(title=title, title_justify="left")
@@ -212,7 +212,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def _print_precisions(found: list[PrecisionFigures], title: str) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     table = SafeTable(title=title, title_justify="left")
     for column in ("", "mAP", "rank-1", "images per second", "lowest cosine", "mean cosine"):

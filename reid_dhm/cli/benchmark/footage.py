@@ -52,8 +52,8 @@ def footage_pairs(
 
     Example: reid-dhm benchmark footage-pairs --video clip.mp4 --tracklets t.txt --truth gt.txt
     """
-    from reid_dhm.benchmarks.footage_pairs import FALSE_POSITIVE_RATE, measure
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.benchmarks.footage.pairs import FALSE_POSITIVE_RATE, measure
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
     from reid_dhm.gallery.people.comparison.model_comparison import images_per_second
     from reid_dhm.inference.embedder import Embedder
     from reid_dhm.inference.named import find_named
@@ -98,7 +98,7 @@ def footage_pairs(
 
 def _write_figure(path: Path, rows: list[dict[str, Any]], accuracy: str) -> None:
     from reid_dhm.files import write_text
-    from reid_dhm.report.tradeoff import Measured, accuracy_over_speed
+    from reid_dhm.report.plots.tradeoff import Measured, accuracy_over_speed
 
     models = [
         Measured(row["model"], row["images_per_second"], row["tpr"], row["tpr"], row["tpr"])

@@ -11,7 +11,7 @@ import typer
 from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
-    from reid_dhm.benchmarks.people import KnownGallery, PeopleFigures
+    from reid_dhm.benchmarks.people.footage import KnownGallery, PeopleFigures
 
 _CORRECTIONS = 3, 2  # pairs that a user would link, and split
 
@@ -73,9 +73,9 @@ def people(
 
 
 def _sizes(counts: list[int], seed: int) -> list[dict[str, Any]]:
-    from reid_dhm.benchmarks.people_size import measure_size
+    from reid_dhm.benchmarks.people.size import measure_size
     from reid_dhm.cli.benchmark.sets import gibibytes
-    from reid_dhm.cli.tables import print_rows
+    from reid_dhm.cli.output.tables import print_rows
 
     found = [measure_size(count, seed=seed) for count in counts]
     print_rows(
@@ -102,8 +102,8 @@ def _sizes(counts: list[int], seed: int) -> list[dict[str, Any]]:
 def _known_footage(folder: Path, truth: Path, names: Path | None) -> dict[str, Any]:
     import numpy as np
 
-    from reid_dhm.benchmarks.footage_pairs import read_boxes, read_people
-    from reid_dhm.benchmarks.people import KnownGallery
+    from reid_dhm.benchmarks.footage.pairs import read_boxes, read_people
+    from reid_dhm.benchmarks.people.footage import KnownGallery
     from reid_dhm.errors import InputError
     from reid_dhm.gallery.store.gallery import GalleryStore
 
@@ -123,7 +123,7 @@ def _known_footage(folder: Path, truth: Path, names: Path | None) -> dict[str, A
 def _rendered(num_people: int, checkpoint: str | None, seed: int) -> dict[str, Any]:
     import tempfile
 
-    from reid_dhm.benchmarks.people_rendered import rendered_gallery
+    from reid_dhm.benchmarks.people.rendered import rendered_gallery
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.inference.checkpoints import open_checkpoint
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
@@ -139,8 +139,8 @@ def _rendered(num_people: int, checkpoint: str | None, seed: int) -> dict[str, A
 def _compare(known: KnownGallery) -> dict[str, Any]:
     import numpy as np
 
-    from reid_dhm.benchmarks.people import ceiling, linked
-    from reid_dhm.cli.tables import print_rows
+    from reid_dhm.benchmarks.people.footage import ceiling, linked
+    from reid_dhm.cli.output.tables import print_rows
     from reid_dhm.gallery.people.thresholds.calibration import calibrate
 
     found = linked(known)

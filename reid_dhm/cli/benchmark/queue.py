@@ -28,7 +28,7 @@ def queue(
 
     Example: reid-dhm benchmark queue person-reidentification-retail-0277
     """
-    from reid_dhm.benchmarks.async_queue import compare_with_queue
+    from reid_dhm.benchmarks.embedding.queue import compare_with_queue
     from reid_dhm.data.images import read_image
 
     with tempfile.TemporaryDirectory() as scratch:

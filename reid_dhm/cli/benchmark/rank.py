@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from reid_dhm.cli.benchmark.sets import RetrievalBenchmark, gibibytes
-from reid_dhm.cli.option_groups import grouped
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.options.groups import grouped
 
 if TYPE_CHECKING:
-    from reid_dhm.benchmarks.rank import RankingFigures
+    from reid_dhm.benchmarks.retrieval.rank import RankingFigures
 
 
 @grouped
@@ -22,7 +22,7 @@ def rank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
     Example: reid-dhm benchmark rank --gallery 515913 --no-torchreid
     """
     benchmark.check()
-    from reid_dhm.benchmarks.rank import compare_ranking
+    from reid_dhm.benchmarks.retrieval.rank import compare_ranking
 
     with benchmark.file() as path:
         figures = compare_ranking(path, **benchmark.options())
@@ -33,7 +33,7 @@ def rank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
 
 
 def _print(figures: RankingFigures) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     sizes = f"{figures.num_query} x {figures.num_gallery} x {figures.dim}"
     table = SafeTable(title=f"{sizes}, {figures.threads} threads", title_justify="left")

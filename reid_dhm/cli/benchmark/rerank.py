@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from reid_dhm.cli.benchmark.sets import RetrievalBenchmark, gibibytes
-from reid_dhm.cli.option_groups import grouped
 from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.options.groups import grouped
 
 if TYPE_CHECKING:
-    from reid_dhm.benchmarks.rerank import RerankingFigures
+    from reid_dhm.benchmarks.retrieval.rerank import RerankingFigures
 
 _RATIOS = (
     "over_product",
@@ -31,7 +31,7 @@ def rerank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
     Example: reid-dhm benchmark rerank --no-torchreid
     """
     benchmark.check()
-    from reid_dhm.benchmarks.rerank import compare_reranking
+    from reid_dhm.benchmarks.retrieval.rerank import compare_reranking
 
     with benchmark.file() as path:
         figures = compare_reranking(path, **benchmark.options())
@@ -42,7 +42,7 @@ def rerank(benchmark: RetrievalBenchmark, json: JsonOption = None) -> None:
 
 
 def _print(figures: RerankingFigures) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     sizes = f"{figures.num_query} + {figures.num_gallery}, {figures.dim} dimensions"
     table = SafeTable(title=f"{sizes}, {figures.threads} threads", title_justify="left")

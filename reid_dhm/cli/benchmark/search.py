@@ -11,7 +11,7 @@ import typer
 from reid_dhm.cli.options import JsonOption, write_json
 
 if TYPE_CHECKING:
-    from reid_dhm.benchmarks.search import Latency, SearchFigures
+    from reid_dhm.benchmarks.retrieval.search import Latency, SearchFigures
 
 
 def search(
@@ -49,7 +49,7 @@ def search(
 
     Example: reid-dhm benchmark search --tracklets 10000 --tracklets 100000
     """
-    from reid_dhm.benchmarks.search import compare_search
+    from reid_dhm.benchmarks.retrieval.search import compare_search
 
     sizes = sorted(tracklets or (10_000, 100_000, 1_000_000))
     figures = compare_search(sizes, dim, queries, index, scratch, on_done=_print)
@@ -60,7 +60,7 @@ def search(
 
 
 def _print(figures: SearchFigures) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     title = (
         f"{figures.num_tracklets:,} x {figures.dim}, {figures.threads} threads, "

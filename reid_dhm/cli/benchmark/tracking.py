@@ -32,8 +32,8 @@ def tracking(
 
     Example: reid-dhm benchmark tracking tracks.txt --truth gt.txt
     """
-    from reid_dhm.benchmarks.footage_pairs import read_people
-    from reid_dhm.benchmarks.tracking import measure
+    from reid_dhm.benchmarks.footage.pairs import read_people
+    from reid_dhm.benchmarks.footage.tracking import measure
 
     figures = measure(tracks, truth, None if people is None else read_people(people))
     for name, value in asdict(figures).items():

@@ -14,8 +14,8 @@ from reid_dhm.cli.options import JsonOption, write_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reid_dhm.benchmarks.pipeline import PipelineRates
-    from reid_dhm.benchmarks.training import TrainingRates
+    from reid_dhm.benchmarks.training.pipeline import PipelineRates
+    from reid_dhm.benchmarks.training.throughput import TrainingRates
     from reid_dhm.data.samples import Sample
 
 
@@ -45,8 +45,8 @@ def train(
 
     import torch
 
-    from reid_dhm.benchmarks.pipeline import compare_pipelines, write_images
-    from reid_dhm.benchmarks.training import compare_training
+    from reid_dhm.benchmarks.training.pipeline import compare_pipelines, write_images
+    from reid_dhm.benchmarks.training.throughput import compare_training
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = (settings.model.size[0], settings.model.size[1])
@@ -67,7 +67,7 @@ def train(
 
 
 def _print(backbone: str, pipelines: PipelineRates, rates: TrainingRates) -> None:
-    from reid_dhm.cli.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import SafeTable, plain_console
 
     height, width = pipelines.size
     title = f"{backbone}, {height}x{width}, batches of {pipelines.batch_size}"

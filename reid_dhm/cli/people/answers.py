@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid_dhm.cli.options import JsonOption, write_json
-from reid_dhm.cli.output import count_of, say
-from reid_dhm.cli.people.statements import PersonArgument
-from reid_dhm.cli.tracklet_options import (
+from reid_dhm.cli.options.tracklets import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -19,6 +17,8 @@ from reid_dhm.cli.tracklet_options import (
     VideoOption,
     warn_of_untimed,
 )
+from reid_dhm.cli.output import count_of, say
+from reid_dhm.cli.people.statements import PersonArgument
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,7 +53,7 @@ def list_(
 
     Example: reid-dhm people list --gallery galleries/site --camera gate --min-cameras 2
     """
-    from reid_dhm.cli.tables import print_rows
+    from reid_dhm.cli.output.tables import print_rows
     from reid_dhm.gallery.people.answers.presence import summarise
     from reid_dhm.gallery.store.filters import parse_filter
     from reid_dhm.gallery.store.gallery import GalleryStore
@@ -90,8 +90,8 @@ def show(
 
     Example: reid-dhm people show --gallery galleries/site 7
     """
+    from reid_dhm.cli.output.tables import print_rows
     from reid_dhm.cli.people.timeline import draw_timeline
-    from reid_dhm.cli.tables import print_rows
     from reid_dhm.gallery.people.answers.route import read_route
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import find_person
@@ -179,7 +179,7 @@ def count(
 
 
 def _print_counts(hours: list[HourCount], flows: Flows, stays: list[Dwell]) -> None:
-    from reid_dhm.cli.tables import print_rows
+    from reid_dhm.cli.output.tables import print_rows
 
     by_hour: dict[str, dict[str | None, int]] = {}
     for each in hours:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from reid_dhm.cli.output import count_of, say
-from reid_dhm.cli.tracklet_options import (
+from reid_dhm.cli.options.tracklets import (
     AfterOption,
     BeforeOption,
     CameraOption,
@@ -17,6 +16,7 @@ from reid_dhm.cli.tracklet_options import (
     VideoOption,
     warn_of_untimed,
 )
+from reid_dhm.cli.output import count_of, say
 
 
 def export(

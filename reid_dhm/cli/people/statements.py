@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reid_dhm.cli.options.tracklets import GalleryOption
 from reid_dhm.cli.output import command_line, count_of, say, suggest
-from reid_dhm.cli.tracklet_options import GalleryOption
 from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.footage_pairs import crops as crops_of
-from reid_dhm.benchmarks.footage_pairs import read_boxes
+from reid_dhm.benchmarks.footage.pairs import crops as crops_of
+from reid_dhm.benchmarks.footage.pairs import read_boxes
 from reid_dhm.cli import main
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.people.comparison import model_comparison

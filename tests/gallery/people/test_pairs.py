@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.benchmarks.footage_pairs import label_tracklets, read_boxes, read_people
+from reid_dhm.benchmarks.footage.pairs import label_tracklets, read_boxes, read_people
 from reid_dhm.gallery.people.pairs import encounters, images_of_pairs, long_seen
 from reid_dhm.gallery.track.geometry import shared_area
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.people.answers.presence import Presence
-from reid_dhm.report.svg import INK, Drawing, figure
+from reid_dhm.report.plots.svg import INK, Drawing, figure
 from reid_dhm.text import printable
 
 HOUR = 3600.0

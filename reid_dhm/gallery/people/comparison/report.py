@@ -8,10 +8,10 @@ from pathlib import Path
 
 from reid_dhm.gallery.people.comparison.model_comparison import ModelComparison
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.report.figures import roc_curve
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import Pages
-from reid_dhm.report.tradeoff import Measured, accuracy_over_speed
+from reid_dhm.report.plots.evaluation import roc_curve
+from reid_dhm.report.plots.tradeoff import Measured, accuracy_over_speed
 
 _SHOWN = 12  # pairs of each kind
 

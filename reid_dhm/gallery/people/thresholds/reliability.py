@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
-from reid_dhm.report.svg import INK, PALETTE, Drawing, figure
+from reid_dhm.report.plots.svg import INK, PALETTE, Drawing, figure
 
 FEWEST = 100
 """Pairs of people seen at once from which a gallery is calibrated."""

@@ -1,0 +1,1 @@
+"""Speed, memory and precision of embedding images."""

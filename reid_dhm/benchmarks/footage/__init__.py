@@ -1,0 +1,1 @@
+"""Detection, tracking and telling people apart, on footage whose people are known."""

@@ -1,0 +1,1 @@
+"""Finding people over cameras, on footage and in number."""

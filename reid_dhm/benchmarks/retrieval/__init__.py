@@ -1,0 +1,1 @@
+"""Time of ranking, re-ranking and gallery search."""

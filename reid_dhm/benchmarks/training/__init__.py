@@ -1,0 +1,1 @@
+"""Training throughput: input pipeline and whole step."""

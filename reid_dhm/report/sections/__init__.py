@@ -1,0 +1,1 @@
+"""What the pages of an evaluation and of a comparison show."""
