@@ -1,282 +1,338 @@
 #!/usr/bin/env bash
-# The GPU suite: steps of under four minutes for a bare machine with PyTorch and no network.
+# The GPU suite: what a rented GPU measures and trains in fifteen minutes, without a network.
 #
-#   tools/gpu_suite.sh list                        the steps, by rising cost
-#   tools/gpu_suite.sh pack STEP DATA [WEIGHTS]    here: .gpu/STEP.tar.gz.NNofMM, at most 50 MB each
-#   tools/gpu_suite.sh run STEP                    there, in a checkout with .gpu or an unpacked archive
-#   tools/gpu_suite.sh keep STEP FOLDER            here: keep what a run returned, for the next pack
+#   tools/gpu_suite.sh pack DATA WEIGHTS TEACHER   here: .gpu/1.tar … .gpu/5.tar, at most 55 MB each
+#   tools/gpu_suite.sh check                       there, with 1.tar: tests, throughput, how many at once
+#   tools/gpu_suite.sh start [SCALE]               there, with 2.tar: the grids of people begin to train
+#   tools/gpu_suite.sh add                         there, with 3.tar … 5.tar: CIFAR-100 follows
+#   tools/gpu_suite.sh collect SECONDS             there: waits, evaluates, returns what there is
+#   tools/gpu_suite.sh keep FOLDER                 here: run folders into runs/
 #
-# DATA holds Market-1501-v15.09.15 and CIFAR-100; WEIGHTS are MobileNetV2's of ImageNet. Without a
-# checkout there:  cat STEP.tar.gz.* | tar xz -C DIR && bash DIR/code/tools/gpu_suite.sh run STEP
-# Results go to $OUT (default: gpu_out): logs, figures as JSON, best weights, and what is needed to go
-# on. SUITE_SECONDS (220) bounds a step; SUITE_REHEARSAL=1 packs a few people and trains one epoch.
+# "There" is a checkout of this repository on a machine with PyTorch; the archives lie in its .gpu and
+# may come and go: each command unpacks what it finds into SUITE_WORK (/tmp/gpu_suite). Trainings run in
+# the background between the commands. DATA holds Market-1501-v15.09.15 and CIFAR-100; WEIGHTS are
+# MobileNetV2's of ImageNet; TEACHER is the .npz that `reid-dhm embed` wrote of Market-1501's training
+# images. SCALE multiplies the epochs of every grid. Results go to $OUT (gpu_out): logs, figures, the
+# candidates' weights. SUITE_REHEARSAL=1 packs a few people and trains one epoch of each.
+# Grids: docs/results/grids/gpu.
 set -euo pipefail
-STEPS=(check first methods osnet cifar_resnet32 cifar_wrn16_8)
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-SECONDS_ALLOWED=${SUITE_SECONDS:-220}
+WORK=${SUITE_WORK:-/tmp/gpu_suite}
 REHEARSAL=${SUITE_REHEARSAL:-0}
-PART=50000000
-STATE=55000000 # bytes of unfinished training that are returned
-STARTED=$(date +%s)
-SMALL= # a smaller input, in rehearsals
+# grid and trainings at once: a small network leaves most of a large GPU idle
+PEOPLE=("model 4" "market1501_methods+market1501_resnet18 3" "market1501_options 3"
+  "market1501_256x128 3" "model_validation 2")
+CIFAR="cifar100_resnet32 3"
 
 fail() { echo "error: $*" >&2; exit 1; }
-left() { echo $((SECONDS_ALLOWED - ($(date +%s) - STARTED))); }
 
 # --- here -------------------------------------------------------------------------------------
 
 pack() {
-  local step=$1 data=${2:?"the folder of the datasets"} weights=${3:-}
-  local scratch
-  scratch=$(mktemp -d)
-  mkdir -p "$scratch/code" "$scratch/data" "$scratch/runs" "$ROOT/.gpu"
-  git -C "$ROOT" archive HEAD | tar x -C "$scratch/code"
-  rm -rf "$scratch/code/docs/images" "$scratch/code/docs/results/images"
-  python3 - "$scratch" "$step" "$data" "$REHEARSAL" <<'PY'
-import re, shutil, sys
+  python3 - "$ROOT" "${1:?"the folder of the datasets"}" "${2:?"weights of MobileNetV2"}" \
+    "${3:?"the teacher's .npz"}" "$REHEARSAL" <<'PY'
+import io, re, subprocess, sys, tarfile
 from importlib.metadata import distribution
 from pathlib import Path
 
-target, step, data, few = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4] == "1"
+import numpy as np
 
-# Pure Python packages that the bare machine lacks, from this environment.
-for name in ("omegaconf", "torchreid", "gdown", "beautifulsoup4", "soupsieve"):
-    for file in distribution(name).files or ():
-        source = Path(file.locate())
-        if ".." in file.parts or source.suffix in (".pyc", ".so") or not source.is_file():
-            continue
-        place = target / "site" / str(file)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, place)
-
-
-def copy(files, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(file, folder / file.name)
+root, data, weights, teacher, few = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5], sys.argv[5] == "1"
+out = root / ".gpu"
+out.mkdir(exist_ok=True)
+market, cifar = data / "Market-1501-v15.09.15", data / "CIFAR-100"
 
 
 def person(file):
     return re.match(r"-?\d+", file.name)[0]
 
 
-if step.startswith("cifar"):
-    for split in ("train", "test"):
-        for kind in sorted((data / "CIFAR-100" / split).iterdir())[: 10 if few else None]:
-            images = sorted(kind.iterdir())[: 40 if few else None]
-            copy(images, target / "data" / "CIFAR-100" / split / kind.name)
-elif step != "check":
-    # All training people; of the test people fifty, to see that evaluation runs: best weights are
-    # evaluated on the whole set at home, and nothing is chosen by these fifty.
-    source, place = data / "Market-1501-v15.09.15", target / "data" / "Market-1501-v15.09.15"
-    train = sorted((source / "bounding_box_train").glob("*.jpg"))
-    if few:
-        kept = set(sorted({person(file) for file in train})[:24])
-        train = [file for file in train if person(file) in kept]
-    copy(train, place / "bounding_box_train")
-    query = sorted((source / "query").glob("*.jpg"))
-    shown = set(sorted({person(file) for file in query})[: 10 if few else 50])
-    copy((file for file in query if person(file) in shown), place / "query")
-    gallery = sorted((source / "bounding_box_test").glob("*.jpg"))
-    copy((file for file in gallery if person(file) in shown), place / "bounding_box_test")
+def images(folder, people=None):
+    files = sorted(folder.glob("*.jpg"))
+    kept = sorted({person(file) for file in files if not person(file).startswith("-")})[:people]
+    return [file for file in files if person(file) in set(kept)]  # without junk
+
+
+def write(number, files, further=()):
+    path = out / f"{number}.tar"
+    with tarfile.open(path, "w") as archive:
+        for file, name in files:
+            archive.add(file, name)
+        for name, content in further:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def named(files, folder):
+    return [(file, f"data/{folder}/{file.parent.name}/{file.name}") for file in files]
+
+
+site = []  # pure Python packages that the bare machine lacks, from this environment
+for name in ("omegaconf", "torchreid", "gdown", "beautifulsoup4", "soupsieve"):
+    for file in distribution(name).files or ():
+        source = Path(file.locate())
+        if ".." not in file.parts and source.suffix not in (".pyc", ".so") and source.is_file():
+            site.append((source, f"site/{file}"))
+code = subprocess.run(["git", "-C", root, "archive", "HEAD"], check=True, capture_output=True).stdout
+train = images(market / "bounding_box_train", 40 if few else None)
+shown = {person(file) for file in images(market / "query", 10)}
+test = [file for name in ("query", "bounding_box_test") for file in images(market / name)]
+first = [file for file in test if person(file) in shown]
+write(1, [*named([*train, *first], market.name), (weights, "weights.pt"), *site], [("code.tar", code)])
+
+with np.load(teacher, allow_pickle=False) as arrays:
+    buffer = io.BytesIO()
+    halves = arrays["embeddings"].astype(np.float16)
+    np.savez(buffer, embeddings=halves, paths=arrays["paths"])
+rest = [] if few else [file for file in test if person(file) not in shown]
+write(2, named(rest, market.name), [("teacher.npz", buffer.getvalue())])
+
+classes = sorted((cifar / "train").iterdir())[: 4 if few else None]
+pictures = [
+    (file, f"data/CIFAR-100/{split}/{kind.name}/{file.name}")
+    for split in ("train", "test")
+    for kind in classes
+    for file in sorted((cifar / split / kind.name).iterdir())[: 40 if few else None]
+]
+for part in range(3):
+    write(3 + part, pictures[part::3])
 PY
-  # a typer that needs nothing which the machine lacks; further wheels may lie in .gpu/wheels
-  python3 -m pip download -q --no-deps -d "$ROOT/.gpu/wheels" typer==0.21.1 ||
-    echo "typer 0.21.1 could not be fetched: the machine's own is used"
-  for wheel in "$ROOT"/.gpu/wheels/*.whl; do
-    [ ! -e "$wheel" ] || python3 -m zipfile -e "$wheel" "$scratch/site"
-  done
-  [ -z "$weights" ] || cp "$weights" "$scratch/weights.pt"
-  [ ! -d "$ROOT/.gpu/state/$(runs_of "$step")" ] || cp -r "$ROOT/.gpu/state/$(runs_of "$step")" "$scratch/runs/"
-  # weights of evaluated runs stay at home, and come back no second time
-  for run in "$scratch"/runs/*/*/; do
-    [ ! -f "$run/per_query.npz" ] || { rm -f "$run/best.safetensors"; touch "$run/.carried"; }
-  done
-  rm -f "$ROOT/.gpu/$step".tar.gz.*
-  tar czf "$scratch.tar.gz" -C "$scratch" .
-  split -b $PART -d "$scratch.tar.gz" "$ROOT/.gpu/$step.tar.gz."
-  local parts=("$ROOT/.gpu/$step".tar.gz.*)
-  for part in "${parts[@]}"; do mv "$part" "${part}of$(printf %02d ${#parts[@]})"; done
-  rm -rf "$scratch" "$scratch.tar.gz"
-  ls -l "$ROOT/.gpu/$step".tar.gz.*
 }
 
 keep() {
-  local step=$1 folder=${2:?"the folder of what a run returned"}
-  mkdir -p "$ROOT/.gpu/state"
-  cat "$folder/$step".runs.tar.gz.* | tar xz -C "$ROOT/.gpu/state"
-  echo "kept in $ROOT/.gpu/state: $(ls "$ROOT/.gpu/state")"
+  mkdir -p "$ROOT/runs"
+  cat "${1:?"the folder of what was returned"}"/runs.tar.gz.* | tar xz -C "$ROOT/runs" --strip-components=1
+  ls "$ROOT/runs"
 }
 
 # --- there ------------------------------------------------------------------------------------
 
-runs_of() { case $1 in first | methods) echo methods ;; *) echo "$1" ;; esac; }
-
 unpack() {
-  local step=$1 parts total
-  if [ -d "$ROOT/../site" ]; then WORK=$(cd "$ROOT/.." && pwd); return; fi
-  WORK=$ROOT/.gpu/work/$step
-  [ ! -d "$WORK/code" ] || return 0
-  parts=("$ROOT/.gpu/$step".tar.gz.*of*)
-  [ -e "${parts[0]}" ] || fail "no .gpu/$step.tar.gz.* here: tools/gpu_suite.sh pack $step DATA"
-  total=$((10#${parts[0]##*of}))
-  if [ ${#parts[@]} -lt $total ]; then
-    echo "${#parts[@]} of $total parts are here: bring the others and run this step again"
-    exit 0
-  fi
   mkdir -p "$WORK"
-  cat "${parts[@]}" | tar xz -C "$WORK"
-}
-
-reid() { # within what is left of the step
-  local limit
-  limit=$(left)
-  [ "$limit" -gt 15 ] || { echo "no time left for: $*"; return 1; }
-  (cd "$WORK" && timeout "$((limit - 10))" python3 -m reid_dhm "$@")
-}
-
-device() { python3 -c 'import torch; print("cuda:0" if torch.cuda.is_available() else "cpu")'; }
-
-# grid STEP CONFIG 'SET (YAML)' 'GRID (YAML)' 'SEEDS': as many epochs as fit, the same when it goes on.
-grid() {
-  local name
-  name=$(runs_of "$1")
-  mkdir -p "$WORK/runs/$name"
-  cat > "$WORK/$1.yaml" <<YAML
-config: $2
-output: runs/$name
-set: {data.root: $([[ $1 == cifar* ]] && echo data/CIFAR-100 || echo data), train.precision: $PRECISION, $3$SMALL}
-grid: $4
-seeds: $5
-YAML
-  (cd "$WORK" && python3 - "$1" "runs/$name/epochs.txt" "$(($(left) - 50))" "$REHEARSAL" "$DEVICE" <<'PY'
-import sys
-from pathlib import Path
-
-import yaml
-
-from reid_dhm.experiments.grid.estimate import estimate
-from reid_dhm.experiments.grid.plan import read_plan
-
-step, kept, seconds, few, device = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
-path = Path(f"{step}.yaml")
-content = yaml.safe_load(path.read_text())
-if not kept.is_file():
-    plain = read_plan(path)
-    whole = plain.runs[0].config.train.epochs
-    each = estimate(plain, device, 1).total / whole  # seconds of one epoch of every run
-    kept.write_text(str(1 if few == "1" else max(1, min(whole, int(float(seconds) / each)))))
-epochs = int(kept.read_text())
-plan = read_plan(path)
-train = plan.runs[0].config.train
-scale = epochs / train.epochs
-content["set"] |= {
-    "train.epochs": epochs,
-    "train.evaluate_every": epochs,
-    "train.warmup_epochs": train.warmup_epochs * scale,
-    "train.milestones": [max(1, round(milestone * scale)) for milestone in train.milestones],
-}
-path.write_text(yaml.safe_dump(content))
-print(f"{epochs} of {train.epochs} epochs, milestones {content['set']['train.milestones']}")
-PY
-  )
-  local limit
-  limit=$(left)
-  timeout "$((limit > 35 ? limit - 20 : 15))" bash -c "cd '$WORK' && exec python3 -m reid_dhm experiment '$1.yaml' --devices $DEVICE --json '$OUT/$1.json'" ||
-    echo "not finished within the step (exit code $?): keep what came back and run it again"
-}
-
-# What a run leaves, in parts of 15 MB: unfinished trainings with their state if it is small enough.
-collect() {
-  local name folder
-  name=$(runs_of "$1")
-  [ -d "$WORK/runs/$name" ] || return 0
-  (cd "$WORK/runs" && python3 - "$name" "$STATE" <<'PY'
-import json, sys, tarfile
-from pathlib import Path
-
-name, limit = sys.argv[1], int(sys.argv[2])
-with tarfile.open("returned.tar.gz", "w:gz") as archive:
-    for file in sorted(Path(name).rglob("*")):
-        if not file.is_file() or "tensorboard" in file.parts or "last" in file.parts[:-1]:
-            continue
-        carried = (file.parent / ".carried").is_file()
-        if not {"comparison", "report"} & set(file.parts) and not carried:
-            archive.add(file)
-    for folder in sorted(Path(name).glob("*/last")):
-        if (folder.parent / ".carried").is_file():
-            continue
-        files = sorted(folder.iterdir())
-        try:
-            done = json.loads((folder / "state.json").read_text())["progress"]["epoch"]
-        except (OSError, ValueError, KeyError):
-            continue
-        finished = done >= int(Path(name, "epochs.txt").read_text())
-        size = sum(file.stat().st_size for file in files)
-        if finished:
-            archive.add(folder / "state.json")
-        elif size < limit:
-            limit -= size
-            for file in files:
-                archive.add(file)
-        else:
-            print(f"{folder}: {size >> 20} MB of state are not returned: this run starts again")
-PY
-  split -b 15000000 -d returned.tar.gz "$OUT/$1.runs.tar.gz." && rm returned.tar.gz)
-  for folder in "$WORK/runs/$name"/*/; do
-    [ ! -f "$folder/metrics.jsonl" ] || echo "$(basename "$folder"): $(tail -1 "$folder/metrics.jsonl" | cut -c1-300)"
+  local archive
+  for archive in "$ROOT"/.gpu/*.tar; do
+    [ -e "$archive" ] || continue
+    [ -e "$WORK/.$(basename "$archive")" ] || tar xf "$archive" -C "$WORK"
+    touch "$WORK/.$(basename "$archive")"
   done
+  [ -e "$WORK/code.tar" ] || fail "no .gpu/1.tar was unpacked here: tools/gpu_suite.sh pack DATA WEIGHTS TEACHER"
+  [ -d "$WORK/code" ] || { mkdir "$WORK/code" && tar xf "$WORK/code.tar" -C "$WORK/code"; }
+  export PYTHONPATH=$WORK/code:$WORK/site PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
+  cd "$WORK"
+  [ ! -d mps ] || use_mps
+}
+
+use_mps() {
+  export CUDA_MPS_PIPE_DIRECTORY=$WORK/mps CUDA_MPS_LOG_DIRECTORY=$WORK/mps
+  pgrep -f nvidia-cuda-mps-control > /dev/null || nvidia-cuda-mps-control -d
+}
+
+# A short training of several networks at once: pictures per second of all together.
+crowd() {
+  local name=$1 count=$2 number
+  for number in $(seq "$count"); do
+    OMP_NUM_THREADS=1 timeout 70 python3 -m reid_dhm train market1501_mobilenetv2_cpu data.root=data model.weights=null \
+      train.epochs=1 train.warmup_epochs=0 "train.precision=$PRECISION" "output=crowd/${name}_$number" \
+      "${SMALL[@]}" > "$OUT/crowd_${name}_$number.log" 2>&1 &
+  done
+  wait
+  cat crowd/"${name}"_*/metrics.jsonl | python3 -c '
+import json, sys
+rates = [json.loads(line)["train/pictures_per_second"] for line in sys.stdin]
+print(f"'"$name"': {len(rates)} at once, {sum(rates):.0f} pictures a second together, {min(rates):.0f} to {max(rates):.0f}")
+open("crowd_'"$name"'", "w").write(str(sum(rates)))'
 }
 
 check() {
   nvidia-smi 2>/dev/null | head -15 || true
-  python3 -c 'import torch, torchvision; print("torch", torch.__version__, torchvision.__version__)'
-  local few=()
-  [ "$REHEARSAL" != 1 ] || few=("model.size=[64, 32]" --steps 2 --rounds 1)
-  (cd "$WORK/code" && timeout 90 python3 -m pytest -q -m gpu -p no:cacheprovider \
-    --continue-on-collection-errors tests/data tests/retrieval tests/evaluation tests/inference \
-    > "$OUT/gpu_tests.log" 2>&1) || echo "tests: see gpu_tests.log"
-  tail -5 "$OUT/gpu_tests.log"
+  python3 - <<'PY'
+import torch, torchvision
+print("torch", torch.__version__, torchvision.__version__)
+open("device", "w").write("cuda:0" if torch.cuda.is_available() else "cpu")
+PY
+  SMALL=()
+  local few=() sizes=()
+  if [ "$REHEARSAL" = 1 ]; then
+    SMALL=("model.size=[64, 32]")
+    few=("model.size=[64, 32]" --steps 2 --rounds 1)
+    sizes=(--queries 100 --gallery 1000 --rounds 1)
+  fi
+  local precision
   for precision in no bf16; do
-    reid benchmark train market1501_mobilenetv2_dhm model.weights=null train.precision=$precision "${few[@]}" \
-      --json "$OUT/train_$precision.json" | tail -20 || echo "throughput ($precision) failed"
+    timeout 60 python3 -m reid_dhm benchmark train market1501_mobilenetv2_dhm model.weights=null \
+      train.precision=$precision --rounds 2 "${few[@]}" --json "$OUT/train_$precision.json" | tail -12 ||
+      echo "throughput ($precision) failed"
   done
-  local sizes=()
-  [ "$REHEARSAL" != 1 ] || sizes=(--queries 100 --gallery 1000 --rounds 1)
-  reid benchmark rank "${sizes[@]}" --json "$OUT/rank.json" | tail -12 || echo "counting failed"
-  [ "$(left)" -lt 40 ] || reid benchmark embed mobilenet_v2 --seconds 1 --rounds 2 --num-images 512 \
+  PRECISION=$(python3 - "$OUT" <<'PY'
+import json, sys
+rate = {}
+for name in ("no", "bf16"):
+    try:
+        rate[name] = json.load(open(f"{sys.argv[1]}/train_{name}.json"))["training"]["ours"]["dhm"]
+    except (OSError, ValueError, KeyError):
+        rate[name] = 0.0
+print(max(rate, key=rate.get))
+PY
+  )
+  echo "$PRECISION" > precision
+  echo "precision of the trainings: $PRECISION"
+  crowd alone 1
+  crowd plain "$([ "$REHEARSAL" = 1 ] && echo 2 || echo 14)"
+  # with NVIDIA's multi-process service, where there is one, kernels of several processes overlap
+  if command -v nvidia-cuda-mps-control > /dev/null; then
+    mkdir -p mps
+    if use_mps && timeout 30 python3 -c 'import torch; torch.ones(1, device="cuda").sum().item()'; then
+      crowd mps 14
+    fi
+    python3 - <<'PY' || { echo quit | nvidia-cuda-mps-control; unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; mv mps mps_off; }
+from pathlib import Path
+raise SystemExit(not Path("crowd_mps").is_file() or float(Path("crowd_mps").read_text()) < float(Path("crowd_plain").read_text()))
+PY
+  fi
+  timeout 40 python3 -m reid_dhm benchmark rank "${sizes[@]}" --json "$OUT/rank.json" | tail -12 || echo "counting failed"
+  timeout 40 python3 -m reid_dhm benchmark embed mobilenet_v2 --seconds 1 --rounds 2 --num-images 512 \
     --json "$OUT/embed.json" | tail -12 || echo "embedding failed"
   python3 -c 'import faiss; print("faiss", faiss.__version__, faiss.get_num_gpus(), "GPUs")' ||
     echo "FAISS is not installed here: not measured"
 }
 
-run() {
-  local step=$1
-  OUT=$(mkdir -p "${OUT:-gpu_out}" && cd "${OUT:-gpu_out}" && pwd)
-  unpack "$step"
-  export PYTHONPATH=$WORK/code:$WORK/site OUT PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
-  DEVICE=$(device)
-  PRECISION=$([ "$DEVICE" = cpu ] && echo '"no"' || echo bf16)
-  local weights="model.weights: null"
-  [ "$REHEARSAL" != 1 ] || SMALL=", model.size: $([[ $step == cifar* ]] && echo '[32, 32]' || echo '[64, 32]')"
-  [ ! -f "$WORK/weights.pt" ] || weights="model.weights: weights.pt"
-  case $step in
-    check) check ;;
-    first) grid first market1501_mobilenetv2_dhm "$weights" '{method: [baseline, dhm]}' '[0]' ;;
-    methods) grid methods market1501_mobilenetv2_dhm "$weights" '{method: [baseline, dsl, dhm]}' '[0, 1, 2]' ;;
-    osnet) grid osnet market1501_osnet_dhm "model.weights: null" '{method: [baseline, dhm]}' '[0]' ;;
-    cifar_*) grid "$step" "cifar100_${step#cifar_}_dhm" "train.diagnose_every: 0" '{method: [baseline, dsl, dhm]}' '[0]' ;;
-  esac
-  collect "$step"
-  echo "$step: $(($(date +%s) - STARTED)) s; results in $OUT: $(ls "$OUT" | tr '\n' ' ')"
+# Grids (name+name) one after another, their epochs scaled, every run evaluated as it ends.
+grid() {
+  OMP_NUM_THREADS=1 setsid nohup python3 - "$1" "$2" "$(cat scale)" "$(cat precision)" "$(cat device)" "$REHEARSAL" \
+    > "$1.log" 2>&1 <<'PY' &
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from reid_dhm.config import load_config
+from reid_dhm.config.reading import find_config
+from reid_dhm.experiments.grid.plan import read_plan
+from reid_dhm.experiments.grid.results import tabulate
+from reid_dhm.experiments.grid.runner import run_all
+
+names, count, scale, precision, device, few = sys.argv[1:]
+few = few == "1"
+
+
+def planned(name):
+    content = yaml.safe_load(Path(f"code/docs/results/grids/gpu/{name}.yaml").read_text())
+    given = content["set"]
+    train = load_config(find_config(content["config"])).train
+    epochs = given.get("train.epochs", train.epochs)
+    by = 1 / epochs if few else float(scale)
+    given["train.epochs"] = max(1, round(epochs * by))
+    given["train.warmup_epochs"] = given.get("train.warmup_epochs", train.warmup_epochs) * by
+    milestones = given.get("train.milestones", train.milestones)
+    given["train.milestones"] = [max(1, round(milestone * by)) for milestone in milestones]
+    given["train.precision"] = precision
+    if few:
+        content["seeds"] = [0]
+        given["model.size"] = [32, 32] if "cifar" in name else [64, 32]
+    file = Path(f"{name}.yaml")
+    file.write_text(yaml.safe_dump(content))
+    return read_plan(file)
+
+
+for name in names.split("+"):
+    plan = planned(name)
+    with ThreadPoolExecutor(1) as pool:
+
+        def told(event, run, text):
+            print(event, run.folder.name, text, flush=True)
+            if event == "done":
+                pool.submit(tabulate, plan, device)
+
+        print(run_all(plan, [device] * int(count), told), flush=True)
+PY
+  echo "$! $1" >> running
 }
 
-command=${1:-list}
+start() {
+  echo "${1:-1}" > scale
+  (cd code && setsid nohup timeout 200 python3 -m pytest -q -m gpu -p no:cacheprovider --continue-on-collection-errors \
+    tests/data tests/retrieval tests/evaluation tests/inference > ../gpu_tests.log 2>&1 &)
+  python3 - <<'PY'
+import os, random, re
+from pathlib import Path
+
+# A split of the training people: 150 of them, one query a camera, are tested on.
+source, target = Path("data/Market-1501-v15.09.15/bounding_box_train"), Path("data/validation/Market-1501-v15.09.15")
+files = sorted(source.glob("*.jpg"))
+people = sorted({file.name[:4] for file in files})
+held = set(random.Random(0).sample(people, len(people) // 5))
+asked = set()
+for file in files:
+    camera = (file.name[:4], re.search(r"_c(\d)", file.name)[1])
+    split = "bounding_box_train"
+    if file.name[:4] in held:
+        split = "bounding_box_test" if camera in asked else "query"
+        asked.add(camera)
+    place = target / split / file.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        os.link(file, place)
+PY
+  local each
+  for each in "${PEOPLE[@]}"; do grid $each; done
+  sleep 5
+  cat ./*.log
+}
+
+add() {
+  [[ ! -e .3.tar || ! -e .4.tar || ! -e .5.tar ]] || grep -q " cifar100" running || grid $CIFAR
+  tail -n 2 ./*.log
+}
+
+running() { awk '{print $1}' running | while read -r each; do kill -0 "$each" 2> /dev/null && echo "$each"; done; }
+
+collect() {
+  local until=$(($(date +%s) + ${1:?"seconds to wait at most"})) name
+  while [ "$(date +%s)" -lt "$until" ] && [ -n "$(running)" ]; do sleep 1; done
+  kill $(running) 2> /dev/null || true
+  pkill -f "reid_dhm train" || true
+  sleep 1
+  for name in ./*.yaml; do
+    timeout 60 python3 - "$name" "$(cat device)" <<'PY' > "${name%.yaml}.txt" 2>&1 &
+import sys
+from pathlib import Path
+from reid_dhm.experiments.grid.plan import read_plan
+from reid_dhm.experiments.grid.results import tabulate
+for each in tabulate(read_plan(Path(sys.argv[1])), sys.argv[2]):
+    print(each.summary())
+PY
+  done
+  wait
+  pkill -f "reid_dhm" || true
+  python3 - "$OUT" <<'PY'
+import sys, tarfile
+from pathlib import Path
+
+small = {"config.yaml", "metrics.jsonl", "per_query.npz", "best.json", "data.json", "environment.json", "state.json"}
+with tarfile.open("runs.tar.gz", "w:gz") as archive:
+    for file in sorted(Path("runs").rglob("*")):
+        wanted = file.name in small or (file.suffix == ".log" and file.parts[-2] != "last")
+        if file.is_file() and (wanted or (file.name == "best.safetensors" and file.parts[1] == "model")):
+            archive.add(file)
+for file in [*Path().glob("*.log"), *Path().glob("*.txt"), *Path().glob("*.yaml")]:
+    print(f"--- {file}\n" + file.read_text(errors="replace")[-1500:])
+PY
+  split -b 15000000 -d runs.tar.gz "$OUT/runs.tar.gz."
+  tar czf "$OUT/logs.tar.gz" ./*.log ./*.txt ./*.yaml
+}
+
+command=${1:-}
 case $command in
-  list) printf '%s\n' "${STEPS[@]}" ;;
-  pack | run | keep)
-    [[ " ${STEPS[*]} " == *" ${2:-} "* ]] || fail "step ${2:-} is not one of: ${STEPS[*]}"
+  pack | keep) "$command" "${@:2}" ;;
+  check | start | add | collect)
+    OUT=$(mkdir -p "${OUT:-gpu_out}" && cd "${OUT:-gpu_out}" && pwd)
+    begun=$(date +%s)
+    unpack
     "$command" "${@:2}"
+    echo "$command: $(($(date +%s) - begun)) s"
     ;;
-  *) fail "$command is not one of: list, pack, run, keep" ;;
+  *) fail "${command:-no command} is not one of: pack, check, start, add, collect, keep" ;;
 esac

@@ -64,7 +64,7 @@ class LossConfig:
     mimic_terms: str = "all"  # all, or random: the authors' variant
     similarity: float = 0.0  # weight of mimicking the batch's similarities
     similarity_temperature: float = 0.1
-    teacher: str | None = None  # a checkpoint that embeds, also a graph of others
+    teacher: str | None = None  # a checkpoint that embeds, or embeddings (.npz)
     teacher_options: dict[str, Any] = field(default_factory=dict)  # input, backbone, size, neck
     teacher_relations: float = 1.0  # weight of the teacher's similarities in the batch
     teacher_embedding: float = 1.0  # weight of its embeddings, through a projection

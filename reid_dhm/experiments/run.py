@@ -133,8 +133,18 @@ def _refuse_other_runs(folder: Path, config: Config) -> None:
         raise InputError(
             f"{folder} already holds a run: continue it with resume=true, or pass another output="
         )
+    if found:
+        refuse_other_configuration(folder, config)
+
+
+def refuse_other_configuration(folder: Path, config: Config) -> None:
+    """Refuse a run folder whose stored configuration would have given other weights.
+
+    Raises:
+        InputError: a key differs; the message names the first.
+    """
     stored = folder / "config.yaml"
-    if not (found and stored.is_file()):
+    if not stored.is_file():
         return
     before = OmegaConf.structured(load_config(stored))
     now = OmegaConf.structured(config)

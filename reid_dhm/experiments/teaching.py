@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.files import atomic_path
 from reid_dhm.inference.checkpoint_file import find_checkpoint
 from reid_dhm.inference.embedder import Embedder
+from reid_dhm.retrieval.npz import read_embeddings
 from reid_dhm.training.state import find_state
 from reid_dhm.training.teacher import Teacher
 
@@ -35,10 +36,12 @@ def build_teacher(
     """The teacher of a configuration, or ``None``.
 
     Its embeddings of the images as they are (not augmented) are written to ``teacher.safetensors``
-    in the run folder, and read from there when the run is resumed.
+    in the run folder, and read from there when the run is resumed. They are the checkpoint's, or
+    those of an ``.npz`` that ``reid-dhm embed`` wrote: then the teacher itself is not needed, and
+    many runs share one embedding.
 
     Args:
-        loss: names the checkpoint and the weights.
+        loss: names the checkpoint or the ``.npz``, and the weights.
         samples: the N training images.
         digest: of the images and labels, to recognise embeddings of others.
         folder: the run folder.
@@ -46,8 +49,8 @@ def build_teacher(
         progress: called with the images embedded and the images in all.
 
     Raises:
-        InputError: a checkpoint that cannot be used, or a file of embeddings that is damaged or
-            belongs to other images or another teacher.
+        InputError: a checkpoint that cannot be used, a file of embeddings that is damaged or
+            belongs to other images or another teacher, or an ``.npz`` that lacks an image.
     """
     if loss.teacher is None:
         return None
@@ -55,7 +58,13 @@ def build_teacher(
     facts = {"teacher": loss.teacher, "options": str(dict(loss.teacher_options)), "data": digest}
     resumed = path.is_file() and find_state(folder / "last") is not None
     if accelerator.is_main_process and not resumed:
-        _write(path, _embed(loss, samples, accelerator.device, progress), facts)
+        given = Path(loss.teacher)
+        embeddings = (
+            _look_up(given, samples)
+            if given.suffix == ".npz"
+            else _embed(loss, samples, accelerator.device, progress)
+        )
+        _write(path, embeddings, facts)
     accelerator.wait_for_everyone()
     embeddings = _read(path, facts, len(samples))
     return Teacher(
@@ -82,6 +91,24 @@ def _embed(
         if progress is not None:
             progress(done, len(samples))
     return torch.cat(parts)
+
+
+def _look_up(path: Path, samples: Sequence[Sample]) -> Tensor:
+    """The samples' embeddings in an ``.npz``, found by file name, which must be unique there."""
+    embeddings, paths = read_embeddings(path)
+    rows = {PurePath(name).name: row for row, name in enumerate(paths)}
+    if len(rows) < len(paths):
+        raise InputError(
+            f"{path}: two of its images have one file name: give the teacher's checkpoint instead"
+        )
+    try:
+        chosen = [rows[sample.path.name] for sample in samples]
+    except KeyError as error:
+        raise InputError(
+            f"{path} has no embedding of the training image {error.args[0]!r:.100}: embed the "
+            "folder of training images with reid-dhm embed"
+        ) from None
+    return torch.from_numpy(embeddings[chosen])
 
 
 def _write(path: Path, embeddings: Tensor, facts: dict[str, str]) -> None:

@@ -67,6 +67,22 @@ def write_embeddings(
     _write_arrays(Path(path), {"embeddings": embeddings, "paths": np.array(paths, dtype=np.str_)})
 
 
+def read_embeddings(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Read what :func:`write_embeddings` wrote: (N, D) float32 embeddings and their N paths.
+
+    Raises:
+        InputError: a missing or damaged file, or an array that cannot be used.
+    """
+    arrays = _read_arrays(Path(path), ["embeddings", "paths"])
+    try:
+        embeddings = as_embeddings(arrays["embeddings"])
+        paths = _as_paths(arrays["paths"])
+        check_length("paths", len(paths), len(embeddings))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return embeddings, paths
+
+
 def _side(path: Path, arrays: Mapping[str, NDArray], side: str) -> EmbeddingSet:
     try:
         embeddings, pids, camids = (arrays[f"{side}_{name}"] for name in _ARRAYS)

@@ -171,6 +171,28 @@ def test_every_device_has_one_run_at_a_time_and_a_failure_stops_no_other(grid_of
     assert fake.started == [("dhm_s0", "cpu")]
 
 
+def test_a_device_named_twice_trains_two_runs(grid_of, fake):
+    run_all(grid_of(), ["cuda:0", "cuda:0"])
+    assert fake.most == 2
+    assert {device for _, device in fake.started} == {"cuda:0"}
+
+
+def test_a_grid_that_was_changed_is_not_taken_for_done(grid_of, config_of, fake):
+    train_all(grid_of(), config_of, only=1)
+    with pytest.raises(InputError, match=r"baseline_s0 was trained with loss.alpha=1.0, not 2.0"):
+        run_all(grid_of(f"{GRID}\n".replace("set: {{", "set: {{loss.alpha: 2, ")), ["cpu"])
+    assert fake.started == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "device", "given"),
+    [("", "cuda:1", "1"), ("4,6", "cuda:1", "6"), ("4,6", "cuda", "4"), ("4", "cpu", "")],
+)
+def test_a_training_sees_its_own_gpu_among_those_of_the_caller(monkeypatch, seen, device, given):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert runner._visible(device) == given
+
+
 def test_an_interruption_ends_the_processes(grid_of, fake, monkeypatch):
     processes = []
     start = runner._start
@@ -253,6 +275,8 @@ def test_the_table_has_means_deviations_and_paired_intervals(
     assert len(told) == 8  # other test images, other figures
     assert changed[0].figures != baseline.figures
     images[0].with_suffix(".away").rename(images[0])
+    euclidean = GRID.replace("set: {{", "set: {{test.metric: euclidean, ")
+    assert tabulate(grid_of(euclidean), "cpu")[0].figures != baseline.figures
     again = tabulate(plan, "cpu")
     assert [each.summary() for each in again] == [baseline.summary(), dhm.summary()]
 

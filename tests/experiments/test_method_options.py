@@ -3,18 +3,22 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from reid_dhm.config import Config, load_config
+from reid_dhm.data.datasets import load_dataset
 from reid_dhm.errors import InputError
 from reid_dhm.experiments.build import build_model
 from reid_dhm.experiments.run import run_experiment
+from reid_dhm.inference.embedder import Embedder
 from reid_dhm.models.branch_spec import BranchSpec
 from reid_dhm.models.card import load_model
 from reid_dhm.models.providers import build_backbone
 from reid_dhm.models.reid import ReIDModel
+from reid_dhm.retrieval.npz import write_embeddings
 from reid_dhm.training.run_folder import read_metrics
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -91,6 +95,31 @@ def test_a_teachers_terms_are_logged_and_its_embeddings_kept(config_of, teacher,
     card = json.loads((tmp_path / "run" / "best.json").read_text())
     assert card["training"]["teacher"] == "teacher"
     assert "projection.weight" in load_file(tmp_path / "run" / "last" / "model.safetensors")
+
+
+def test_embeddings_in_a_file_teach_as_their_model_does(config_of, teacher, people, tmp_path):
+    """As ``reid-dhm embed`` writes them, in another order and with further images."""
+    train = load_dataset("synthetic", people).train
+    embedder = Embedder(tmp_path / "teacher", precision="float32")
+    paths = [str(sample.path) for sample in train]
+    embeddings = embedder(paths)
+    further = np.zeros((1, embeddings.shape[1]), np.float32)
+    file = tmp_path / "teacher.npz"
+    write_embeddings(file, np.concatenate([further, embeddings[::-1]]), ["x.jpg", *paths[::-1]])
+    for name, given in (("by_model", teacher), ("by_file", str(file))):
+        run_experiment(config_of(name, f"loss.teacher={given}", "train.epochs=1"))
+    by_model, by_file = (
+        load_file(tmp_path / name / "teacher.safetensors")["embeddings"]
+        for name in ("by_model", "by_file")
+    )
+    torch.testing.assert_close(by_file, by_model)
+
+    write_embeddings(file, embeddings[1:], paths[1:])
+    with pytest.raises(InputError, match=r"teacher.npz has no embedding of the training image"):
+        run_experiment(config_of("lacking", f"loss.teacher={file}"))
+    write_embeddings(file, embeddings, [f"{row}/a.jpg" for row in range(len(paths))])
+    with pytest.raises(InputError, match="two of its images have one file name"):
+        run_experiment(config_of("twice", f"loss.teacher={file}"))
 
 
 def test_an_ensemble_keeps_its_branches_and_no_projection(config_of, teacher, tmp_path):

@@ -142,16 +142,16 @@ def _evaluate(config: Config, weights: Path, device: torch.device) -> QueryFigur
 
 def _known(digests: dict[str, str], config: Config) -> str:
     """The digest of a configuration's test images, read once per dataset."""
-    key = f"{config.task} {config.data}"
+    key = f"{config.task} {config.data} {config.test}"
     if key not in digests:
         digests[key] = _test_digest(config)
     return digests[key]
 
 
 def _test_digest(config: Config) -> str:
-    """Identifies the test images and their labels."""
+    """Identifies the test images, their labels, and how they are ranked."""
     digest: str = record_data((), build_task(config).test)["test"]["sha256"]
-    return digest
+    return f"{digest} {config.test}"
 
 
 def _digest(folder: Path) -> str:

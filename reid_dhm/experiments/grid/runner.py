@@ -19,6 +19,7 @@ from typing import IO
 
 from reid_dhm.errors import InputError
 from reid_dhm.experiments.grid.plan import Plan, PlannedRun
+from reid_dhm.experiments.run import refuse_other_configuration
 from reid_dhm.training.state import find_state
 
 WEIGHTS, PER_QUERY = "best.safetensors", "per_query.npz"
@@ -62,25 +63,33 @@ def run_all(plan: Plan, devices: Sequence[str], report: Report | None = None) ->
 
     Args:
         plan: the runs, in order.
-        devices: ``cpu`` or ``cuda:N``; one run at a time on each.
+        devices: ``cpu`` or ``cuda:N``; one run at a time for each entry, so that a device named
+            twice trains two.
         report: told of every run that starts and ends.
 
     Returns:
         The reason of each failure, by the name of the run's folder; other runs are not stopped.
+
+    Raises:
+        InputError: a run folder holds a training of another configuration; nothing is trained.
     """
+    for run in plan.runs:
+        if find_state(run.folder / "last") is not None:
+            refuse_other_configuration(run.folder, run.config)
+    free = list(devices)
     waiting = [run for run in plan.runs if not is_done(run)]
     running: list[Training] = []
     failures: dict[str, str] = {}
     tell = report or (lambda event, run, text: None)
     try:
         while waiting or running:
-            free = [d for d in devices if d not in {training.device for training in running}]
             while waiting and free:
                 run, device = waiting.pop(0), free.pop(0)
                 running.append(Training(run, device, _start(plan, run, device, tell)))
                 tell("started", run, device)
             for training in [t for t in running if t.process.poll() is not None]:
                 running.remove(training)
+                free.append(training.device)
                 run = training.run
                 if is_done(run):
                     tell("done", run, training.device)
@@ -102,16 +111,25 @@ def _start(plan: Plan, run: PlannedRun, device: str, tell: Report) -> subprocess
     run.folder.mkdir(parents=True, exist_ok=True)
     overrides = (*run.overrides, f"output={json.dumps(str(run.folder))}", "resume=true")
     command = [sys.executable, "-m", "reid_dhm", "train", str(plan.base), *overrides]
-    visible = {"CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:").removeprefix("cpu")}
     with _lock(run, tell) as lock, log_path(run).open("ab") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **visible},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": _visible(device)},
             pass_fds=(lock.fileno(),),
         )
+
+
+def _visible(device: str) -> str:
+    """What the training may see: one GPU, counted among those that this process sees, or none."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return ""
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    row = int(number or 0)
+    return seen[row] if row < len(seen) else str(row)
 
 
 def log_path(run: PlannedRun) -> Path:
