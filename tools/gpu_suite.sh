@@ -102,8 +102,10 @@ PY
 }
 
 keep() {
+  local folder=${1:?"the folder of what was returned"}
+  [ -e "$folder/runs.tar.gz.00" ] || fail "$folder holds no runs.tar.gz.00: give what collect returned"
   mkdir -p "$ROOT/runs"
-  cat "${1:?"the folder of what was returned"}"/runs.tar.gz.* | tar xz -C "$ROOT/runs" --strip-components=1
+  cat "$folder"/runs.tar.gz.* | tar xz -C "$ROOT/runs" --strip-components=1
   ls "$ROOT/runs"
 }
 
