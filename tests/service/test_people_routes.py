@@ -76,6 +76,78 @@ def test_what_is_said_is_kept_and_logged_with_its_actor(linked, site):
     assert entries == [("testclient", action) for action in said]
 
 
+def test_every_statement_is_undone_by_its_change(linked, site):
+    ids = site.ids
+    bert, cleo, dora = ids["gate", "bert"], ids["yard", "cleo"], ids["yard", "dora"]
+
+    def state() -> list:
+        people = linked.get("/api/people?hidden=true").json()["items"]
+        return [linked.get(f"/api/people/{person['id']}").json() for person in people]
+
+    calls = [
+        ("links", {"tracklets": [bert, cleo]}),
+        ("merges", {"people": [1, 2]}),
+        ("people/1/split", {"tracklets": [ids["yard", "anna"]]}),
+        ("people/2/name", {"name": "Bert"}),
+        ("people/2/hide", {"hidden": True}),
+        ("labels", {"tracklets": [cleo, dora], "name": "The two"}),
+        ("differences", {"people": [2, 3]}),
+    ]
+    for path, body in calls:
+        before = state()
+        answer = linked.post(f"/api/{path}", json=body).json()
+        after = state()
+        assert before != after, path
+        assert linked.get("/api/changes?limit=1").json()[0]["change"] == answer["change"]
+        redo = linked.post("/api/undo", json={"change": answer["change"]})
+        assert redo.status_code == 200, redo.text
+        assert state() == before, path
+        linked.post("/api/undo", json={"change": redo.json()["change"]})
+        assert state() == after, path
+        linked.post("/api/undo", json={"change": linked.get("/api/changes").json()[0]["change"]})
+    assert linked.post("/api/undo", json={"change": 999}).status_code == 404
+
+
+def test_hidden_people_are_listed_on_request_only(linked):
+    linked.post("/api/people/2/hide", json={"hidden": True})
+    linked.post("/api/linking", json={})
+    listed = {
+        query: [p["id"] for p in linked.get(f"/api/people?{query}").json()["items"]]
+        for query in ("", "hidden=true")
+    }
+    assert listed == {"": [1, 3, 5], "hidden=true": [1, 2, 3, 5]}
+    assert not {2} & {n for q in linked.get("/api/questions").json()
+                      for n in (q["first"]["id"], q["second"]["id"])}  # fmt: skip
+
+
+def test_people_are_listed_by_last_seen(linked):
+    first = linked.get("/api/people?order=last_seen&limit=3").json()
+    rest = linked.get(f"/api/people?order=last_seen&limit=3&after={first['next']}").json()
+    # Bert and Anna have a clock time, Dora and Cleo come late and early in their video.
+    assert [p["id"] for p in first["items"] + rest["items"]] == [2, 1, 5, 3]
+    assert rest["next"] is None
+
+
+def test_questions_are_about_people_alike_and_answers_are_used(connect, site):
+    client = connect()
+    client.post("/api/linking", json={})
+    asked = client.get("/api/questions").json()
+    pair = [asked[0][side]["id"] for side in ("first", "second")]
+    anna = [client.get(f"/api/tracklets/{site.ids[c, 'anna']}").json() for c in ("gate", "yard")]
+    assert pair == sorted(t["person_id"] for t in anna)
+    pairs = [{q["first"]["id"], q["second"]["id"]} for q in asked]
+    numbers = {n: client.get(f"/api/tracklets/{id}").json()["person_id"]
+               for (_, n), id in site.ids.items() if n != "anna"}  # fmt: skip
+    assert {numbers["cleo"], numbers["dora"]} not in pairs  # seen at once, in frame 20
+    client.post("/api/differences", json={"people": pair})
+    assert set(pair) not in [
+        {q["first"]["id"], q["second"]["id"]} for q in client.get("/api/questions").json()
+    ]
+    client.post("/api/linking", json={})
+    after = [client.get(f"/api/tracklets/{t['tracklet']}").json()["person_id"] for t in anna]
+    assert sorted(after) == pair
+
+
 def test_people_are_counted(linked):
     found = linked.get("/api/counts").json()
     assert {"from": "outside", "to": "gate", "count": 2} in found["flows"]
@@ -129,6 +201,10 @@ def test_roles_are_kept_apart(connect, site):
         ("POST", "linking", {}, "ines"),
         ("POST", "links", {"tracklets": tracklets}, "ines"),
         ("POST", "people/1/name", {"name": "Anna"}, "ines"),
+        ("POST", "people/1/hide", {"hidden": False}, "ines"),
+        ("POST", "labels", {"tracklets": tracklets, "name": "Both"}, "ines"),
+        ("GET", "questions", None, "ines"),
+        ("GET", "changes", None, "ines"),
         ("DELETE", f"tracklets/{bert}", None, "ada"),
         ("POST", "deletions", {"cameras": ["gate"], "dry_run": True}, "ada"),
         ("DELETE", "people/1", None, "ada"),

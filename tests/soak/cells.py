@@ -57,7 +57,8 @@ def write_site(folder: Path) -> dict[str, str]:
 
     from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
     from reid_dhm.gallery.people.thresholds.stored import store_thresholds
-    from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewVideo
+    from reid_dhm.gallery.records import DETECTION, FRAME, Crop, NewVideo, TrackletId
+    from reid_dhm.gallery.store.cases import Content, Mark, create
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 
@@ -90,6 +91,8 @@ def write_site(folder: Path) -> dict[str, str]:
             db.execute("INSERT INTO new_model VALUES (1, 'ab', 'another', 6)")
             db.execute("INSERT INTO new_means SELECT * FROM embeddings WHERE tracklet < 3")
             db.execute("INSERT INTO new_crops SELECT id, rank, embedding FROM crops WHERE id < 4")
+        marks = [Mark(TrackletId.parse(ids["gate anna"]), True, 0.9, 0.8, "a red shirt")]
+        create(gallery, Content("Red shirt", "at the gate", {"cameras": ["gate"]}, marks), [image])
     (folder / "ids.json").write_text(json.dumps(ids))
     return ids
 

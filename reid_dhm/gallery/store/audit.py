@@ -55,12 +55,13 @@ def who_and_when(actor: str | None = None) -> tuple[str, str]:
     return as_utf8(actor or _user()), datetime.now(timezone.utc).isoformat()
 
 
-def insert(db: Any, action: str, detail: Mapping[str, Any], actor: str, time: str) -> None:
-    """Add an entry within a transaction; arguments as of :func:`record`."""
-    db.execute(
+def insert(db: Any, action: str, detail: Mapping[str, Any], actor: str, time: str) -> int:
+    """Add an entry within a transaction and return its number; arguments as of :func:`record`."""
+    added = db.execute(
         "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)",
         (time, actor, action, json.dumps(dict(detail), default=str)),
     )
+    return int(added.lastrowid)
 
 
 def entries(gallery: GalleryStore, after: int = 0, limit: int = 1000) -> list[Entry]:

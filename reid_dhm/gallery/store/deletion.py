@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import FRAME, TrackletFilter
 from reid_dhm.gallery.store import audit, filters, queries
+from reid_dhm.gallery.store.cases import CONFIRMING
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import count_change, remove_empty
 from reid_dhm.gallery.store.queries import checked
@@ -189,14 +190,19 @@ def delete_logged(
 def _overwritten(gallery: GalleryStore) -> Iterator[Any]:
     """A transaction that deletes; no trace stays in the cache and in the write-ahead log.
 
-    People without any tracklet left go too, and so do thresholds: they rest on what was deleted.
+    People without any tracklet left go too, and so do thresholds: they rest on what was deleted;
+    what is kept to undo statements, because it holds names; and cases of whose confirmed
+    tracklets none is left.
     """
     # Before, so that no index outlives its content; after, in case a process wrote one from the
     # old content meanwhile.
     gallery.empty_cache()
     with gallery.writing(deleted=True) as db:
+        confirming = db.execute(CONFIRMING).fetchall()
         yield db
         remove_empty(db)
+        db.executemany(f"DELETE FROM cases WHERE id = ? AND id NOT IN ({CONFIRMING})", confirming)
+        db.execute("DELETE FROM changes")
         count_change(db)  # a pass that still counts on what was deleted is not kept
         db.execute("UPDATE gallery SET thresholds = NULL")
     try:

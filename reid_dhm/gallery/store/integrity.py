@@ -10,7 +10,7 @@ import numpy as np
 
 from reid_dhm.errors import StorageError
 from reid_dhm.gallery.footage.frames import MAX_FPS, MIN_FPS
-from reid_dhm.gallery.store import audit, people, queries
+from reid_dhm.gallery.store import audit, cases, changes, people, queries
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode_jpeg
@@ -119,6 +119,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "pending.track": _COUNT,
     "chunks.first_frame": _COUNT,
     **dict.fromkeys(("forgotten.after", "forgotten.before"), _TIME),
+    **dict.fromkeys(("people.hidden", "case_marks.confirmed"), (0, 1)),
+    "case_marks.similarity": (-1, 1),
+    "case_marks.probability": (0, 1),
 }
 
 _KINDS = {"INTEGER": "integer", "REAL": "real", "TEXT": "text", "BLOB": "blob"}
@@ -215,6 +218,9 @@ _CONVERTED: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
         f"SELECT first, s.* FROM ({people.DIFFERENT}) s",
         people.difference,
     ),
+    ("changes", "SELECT entry, rows FROM changes", changes.changed_rows),
+    ("cases", f"SELECT s.id, s.* FROM ({cases.CASES}) s", cases.case_row),
+    ("case_marks", f"SELECT s.tracklet, s.* FROM ({cases.MARKS}) s", cases.mark_row),
     ("boxes.boxes", "SELECT tracklet, boxes FROM boxes", queries.boxes),
 )
 

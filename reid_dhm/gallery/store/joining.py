@@ -21,7 +21,8 @@ from reid_dhm.gallery.track.settings import TrackSettings
 from reid_dhm.gallery.track.tracklets import rank_crops
 
 _SAID = """SELECT tracklet FROM members WHERE confirmed_by IS NOT NULL
-    UNION SELECT first FROM different UNION SELECT second FROM different"""
+    UNION SELECT first FROM different UNION SELECT second FROM different
+    UNION SELECT tracklet FROM case_marks"""
 _PIECES = f"""SELECT key, key IN ({_SAID}) FROM tracklets WHERE video = ? ORDER BY start, track"""
 _EMBEDDINGS = "SELECT embedding FROM crops WHERE tracklet = ? ORDER BY time"
 

@@ -22,7 +22,7 @@ from reid_dhm.gallery.store.filters import as_utf8, person_number
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import checked
 
-PEOPLE = """SELECT p.id, p.name, count(*), count(m.confirmed_by) FROM people p
+PEOPLE = """SELECT p.id, p.name, count(*), count(m.confirmed_by), p.hidden FROM people p
     JOIN members m ON m.person = p.id"""
 MEMBERS = "SELECT tracklet, person, confirmed_by IS NOT NULL FROM members"
 CONFIRMED = "SELECT tracklet, confirmed_by, confirmed_at FROM members"
@@ -38,12 +38,14 @@ class Person:
         name: given by a user; unique; None without.
         num_tracklets: how many belong to the person.
         num_confirmed: how many of them a user confirmed.
+        hidden: whether a user hid the person from lists.
     """
 
     id: int
     name: str | None
     num_tracklets: int
     num_confirmed: int
+    hidden: bool = False
 
     @property
     def label(self) -> str:
@@ -149,10 +151,11 @@ def different(gallery: GalleryStore) -> NDArray[np.int64]:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-@checked(int, str | None, int, int)
+@checked(int, str | None, int, int, int)
 def person(row: Sequence[Any]) -> Person:
     """A row of :data:`PEOPLE`."""
-    return Person(*row)
+    id, name, tracklets, confirmed, hidden = row
+    return Person(id, name, tracklets, confirmed, bool(hidden))
 
 
 @checked(int, str | None, str | None)

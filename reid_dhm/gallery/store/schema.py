@@ -167,6 +167,44 @@ CREATE TABLE new_crops (
 );
 """,
     ),
+    (
+        "hidden people, statements that can be undone, and cases",
+        """
+ALTER TABLE people ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE changes (
+    entry INTEGER PRIMARY KEY REFERENCES audit,
+    rows TEXT NOT NULL
+);
+CREATE TABLE cases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner TEXT NOT NULL,
+    title TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    search TEXT NOT NULL,
+    made TEXT NOT NULL,
+    changed TEXT NOT NULL
+);
+CREATE TABLE case_images (
+    id INTEGER PRIMARY KEY,
+    of_case INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE,
+    jpeg BLOB NOT NULL
+);
+CREATE INDEX case_images_case ON case_images (of_case);
+CREATE TABLE case_marks (
+    id INTEGER PRIMARY KEY,
+    of_case INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE,
+    tracklet INTEGER NOT NULL REFERENCES tracklets ON DELETE CASCADE,
+    confirmed INTEGER NOT NULL,
+    similarity REAL,
+    probability REAL,
+    note TEXT NOT NULL,
+    said_by TEXT NOT NULL,
+    said_at TEXT NOT NULL,
+    UNIQUE (of_case, tracklet)
+);
+CREATE INDEX case_marks_tracklet ON case_marks (tracklet);
+""",
+    ),
 )
 """Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
 

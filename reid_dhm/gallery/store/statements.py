@@ -15,7 +15,7 @@ from typing import Any
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import TrackletId, check_name
-from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store import audit, changes
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import count_change, remove_empty
 from reid_dhm.gallery.store.people import PEOPLE, Person, difference, people, person
@@ -178,6 +178,38 @@ def name(
         _set_name(db, named.id, new_name)
 
 
+def hide(gallery: GalleryStore, person: Person, hidden: bool, actor: str | None = None) -> None:
+    """Leave a person out of lists, or show the person again; nothing is deleted.
+
+    Raises:
+        InputError: the person is gone.
+    """
+    with _statement(gallery, "hide", {"person": person.id, "hidden": hidden}, actor) as (db, said):
+        _people_numbered(db, gallery, [person.id])
+        _anchor(db, person.id, said)
+        db.execute("UPDATE people SET hidden = ? WHERE id = ?", (hidden, person.id))
+
+
+def tell_apart(
+    gallery: GalleryStore, first: Person, second: Person, actor: str | None = None
+) -> None:
+    """Record that two people are not one; merging them withdraws it.
+
+    Raises:
+        InputError: one person twice, or one that is gone.
+    """
+    if first.id == second.id:
+        raise InputError(f"person {first.label} twice: name two people")
+    detail = {"people": [first.id, second.id]}
+    with _statement(gallery, "tell apart", detail, actor) as (db, said):
+        _people_numbered(db, gallery, [first.id, second.id])
+        for each in (first, second):
+            _anchor(db, each.id, said)
+        one, other = (_tracklets_of(db, [p.id], confirmed=True) for p in (first, second))
+        pair = sorted((min(one), min(other)))
+        db.execute("INSERT OR IGNORE INTO different VALUES (?, ?, ?, ?)", (*pair, *said))
+
+
 def label(
     gallery: GalleryStore,
     tracklets: Sequence[TrackletId],
@@ -240,12 +272,13 @@ def common_name(gallery: GalleryStore, tracklets: Sequence[TrackletId]) -> str:
 def _statement(
     gallery: GalleryStore, action: str, detail: dict[str, Any], actor: str | None
 ) -> Iterator[tuple[Any, _Said]]:
-    """A transaction and who says it when; the audit entry is part of it."""
+    """A transaction and who says it when; the audit entry, and what undoes it, are part of it."""
     said = audit.who_and_when(actor)
     with gallery.writing() as db:
-        yield db, said
+        with changes.recorded(db) as rows:
+            yield db, said
         count_change(db)
-        audit.insert(db, action, detail, *said)
+        changes.keep(db, audit.insert(db, action, detail, *said), rows)
 
 
 def _check_new_name(name: str) -> None:

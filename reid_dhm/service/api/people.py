@@ -1,54 +1,46 @@
-"""Who is who: people and their ways, found over all cameras and corrected by users."""
+"""Who is who: people, their ways and counts. What users say of them is in :mod:`.statements`."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
 from reid_dhm.gallery.people.answers import counts
-from reid_dhm.gallery.people.answers.presence import read_presence, summarise, summary_of
+from reid_dhm.gallery.people.answers.presence import (
+    PersonSummary,
+    read_presence,
+    summarise,
+    summary_of,
+)
 from reid_dhm.gallery.people.answers.route import read_route
-from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.store import statements
-from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.people import find_person
 from reid_dhm.service.api.catalog import JPEG, JPEGResponse
-from reid_dhm.service.api.requests import (
-    Cursor,
-    Hash,
-    LinkingRequest,
-    LinkRequest,
-    MergeRequest,
-    Name,
-    NameRequest,
-    OptionalTime,
-    PageSize,
-    PersonNumber,
-    SplitRequest,
-    ids,
-)
-from reid_dhm.service.api.responses import (
+from reid_dhm.service.api.people_responses import (
     AppearanceModel,
     CountsModel,
     FlowModel,
     HourModel,
-    LinkingResult,
-    Page,
     PersonDetail,
     PersonModel,
-    SplitResult,
     StayModel,
 )
-from reid_dhm.service.auth import Role
+from reid_dhm.service.api.requests import (
+    Cursor,
+    Hash,
+    Name,
+    OptionalTime,
+    PageSize,
+    PersonNumber,
+)
+from reid_dhm.service.api.responses import Page
 from reid_dhm.service.errors import Problem, documented
-from reid_dhm.service.state import ActorDep, ServiceDep, requires
+from reid_dhm.service.state import ServiceDep
 
 router = APIRouter(prefix="/api", tags=["people"], responses=documented(404))
-
-_SAYS = [requires(Role.INVESTIGATOR)]
 
 
 @router.get("/people")
@@ -59,15 +51,24 @@ def list_people(
     since: Annotated[OptionalTime, Query(alias="from")] = None,
     until: Annotated[OptionalTime, Query(alias="to")] = None,
     min_cameras: Annotated[int, Query(ge=1, le=1000, description="Least number of cameras.")] = 1,
+    hidden: Annotated[bool, Query(description="Also people whom a user hid.")] = False,
+    order: Annotated[
+        Literal["number", "last_seen"], Query(description="`last_seen`: the latest first.")
+    ] = "number",
     after: Cursor = 0,
     limit: PageSize = 100,
 ) -> Page[PersonModel]:
-    """People whose tracklets satisfy every condition, by number."""
+    """People whose tracklets satisfy every condition."""
     where = TrackletFilter(cameras=camera, videos=video, after=since, before=until)
     with service.gallery() as gallery:
-        found = [p for p in summarise(gallery, where, min_cameras) if p.person.id > after]
-    items = [PersonModel.of(each) for each in found[:limit]]
-    return Page(items=items, next=items[-1].id if len(found) > limit else None)
+        found = summarise(gallery, where, min_cameras, hidden=hidden)
+    if order == "number":
+        rest = [p for p in found if p.person.id > after]
+        items = [PersonModel.of(each) for each in rest[:limit]]
+        return Page(items=items, next=items[-1].id if len(rest) > limit else None)
+    found.sort(key=_last_seen, reverse=True)
+    items = [PersonModel.of(each) for each in found[after : after + limit]]
+    return Page(items=items, next=after + limit if len(found) > after + limit else None)
 
 
 @router.get("/people/{person}")
@@ -78,6 +79,7 @@ def show_person(service: ServiceDep, person: PersonNumber) -> PersonDetail:
     return PersonDetail(
         id=person,
         name=route.person.name,
+        hidden=route.person.hidden,
         appearances=[AppearanceModel.of(each) for each in route.appearances],
     )
 
@@ -115,54 +117,7 @@ def count_people(
     )
 
 
-@router.post("/linking", dependencies=_SAYS)
-def find_people(service: ServiceDep, actor: ActorDep, request: LinkingRequest) -> LinkingResult:
-    """Find the people of all tracklets, true to what users said."""
-    with service.linking(), service.gallery() as gallery:
-        times = {
-            (gallery.camera(way.cameras[0]).id, gallery.camera(way.cameras[1]).id): way.seconds
-            for way in request.travel
-        }
-        done = link_gallery(gallery, times, actor, request.new_only)
-    return LinkingResult(**asdict(done))
-
-
-@router.post("/links", dependencies=_SAYS)
-def link_tracklets(service: ServiceDep, actor: ActorDep, request: LinkRequest) -> PersonModel:
-    """Record that tracklets are one person."""
-    with service.writing() as gallery:
-        number = statements.link(gallery, ids(request.tracklets), actor)
-        return _summary(gallery, number)
-
-
-@router.post("/merges", dependencies=_SAYS)
-def merge_people(service: ServiceDep, actor: ActorDep, request: MergeRequest) -> PersonModel:
-    """Record that people are one."""
-    with service.writing() as gallery:
-        found = [find_person(gallery, number) for number in request.people]
-        return _summary(gallery, statements.merge(gallery, found, request.name, actor))
-
-
-@router.post("/people/{person}/split", dependencies=_SAYS)
-def split_person(
-    service: ServiceDep, actor: ActorDep, person: PersonNumber, request: SplitRequest
-) -> SplitResult:
-    """Record that tracklets are not this person; they become a new one."""
-    with service.writing() as gallery:
-        found = find_person(gallery, person)
-        number = statements.split(gallery, found, ids(request.tracklets), actor)
-        return SplitResult(new=_summary(gallery, number), left=_summary(gallery, person))
-
-
-@router.post("/people/{person}/name", dependencies=_SAYS)
-def name_person(
-    service: ServiceDep, actor: ActorDep, person: PersonNumber, request: NameRequest
-) -> PersonModel:
-    """Give a person a name, or take it away."""
-    with service.writing() as gallery:
-        statements.name(gallery, find_person(gallery, person), request.name, actor)
-        return _summary(gallery, person)
-
-
-def _summary(gallery: GalleryStore, number: int) -> PersonModel:
-    return PersonModel.of(summary_of(gallery, number))
+def _last_seen(found: PersonSummary) -> tuple[float, float, int]:
+    """By the clock; people without one come last, those seen late in their video first."""
+    clock = found.last_seen.timestamp() if found.last_seen else -math.inf
+    return clock, found.end or 0.0, found.person.id

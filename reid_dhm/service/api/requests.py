@@ -177,10 +177,13 @@ class SplitRequest(Strict):
     tracklets: list[Id] = Field(min_length=1, max_length=MAX_TRACKLETS)
 
 
+PersonId = Annotated[int, Field(ge=1, le=_MAX_KEY)]
+
+
 class MergeRequest(Strict):
     """People who are one: the first, whom the others join."""
 
-    people: list[Annotated[int, Field(ge=1, le=_MAX_KEY)]] = Field(min_length=2, max_length=100)
+    people: list[PersonId] = Field(min_length=2, max_length=100)
     name: Name | None = Field(None, description="Of the person, where several have one.")
 
 
@@ -188,6 +191,31 @@ class NameRequest(Strict):
     """A person's name."""
 
     name: Name | None = Field(description="Null takes it away.")
+
+
+class LabelRequest(Strict):
+    """Tracklets that show the person of a name, whom others need not know yet."""
+
+    tracklets: list[Id] = Field(min_length=1, max_length=MAX_TRACKLETS)
+    name: Name
+
+
+class DifferenceRequest(Strict):
+    """Two people who are not one."""
+
+    people: tuple[PersonId, PersonId]
+
+
+class HideRequest(Strict):
+    """Whether lists leave a person out."""
+
+    hidden: bool
+
+
+class UndoRequest(Strict):
+    """A statement to take back."""
+
+    change: PersonId
 
 
 class LinkingRequest(Strict):

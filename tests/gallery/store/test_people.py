@@ -214,7 +214,7 @@ def test_names_of_an_older_release_become_confirmed_people(tmp_path, keep, monke
 @pytest.mark.parametrize(
     ("statement", "fault"),
     [
-        ("INSERT INTO people VALUES (9, NULL)", "person 9 has no tracklets"),
+        ("INSERT INTO people (id) VALUES (9)", "person 9 has no tracklets"),
         ("UPDATE members SET confirmed_at = NULL WHERE tracklet = 1", "key 1 is confirmed by"),
         ("UPDATE members SET confirmed_at = 'noon' WHERE tracklet = 1", "members, row 1: "),
         ("INSERT INTO different VALUES (1, 2, 'a', '2026-01-01')", "key 1 is one person with"),

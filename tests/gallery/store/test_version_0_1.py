@@ -14,6 +14,7 @@ from reid_dhm.gallery.records import TrackletFilter, wall_clock
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
+from reid_dhm.gallery.store.schema import STEPS
 from reid_dhm.gallery.track.crops import decode_jpeg
 
 FOLDER = Path(__file__).parents[2] / "data" / "gallery_of_version_0_1"
@@ -68,4 +69,4 @@ def test_a_new_gallery_has_its_tables_and_indexes(gallery, tmp_path):
     with GalleryStore(tmp_path / "new", create=True) as new:
         assert schema(new) == schema(gallery)
         with new.reading() as db:
-            assert db.execute("PRAGMA user_version").fetchone() == (4,)
+            assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)

@@ -121,6 +121,7 @@ class PersonSummary:
             **self.person.to_dict(),
             "tracklets": self.num_tracklets,
             "confirmed": self.person.num_confirmed,
+            "hidden": self.person.hidden,
             "cameras": list(self.cameras),
             "first_seen": self.first_seen.isoformat() if self.first_seen else None,
             "last_seen": self.last_seen.isoformat() if self.last_seen else None,
@@ -160,7 +161,11 @@ def read_presence(gallery: GalleryStore, where: TrackletFilter | None = None) ->
 
 
 def summarise(
-    gallery: GalleryStore, where: TrackletFilter | None = None, min_cameras: int = 1
+    gallery: GalleryStore,
+    where: TrackletFilter | None = None,
+    min_cameras: int = 1,
+    *,
+    hidden: bool = False,
 ) -> list[PersonSummary]:
     """The people seen in matching tracklets, by number.
 
@@ -168,6 +173,7 @@ def summarise(
         gallery: which.
         where: conditions on their tracklets.
         min_cameras: least number of cameras that saw a person there.
+        hidden: also people whom a user hid.
     """
     with gallery.snapshot():
         known = {person.id: person for person in people(gallery)}
@@ -177,7 +183,7 @@ def summarise(
     for rows in np.split(np.arange(len(presence)), first[1:]) if len(first) else ():
         own = presence.taken(rows)
         summary = _summary(known[int(own.people[0])], own)
-        if len(summary.cameras) >= min_cameras:
+        if len(summary.cameras) >= min_cameras and (hidden or not summary.person.hidden):
             found.append(summary)
     return found
 
