@@ -219,7 +219,7 @@ def test_a_wrong_argument_of_a_search_is_named(site, gallery, options, message) 
 
 def test_indexing_takes_what_the_command_line_takes(site, tmp_path) -> None:
     with reid.Gallery(tmp_path / "g") as gallery:
-        with pytest.raises(reid.InputError, match="activation is 2"):
+        with pytest.raises(reid.InputError, match="track_confidence is 2"):
             gallery.index(site.here.path, "gate", track_confidence=2.0)
         with pytest.raises(reid.InputError, match="patience is -1"):
             gallery.index(site.here.path, "gate", patience=-1.0)

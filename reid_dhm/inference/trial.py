@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,9 @@ from reid_dhm import errors
 from reid_dhm.errors import InputError
 from reid_dhm.inference.cache_folder import graphs_folder
 from reid_dhm.inference.engines.exported import file_digest, graph_files, installed
+from reid_dhm.processes import module_command
 
 logger = logging.getLogger(__name__)
-
-# As -m, but without the current folder, in which a downloaded graph may lie beside Python files.
-_RUN = (
-    "import runpy, sys; sys.path[:] = [path for path in sys.path if path]; "
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
 
 SECONDS = 30
 """Processor time for opening a graph and one image; waiting may take five times that."""
@@ -58,7 +52,7 @@ def try_graph(path: Path, module: str = EMBEDDING_TRIAL, **options: Any) -> None
         "seconds": SECONDS,
         "memory": MEMORY + 8 * sum(file.stat().st_size for file in graph_files(path)),
     }
-    command = [sys.executable, "-c", _RUN, module, json.dumps(request)]
+    command = module_command(module, json.dumps(request))
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=5 * SECONDS, cwd=Path.cwd(), check=False

@@ -19,6 +19,7 @@ from reid_dhm.experiments.grid.report import write_report
 from reid_dhm.experiments.grid.results import tabulate
 from reid_dhm.experiments.grid.runner import is_done, run_all
 from reid_dhm.experiments.run import run_experiment
+from reid_dhm.processes import module_command
 from reid_dhm.report.experiment_report import write_experiment
 from reid_dhm.report.plots.training import gradient_plots, learning_curves
 
@@ -215,10 +216,10 @@ def test_the_lock_of_a_run_lives_as_long_as_its_training(grid_of, monkeypatch, t
     """Started for real, with a stand-in that sleeps: a second start waits for its end."""
     plan = grid_of()
     run, events = plan.runs[0], []
-    monkeypatch.setattr(runner.sys, "executable", "/bin/sh")
     popen = subprocess.Popen
 
     def sleeping(command, **options):
+        assert command[:6] == module_command("reid_dhm", "train")  # no file of this folder is run
         return popen(["/bin/sh", "-c", "sleep 1; echo error: broken"], **options)
 
     monkeypatch.setattr(runner.subprocess, "Popen", sleeping)

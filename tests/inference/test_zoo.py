@@ -43,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/missing"):
             return self.answer(404, b"no")
         first = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+        if first >= len(CONTENT):
+            return self.answer(416, b"")
         status = 206 if self.headers.get("Range") else 200
         cut = self.path.startswith("/cut") and len(self.server.ranges) == 1
         return self.answer(status, CONTENT[first:], len(CONTENT) // 2 if cut else None, first)
@@ -116,6 +118,34 @@ def test_two_processes_that_want_one_file_fetch_it_once(server, tmp_path):
     assert not (tmp_path / "model.onnx.partial").exists()
 
 
+def test_a_finished_download_that_was_not_renamed_is_taken(server, tmp_path):
+    (tmp_path / "model.onnx.partial").write_bytes(CONTENT)
+    assert fetch(remote(server, size=None), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == []
+
+
+@pytest.mark.parametrize("more", [b"", b"x"], ids=["whole", "too long"])
+def test_a_server_with_nothing_more_is_asked_from_the_beginning(server, tmp_path, more):
+    (tmp_path / "model.onnx.partial").write_bytes(CONTENT + more)
+    file = RemoteFile(f"{server.address}/file/model.onnx", pinned_on_first_use=True)
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT + more)}-", None]
+
+
+def test_a_file_that_is_there_is_compared_with_its_checksum(server, tmp_path):
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"of another model")
+    with pytest.raises(InputError, match=r"is not the published file .*: remove it") as caught:
+        fetch(remote(server), tmp_path)
+    assert str(target) in str(caught.value)
+    file = RemoteFile(f"{server.address}/file/model.onnx", pinned_on_first_use=True)
+    assert fetch(file, tmp_path) == target  # nobody knows better
+    (tmp_path / "model.onnx.sha256").write_text(f"{SHA256}  model.onnx\n")
+    with pytest.raises(InputError, match="is not the published file"):
+        fetch(file, tmp_path)
+    assert server.ranges == []
+
+
 @pytest.mark.parametrize(
     ("place", "sha256", "size", "message"),
     [
@@ -174,8 +204,8 @@ def test_offline_mode_is_respected(server, tmp_path, monkeypatch):
     with pytest.raises(UnsupportedError, match="offline mode is on"):
         fetch(remote(server), tmp_path)
     assert server.ranges == []
-    (tmp_path / "model.onnx").write_bytes(b"brought by hand")
-    assert fetch(remote(server), tmp_path).read_bytes() == b"brought by hand"
+    (tmp_path / "model.onnx").write_bytes(CONTENT)  # brought by hand
+    assert fetch(remote(server), tmp_path).read_bytes() == CONTENT
 
 
 def test_terms_are_shown_once_and_nothing_is_fetched_without_them(home):

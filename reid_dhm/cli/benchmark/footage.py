@@ -53,7 +53,7 @@ def footage_pairs(
     Example: reid-dhm benchmark footage-pairs --video clip.mp4 --tracklets t.txt --truth gt.txt
     """
     from reid_dhm.benchmarks.footage.pairs import FALSE_POSITIVE_RATE, measure
-    from reid_dhm.cli.output.tables import SafeTable, plain_console
+    from reid_dhm.cli.output.tables import print_rows
     from reid_dhm.gallery.people.comparison.model_comparison import images_per_second
     from reid_dhm.inference.embedder import Embedder
     from reid_dhm.inference.named import find_named
@@ -61,8 +61,6 @@ def footage_pairs(
 
     if figure is not None and figure.suffix != ".svg":
         raise typer.BadParameter(f"--figure {figure} is no .svg: name such a file")
-    columns = ("model", "pairs at rank 1", f"TPR at FPR {FALSE_POSITIVE_RATE:.0%}", "images/s")
-    table = SafeTable(*columns, box=None)
     rows: list[dict[str, Any]] = []
     for model in models or ["default"]:
         found = find_named(model, backbone, size, neck, input)
@@ -76,10 +74,9 @@ def footage_pairs(
 
         figures = measure(embed, video, tracklets, truth, people)
         record_speed(model, rates[0])
-        name = Path(model).stem
         rows.append(
             {
-                "model": name,
+                "model": Path(model).stem,
                 "rank1": figures.rank1,
                 "tpr": figures.tpr,
                 "tracklets": figures.tracklets,
@@ -87,8 +84,18 @@ def footage_pairs(
                 "images_per_second": rates[0],
             }
         )
-        table.add_row(name, f"{figures.rank1:.3f}", f"{figures.tpr:.3f}", f"{rates[0]:.0f}")
-    plain_console(soft_wrap=True).print(table)
+    print_rows(
+        [
+            {
+                "model": row["model"],
+                "pairs at rank 1": f"{row['rank1']:.3f}",
+                f"TPR at FPR {FALSE_POSITIVE_RATE:.0%}": f"{row['tpr']:.3f}",
+                "images/s": f"{row['images_per_second']:.0f}",
+            }
+            for row in rows
+        ],
+        "",
+    )
     typer.echo(f"{rows[0]['tracklets']} labelled tracklets of {rows[0]['people']} people")
     if figure is not None:
         _write_figure(figure, rows, f"true-positive rate at {FALSE_POSITIVE_RATE:.0%} FPR")

@@ -36,7 +36,10 @@ def people(
     checkpoint: Annotated[
         str | None, typer.Option(metavar="MODEL", help="For --rendered; the package's by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --rendered and --tracklets.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of --rendered and --tracklets.", show_default="1"),
+    ] = None,
     tracklets: Annotated[
         list[int] | None,
         typer.Option(metavar="N", min=100, help="Time N synthetic tracklets; may be repeated."),
@@ -49,19 +52,21 @@ def people(
 
     Example: reid-dhm benchmark people --tracklets 10000 --tracklets 30000
     """
-    given = [
-        name
-        for name, value in (
-            ("--gallery", gallery),
-            ("--rendered", rendered),
-            ("--tracklets", tracklets),
-        )
-        if value
-    ]
+    modes = {"--gallery": gallery, "--rendered": rendered, "--tracklets": tracklets}
+    given = [name for name, value in modes.items() if value]
     if len(given) != 1:
         raise typer.BadParameter("give one of --gallery, --rendered and --tracklets")
+    for name, value, whose in (
+        ("--truth", truth, ["--gallery"]),
+        ("--people", names, ["--gallery"]),
+        ("--checkpoint", checkpoint, ["--rendered"]),
+        ("--seed", seed, ["--rendered", "--tracklets"]),
+    ):
+        if value is not None and given[0] not in whose:
+            raise typer.BadParameter(f"{name} goes with {' or '.join(whose)}, not with {given[0]}")
     if gallery is not None and truth is None:
         raise typer.BadParameter("--gallery needs --truth FILE, the true boxes of its camera")
+    seed = 1 if seed is None else seed
     if tracklets:
         result: Any = _sizes(tracklets, seed)
     elif gallery is not None and truth is not None:

@@ -62,8 +62,9 @@ def list_models() -> None:
         say("")
     say(
         "The packaged model needs no name. `reid-dhm models pull NAME` fetches another;\n"
-        "then pass --checkpoint NAME or --detector NAME. images/s is what `reid-dhm\n"
-        "benchmark footage-pairs` and `benchmark detectors` last measured here."
+        "then pass --checkpoint NAME or --detector NAME. images/s is what\n"
+        "`reid-dhm models compare`, `benchmark footage-pairs` or `benchmark detectors`\n"
+        "measured here last."
     )
 
 

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import IO
 from reid_dhm.errors import InputError
 from reid_dhm.experiments.grid.plan import Plan, PlannedRun
 from reid_dhm.experiments.run import refuse_other_configuration
+from reid_dhm.processes import module_command
 from reid_dhm.training.state import find_state
 
 WEIGHTS, PER_QUERY = "best.safetensors", "per_query.npz"
@@ -110,7 +110,7 @@ def _start(plan: Plan, run: PlannedRun, device: str, tell: Report) -> subprocess
     """Start ``reid-dhm train``; it inherits the run's lock, which the system frees as it ends."""
     run.folder.mkdir(parents=True, exist_ok=True)
     overrides = (*run.overrides, f"output={json.dumps(str(run.folder))}", "resume=true")
-    command = [sys.executable, "-m", "reid_dhm", "train", str(plan.base), *overrides]
+    command = module_command("reid_dhm", "train", str(plan.base), *overrides)
     with _lock(run, tell) as lock, log_path(run).open("ab") as log:
         return subprocess.Popen(
             command,

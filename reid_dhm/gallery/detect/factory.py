@@ -12,6 +12,7 @@ from reid_dhm.inference.zoo.entries import DETECTION
 if TYPE_CHECKING:
     from reid_dhm.gallery.detect.protocol import Detector
 
+# Those of families.FAMILIES, which takes NumPy, SciPy and OpenCV to import.
 FAMILY_NAMES = ("ssd", "rfdetr", "rtdetr", "yolo", "yolox")
 KINDS = (
     "a name of `reid-dhm models`, an .onnx or .xml file, FAMILY:FILE with FAMILY one of "

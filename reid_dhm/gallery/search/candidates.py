@@ -80,25 +80,13 @@ class Candidate:
         )
 
     def to_dict(self, crop: Path | None = None) -> dict[str, Any]:
-        """The fields of ``--json``: times in seconds and ISO 8601, the box in pixels.
+        """The fields of ``--json``: those of the tracklet, and how it was found.
 
         Args:
             crop: file of the candidate's image, if it was written.
         """
-        found = self.tracklet
         return {
-            "tracklet": str(found.id),
-            "camera": found.camera,
-            "video": found.id.video,
-            "source": found.source,
-            "start": found.start,
-            "end": found.end,
-            "start_time": found.start_time.isoformat() if found.start_time else None,
-            "end_time": found.end_time.isoformat() if found.end_time else None,
-            "person": found.person,
-            "person_id": found.person_id,
-            "frame": found.frame,
-            "box": list(found.box),
+            **self.tracklet.to_dict(),
             "similarity": self.similarity,
             "probability": self.probability,
             "likely": None if self.probability is None else self.is_likely,

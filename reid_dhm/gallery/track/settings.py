@@ -49,7 +49,8 @@ class TrackSettings:
         for name in ("activation", "track_overlap"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name} is {value}: use 0 to 1")
+                shown = name.replace("activation", "track_confidence")  # as users know it
+                raise InputError(f"{shown} is {value}: use 0 to 1")
         for name in ("min_boxes", "crops"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: use 1 or more")

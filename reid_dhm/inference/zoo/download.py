@@ -27,6 +27,8 @@ class DownloadError(ReidError):
 def fetch(file: RemoteFile, folder: Path) -> Path:
     """The file in ``folder``, fetched unless it is there; a partial one is continued.
 
+    A file that is there, perhaps brought by hand, is compared with the checksum known here.
+
     Progress goes to stderr where that is a terminal. A second process waits for the first. Only a
     file of the expected size and SHA-256 gets its name: the one of the entry, else the one that the
     Hub gives, else the one of the first fetch, which is kept beside the file (``FILE.sha256``).
@@ -41,10 +43,12 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
     Raises:
         UnsupportedError: offline mode (``HF_HUB_OFFLINE=1``).
         DownloadError: no connection, an answer that is another file, or another checksum.
+        InputError: the file that is there is another one.
         StorageError: the folder cannot be written, or the disk is full.
     """
     target = folder / file.name
     if target.is_file():
+        _check_present(file, target)
         return target
     from filelock import FileLock
     from huggingface_hub import constants
@@ -67,12 +71,21 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
     return target
 
 
+def _check_present(file: RemoteFile, target: Path) -> None:
+    expected, found = _known_digest(file, target), file_digest(target)
+    if found != (expected or found):
+        raise InputError(
+            f"{target} is not the published file (its SHA-256 is {found[:12]}…, not "
+            f"{expected[:12] if expected else ''}…): remove it and run the command again"
+        )
+
+
 def _fetch_verified(file: RemoteFile, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
-    pinned = target.with_name(f"{target.name}.sha256")
     resumed = partial.is_file() and partial.stat().st_size > 0
-    expected = _expected(file, pinned, target.parent)
-    _download(file, partial)
+    expected = _known_digest(file, target) or _published_digest(file, target.parent)
+    if not (resumed and file_digest(partial) == expected):  # a process died before it was renamed
+        _download(file, partial)
     if _is_web_page(partial):
         partial.unlink()
         raise _other_file(file, target.parent, "the answer is a web page, perhaps a proxy's")
@@ -84,7 +97,7 @@ def _fetch_verified(file: RemoteFile, target: Path) -> None:
         cause = f"its SHA-256 is {found[:12]}…, not {expected[:12] if expected else ''}…"
         raise _other_file(file, target.parent, cause)
     if expected is None:
-        write_text(pinned, f"{found}  {target.name}\n")
+        write_text(_pin(target), f"{found}  {target.name}\n")
     partial.replace(target)
     return None
 
@@ -104,9 +117,15 @@ def _download(file: RemoteFile, partial: Path) -> None:
         partial.unlink()
     with partial.open("ab") as stream:
         try:
-            file_download.http_get(
-                file.url, stream, resume_size=stream.tell(), expected_size=file.size
-            )
+            try:
+                file_download.http_get(
+                    file.url, stream, resume_size=stream.tell(), expected_size=file.size
+                )
+            except Exception as error:
+                if not stream.tell() or not _is_beyond_the_end(error):
+                    raise
+                stream.truncate(0)
+                file_download.http_get(file.url, stream, expected_size=file.size)
             stream.flush()
         except Exception as error:  # of whichever HTTP library the hub's client uses
             if isinstance(error, OSError) and error.errno in _FULL:
@@ -135,12 +154,25 @@ def _is_web_page(path: Path) -> bool:
     return head.startswith((b"<!doctype", b"<html"))
 
 
-def _expected(file: RemoteFile, pinned: Path, folder: Path) -> str | None:
-    """The SHA-256 of a file; None where it is fetched for the first time and nobody gives one."""
-    if file.sha256 is not None:
-        return file.sha256
-    if pinned.is_file():
-        return pinned.read_text(encoding="utf-8").split()[0]
+def _is_beyond_the_end(error: Exception) -> bool:
+    """Whether a server answered that it has nothing after what is here (416)."""
+    return getattr(getattr(error, "response", None), "status_code", None) == 416
+
+
+def _pin(target: Path) -> Path:
+    """The file that keeps the SHA-256 of a first fetch."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _known_digest(file: RemoteFile, target: Path) -> str | None:
+    """The SHA-256 of a file as far as this machine knows it."""
+    if file.sha256 is None and _pin(target).is_file():
+        return _pin(target).read_text(encoding="utf-8").split()[0]
+    return file.sha256
+
+
+def _published_digest(file: RemoteFile, folder: Path) -> str | None:
+    """The SHA-256 that the Hub gives; None for a file of which nobody gives one."""
     if file.pinned_on_first_use:
         return None
     from huggingface_hub import get_hf_file_metadata

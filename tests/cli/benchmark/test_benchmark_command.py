@@ -97,6 +97,23 @@ def test_people_needs_one_kind_of_footage(run, tmp_path):
         assert run("benchmark", "people", *options).code == 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "foreign", "whose"),
+    [
+        (["--tracklets", 200], ["--truth", "gt.txt"], "--gallery"),
+        (["--rendered", 2], ["--people", "people.txt"], "--gallery"),
+        (["--gallery", "g", "--truth", "gt.txt"], ["--checkpoint", "m"], "--rendered"),
+        (["--gallery", "g", "--truth", "gt.txt"], ["--seed", 1], "--rendered or --tracklets"),
+    ],
+)
+def test_options_of_another_kind_of_footage_are_refused(run, mode, foreign, whose):
+    code, _, err = run("benchmark", "people", *mode, *foreign)
+    assert code == 2
+    assert f"{foreign[0]} goes with {whose}, not with {mode[0]}" in " ".join(
+        err.replace("│", " ").split()
+    )
+
+
 def test_people_among_many_tracklets(run, tmp_path):
     target = tmp_path / "people.json"
     code, out, err = run("benchmark", "people", "--tracklets", 200, "--json", target)

@@ -45,6 +45,7 @@ def test_the_list_names_terms_and_what_is_here_in_80_columns(home, run):
         text = " ".join(out.split())
         assert "MSMT17, all images (for research only)" in text
         assert "COCO AP 51.1 (all classes); no published checksum" in text
+        assert "what `reid-dhm models compare`, `benchmark footage-pairs` or `benchmark d" in text
         assert err.startswith("broken: ")
         assert ".entry.json is damaged" in err
 

@@ -10,7 +10,7 @@ import torch
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect import network
-from reid_dhm.gallery.detect.factory import build_detector
+from reid_dhm.gallery.detect.factory import FAMILY_NAMES, build_detector
 from reid_dhm.gallery.detect.families import FAMILIES
 from reid_dhm.gallery.detect.network import NetworkDetector
 from reid_dhm.gallery.footage.frames import Frame
@@ -263,6 +263,10 @@ def test_two_files_of_weights_are_two_detectors(tmp_path, stand_ins):
     assert first.settings != second.settings
     assert first.settings == NetworkDetector(tmp_path / "a.onnx").settings
     assert first.settings != NetworkDetector(tmp_path / "a.onnx", confidence=0.5).settings
+
+
+def test_every_family_can_be_named_before_its_file():
+    assert tuple(FAMILIES) == FAMILY_NAMES
 
 
 def test_a_video_goes_on_with_the_defaults_it_was_begun_with(

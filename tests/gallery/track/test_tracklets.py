@@ -300,7 +300,7 @@ def test_a_image_unlike_the_others_comes_last_however_good():
         ),
         ({"crops": 0}, "crops is 0: use 1 or more"),
         ({"min_boxes": 0}, "min_boxes is 0"),
-        ({"activation": float("nan")}, "activation is nan: use 0 to 1"),
+        ({"activation": float("nan")}, "track_confidence is nan: use 0 to 1"),
         ({"track_overlap": 1.5}, r"track_overlap is 1\.5: use 0 to 1"),
     ],
 )
