@@ -44,6 +44,12 @@ def differences(first: Config, second: Config) -> dict[str, tuple[object, object
     }
 
 
+def test_no_is_a_precision_though_yaml_reads_a_boolean(tmp_path):
+    assert load_config("market1501_mobilenetv2_cpu", ["train.precision=no"]).train.precision == "no"
+    (tmp_path / "a.yaml").write_text("train: {precision: no}\n")
+    assert load_config(tmp_path / "a.yaml").train.precision == "no"
+
+
 def test_an_empty_file_is_the_default_recipe(write):
     config = load_config(write(""))
     assert config.model.size == [256, 128]

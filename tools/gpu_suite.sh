@@ -31,7 +31,7 @@ fail() { echo "error: $*" >&2; exit 1; }
 pack() {
   python3 - "$ROOT" "${1:?"the folder of the datasets"}" "${2:?"weights of MobileNetV2"}" \
     "${3:?"the teacher's .npz"}" "$REHEARSAL" <<'PY'
-import io, re, subprocess, sys, tarfile
+import io, re, subprocess, sys, tarfile, zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -75,6 +75,14 @@ for name in ("omegaconf", "torchreid", "gdown", "beautifulsoup4", "soupsieve"):
         source = Path(file.locate())
         if ".." not in file.parts and source.suffix not in (".pyc", ".so") and source.is_file():
             site.append((source, f"site/{file}"))
+wheels = out / "wheels"  # a typer that needs nothing which the machine lacks
+subprocess.run(
+    [sys.executable, *"-m pip download -q --no-deps typer==0.21.1 -d".split(), wheels], check=True
+)
+for wheel in wheels.glob("*.whl"):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(wheels / "site")
+site += [(f, f"site/{f.relative_to(wheels / 'site')}") for f in (wheels / "site").rglob("*") if f.is_file()]
 code = subprocess.run(["git", "-C", root, "archive", "HEAD"], check=True, capture_output=True).stdout
 train = images(market / "bounding_box_train", 40 if few else None)
 shown = {person(file) for file in images(market / "query", 10)}

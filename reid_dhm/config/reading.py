@@ -39,7 +39,7 @@ def load_config(config: str | Path, overrides: Sequence[str] = ()) -> Config:
     merged = OmegaConf.structured(Config)
     for source, content in [*_read_with_bases(path), *map(_parse_override, overrides)]:
         try:
-            content = _names_as_list(content)
+            content = _as_meant(content)
             merged = OmegaConf.merge(merged, content)
         except OmegaConfBaseException as error:
             raise InputError(_explain(source, error)) from error
@@ -191,11 +191,13 @@ def _parse_override(text: str) -> tuple[str, dict[str, Any]]:
     return source, {str(name): inside for name, inside in content.items()}
 
 
-def _names_as_list(content: dict[str, Any]) -> dict[str, Any]:
-    """Allow ``data.name: market1501`` beside a list of names."""
-    data = content.get("data")
+def _as_meant(content: dict[str, Any]) -> dict[str, Any]:
+    """``data.name: market1501`` is a list of one; ``train.precision: no`` is a word, no boolean."""
+    data, train = content.get("data"), content.get("train")
     if isinstance(data, dict) and isinstance(data.get("name"), str):
-        return {**content, "data": {**data, "name": [data["name"]]}}
+        content = {**content, "data": {**data, "name": [data["name"]]}}
+    if isinstance(train, dict) and train.get("precision") is False:
+        content = {**content, "train": {**train, "precision": "no"}}
     return content
 
 
