@@ -13,7 +13,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from reid_dhm.service import errors
-from reid_dhm.service.api import catalog, deletion, people, search, session, statements
+from reid_dhm.service.api import (
+    cases,
+    catalog,
+    clips,
+    deletion,
+    people,
+    search,
+    session,
+    statements,
+)
 from reid_dhm.service.auth import AllowedHosts
 from reid_dhm.service.middleware.authentication import AuthenticationMiddleware
 from reid_dhm.service.middleware.bodies import BodyMiddleware
@@ -75,7 +84,7 @@ def create_app(
     )
     app.state.service = service
     secured = [Depends(HTTPBearer(auto_error=False))] if service.tokens else []
-    rooms = (catalog, people, statements, search, deletion, session)
+    rooms = (catalog, clips, people, statements, cases, search, deletion, session)
     routers = [room.router for room in rooms]
     for router in routers:
         app.include_router(router, dependencies=secured if router is not session.router else [])

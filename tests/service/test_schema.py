@@ -37,6 +37,7 @@ def use_known(case, site, image) -> None:
         "person": 1,
         "people": [1, 2],
         "rank": 1,
+        "case": 1,
         "tracklets": [tracklet],
         "confirmed": [tracklet],
         "rejected": [],

@@ -95,6 +95,8 @@ def test_a_refused_method_names_all_that_a_path_has(client, site):
         "frame": "0",
         "rank": "0",
         "person": "1",
+        "case": "1",
+        "number": "1",
     }
     known["video"] = known["tracklet"].split("-")[0]
     for path, calls in client.get("/openapi.json").json()["paths"].items():

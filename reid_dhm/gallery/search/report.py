@@ -16,8 +16,9 @@ import numpy as np
 
 from reid_dhm.data.images import upright_size
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.footage.annotation import Drawn, annotate, still
+from reid_dhm.gallery.footage.annotation import Drawn, still
 from reid_dhm.gallery.search.candidates import Candidate, format_span, largest_drop
+from reid_dhm.gallery.search.clips import WIDTH, write_clip_around
 from reid_dhm.gallery.search.output import write_crops
 from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.request import SearchRequest
@@ -28,13 +29,9 @@ from reid_dhm.gallery.track.crops import encode_jpeg
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
 
-_SECONDS = 8.0  # length of a clip around the best crop
-_FPS = 12.5  # highest frame rate of a clip
-_WIDTH = 640  # pixels of a clip
-
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class ShownImage:
     """A file of the report, and its size in pixels."""
 
     href: str
@@ -78,26 +75,8 @@ def write_search_report(
     """
     gallery = searcher.gallery
     with report_folder(folder) as fresh:
-        crops = write_crops(gallery, candidates, fresh / "crops")
-        (fresh / "clips").mkdir()
-        cards, faults = [], set()
-        for rank, (candidate, crop) in enumerate(zip(candidates, crops, strict=True), 1):
-            clip = None
-            try:
-                clip = _clip(gallery, candidate, fresh, rank)
-            except InputError as error:
-                faults.add(str(error))
-            cards.append(
-                {
-                    "rank": rank,
-                    "candidate": candidate,
-                    "seen": format_span(candidate.tracklet),
-                    "crop": None if crop is None else _shown(crop, fresh),
-                    "clip": clip,
-                }
-            )
-            if progress is not None:
-                progress(rank, len(candidates))
+        cards, faults = write_cards(gallery, candidates, fresh, progress)
+        crops = [card["file"] for card in cards]
         files = [None if crop is None else folder / crop.relative_to(fresh) for crop in crops]
         facts = _facts(searcher, request)
         page = (
@@ -106,6 +85,7 @@ def write_search_report(
             .render(
                 name=f"Search in {gallery.folder.resolve().name}",
                 root="",
+                case=None,
                 queries=_write_queries(gallery, request, images, fresh),
                 cards=cards,
                 folded=_folded(candidates, searcher.basis),
@@ -113,7 +93,7 @@ def write_search_report(
                 drop=largest_drop(candidates) if searcher.basis is None else None,
                 timelines=timelines(candidates),
                 search_facts=facts,
-                faults=sorted(faults),
+                faults=faults,
             )
         )
         (fresh / "index.html").write_text(page, encoding="utf-8")
@@ -123,6 +103,44 @@ def write_search_report(
         ]
         write_results(fresh, "search", {"asked": facts, "hits": found})
     return files
+
+
+def write_cards(
+    gallery: GalleryStore,
+    candidates: Sequence[Candidate],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write images and clips of candidates into the folder of a report.
+
+    Returns:
+        What the page's template shows of each, and why clips are missing.
+    """
+    crops = write_crops(gallery, candidates, folder / "crops")
+    (folder / "clips").mkdir()
+    cards: list[dict[str, Any]] = []
+    faults = set()
+    for rank, (candidate, crop) in enumerate(zip(candidates, crops, strict=True), 1):
+        clip = None
+        try:
+            clip = _clip(gallery, candidate, folder, rank)
+        except InputError as error:
+            faults.add(str(error))
+        cards.append(
+            {
+                "rank": rank,
+                "candidate": candidate,
+                "seen": format_span(candidate.tracklet),
+                "file": crop,
+                "crop": None if crop is None else shown_image(crop, folder),
+                "clip": clip,
+                "mark": None,
+                "source": candidate.tracklet.source,
+            }
+        )
+        if progress is not None:
+            progress(rank, len(candidates))
+    return cards, sorted(faults)
 
 
 def _folded(candidates: Sequence[Candidate], basis: str | None) -> int:
@@ -140,55 +158,43 @@ def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) 
         return None
     video = gallery.video(found.id.video)
     best = boxes["time"][np.searchsorted(boxes["frame"], found.frame)]
-    # Seeking needs a frame whose time is known.
-    near = boxes[np.abs(boxes["time"] - best) <= _SECONDS / 2]
-    lead = near["time"][0] - best + _SECONDS / 2
-    trail = best + _SECONDS / 2 - near["time"][-1]
     clip = _Clip(f"clips/{rank:03d}.webm", f"clips/{rank:03d}.jpg")
-    drawn = [Drawn(f"{candidate.similarity:.2f}", boxes)]
-    frame = still(video, drawn, found.frame, float(best), _WIDTH)
+    known = not np.isnan(candidate.similarity)
+    label = f"{candidate.similarity:.2f}" if known else f"#{found.id.track}"
+    drawn = [Drawn(label, boxes)]
+    frame = still(video, drawn, found.frame, float(best), WIDTH)
     (folder / clip.poster).write_bytes(encode_jpeg(frame))
-    annotate(
-        video,
-        drawn,
-        folder / clip.href,
-        int(near["frame"][0]),
-        int(near["frame"][-1]) + round(trail * video.fps),
-        float(near["time"][0]),
-        float(lead),
-        step=max(1, round(video.fps / _FPS)),
-        width=_WIDTH,
-    )
+    write_clip_around(video, drawn, boxes, float(best), folder / clip.href)
     return clip
 
 
 def _write_queries(
     gallery: GalleryStore, request: SearchRequest, images: Sequence[QueryCrop], folder: Path
-) -> list[tuple[str, _Shown | None]]:
+) -> list[tuple[str, ShownImage | None]]:
     """Write the images that were searched for; each with its caption."""
-    shown: list[tuple[str, _Shown | None]] = []
+    shown: list[tuple[str, ShownImage | None]] = []
     (folder / "query").mkdir()
     for number, image in enumerate(images, 1):
         path = folder / "query" / f"image_{number}.jpg"
         path.write_bytes(encode_jpeg(np.ascontiguousarray(image.pixels[:, :, ::-1])))
-        shown.append((Path(image.name).name, _shown(path, folder)))
+        shown.append((Path(image.name).name, shown_image(path, folder)))
     for kind, ids in (("tracklet", request.tracklets), ("not", request.rejected)):
         for id in ids:
             jpeg = gallery.thumbnail(gallery.tracklet(id).key)
             path = folder / "query" / f"{kind}_{id}.jpg"
             if jpeg is not None:
                 path.write_bytes(jpeg)
-                shown.append((f"{kind} {id}", _shown(path, folder)))
+                shown.append((f"{kind} {id}", shown_image(path, folder)))
     return shown
 
 
-def _shown(path: Path, folder: Path) -> _Shown | None:
+def shown_image(path: Path, folder: Path) -> ShownImage | None:
     """The file as a page shows it; None if it is not an image."""
     try:
         height, width = upright_size(path)
     except InputError:
         return None
-    return _Shown(path.relative_to(folder).as_posix(), width, height)
+    return ShownImage(path.relative_to(folder).as_posix(), width, height)
 
 
 def _facts(searcher: Searcher, request: SearchRequest) -> dict[str, Any]:

@@ -115,10 +115,7 @@ def create(
             (by, at, at),
         )
         number = int(added.lastrowid)
-        db.executemany(
-            "INSERT INTO case_images (of_case, jpeg) VALUES (?, ?)",
-            [(number, jpeg) for jpeg in images],
-        )
+        _add_images(db, number, images)
         _write(gallery, db, number, content, (by, at))
         audit.insert(db, "case", {"case": number, "made": True}, by, at)
     return number
@@ -136,6 +133,24 @@ def update(gallery: GalleryStore, case: Case, content: Content, actor: str | Non
         _write(gallery, db, case.id, content, said)
         marks = sum(mark.confirmed for mark in content.marks)
         audit.insert(db, "case", {"case": case.id, "confirmed": marks}, *said)
+
+
+def set_images(
+    gallery: GalleryStore, case: Case, images: Sequence[bytes], actor: str | None = None
+) -> None:
+    """Replace the images of a case.
+
+    Raises:
+        NotFoundError: the case is gone.
+    """
+    said = audit.who_and_when(actor)
+    with gallery.writing() as db:
+        sql = "UPDATE cases SET changed = ? WHERE id = ?"
+        if not db.execute(sql, (said[1], case.id)).rowcount:
+            raise NotFoundError(f"{gallery.folder} has no case {case.id}")
+        db.execute("DELETE FROM case_images WHERE of_case = ?", (case.id,))
+        _add_images(db, case.id, images)
+        audit.insert(db, "case", {"case": case.id, "images": len(images)}, *said)
 
 
 def remove(gallery: GalleryStore, case: Case, actor: str | None = None) -> None:
@@ -179,6 +194,13 @@ def image(gallery: GalleryStore, case: Case, number: int) -> bytes:
         if row is not None:
             return _jpeg(row)
     raise NotFoundError(f"case {case.id} has no image {number}")
+
+
+def _add_images(db: Any, number: int, images: Sequence[bytes]) -> None:
+    db.executemany(
+        "INSERT INTO case_images (of_case, jpeg) VALUES (?, ?)",
+        [(number, jpeg) for jpeg in images],
+    )
 
 
 def _write(

@@ -25,8 +25,12 @@ router = APIRouter()
 
 
 @router.get("/", include_in_schema=False)
+@router.get("/people", include_in_schema=False)
+@router.get("/people/{person}", include_in_schema=False)
+@router.get("/cases", include_in_schema=False)
+@router.get("/cases/{case}", include_in_schema=False)
 def page() -> FileResponse:
-    """The page."""
+    """The page; it shows what its address names."""
     return FileResponse(STATIC / "index.html", media_type="text/html")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 COOKIE = "reid_dhm_session"
 
 _OPEN = frozenset({"/", "/health", "/openapi.json", "/api/session"})
+_PAGES = re.compile(r"/(people|cases)(/\d{1,16})?")
 
 
 class AuthenticationMiddleware:
@@ -69,4 +71,4 @@ def client_address(scope: Scope) -> str:
 
 def is_open(path: str) -> bool:
     """Whether a path needs no token: it costs little and shows nothing of the gallery."""
-    return path in _OPEN or path.startswith("/static/")
+    return path in _OPEN or path.startswith("/static/") or bool(_PAGES.fullmatch(path))

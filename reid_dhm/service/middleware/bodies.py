@@ -48,7 +48,7 @@ class BodyMiddleware:
         if scope["type"] != "http" or scope["method"] in _NO_BODY:
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"] == UPLOADS
+        is_upload = scope["path"].endswith(UPLOADS)
         most = self._limits.upload_bytes if is_upload else self._limits.body_bytes
         if content_length(Headers(scope=scope)) > most:
             raise _too_large(most)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-UPLOADS = "/api/search/pictures"
+UPLOADS = "/pictures"
+"""How the paths of requests with images end."""
 
 
 @dataclass(frozen=True)
