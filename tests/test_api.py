@@ -205,7 +205,7 @@ def test_a_gallery_accepts_every_kind_of_index_that_fits_some_length(tmp_path, k
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"box": (1, 2, 3)}, r"box is \(1, 2, 3\): give x1, y1, x2, y2"),
+        ({"box": (1, 2, 3)}, r"box \(1, 2, 3\): give x1,y1,x2,y2"),
         *(
             ({name: "gate"}, rf"{name} is a single value: give a list, {name}=\['gate'\]")
             for name in ("cameras", "videos", "confirmed", "rejected")

@@ -17,6 +17,7 @@ from reid_dhm.evaluation.confidence import Estimate
 from reid_dhm.evaluation.inputs import QueryGallery
 from reid_dhm.evaluation.run import EvaluationRun, run
 from reid_dhm.evaluation.settings import Settings
+from reid_dhm.retrieval.checks import check_top_k
 from reid_dhm.retrieval.embeddings import EmbeddingSet, drop_junk
 from reid_dhm.retrieval.protocol import Reranking
 from reid_dhm.retrieval.results import RetrievalResult
@@ -77,7 +78,7 @@ class EvaluationResult:
         count = len(self.run.query)
         if not 0 <= query < count:
             raise InputError(f"query is {query}: give a row from 0 to {count - 1}")
-        _check_top_k(top_k)
+        check_top_k(top_k)
         return draw_ranked_list(self.run, query, top_k)
 
     def __repr__(self) -> str:
@@ -128,7 +129,7 @@ def evaluate(
     Raises:
         InputError: arrays that cannot be ranked, or no query with a correct gallery image.
     """
-    _check_top_k(top_k)
+    check_top_k(top_k)
     asked = _embeddings("query", query, query_pids, query_camids, query_paths)
     given = _embeddings("gallery", gallery, gallery_pids, gallery_camids, gallery_paths)
     searched = drop_junk(asked, given)
@@ -170,11 +171,6 @@ def _array(values: ArrayLike, name: str) -> NDArray:
             f"{name} cannot be read as an array ({first_line(error)}): give rows of equal length, "
             "and a tensor as tensor.detach().cpu()"
         ) from error
-
-
-def _check_top_k(top_k: int) -> None:
-    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
-        raise InputError(f"top_k is {top_k!r:.60}: give a whole number, 1 or more")
 
 
 def _texts(paths: Paths | None) -> tuple[str, ...] | None:

@@ -253,7 +253,6 @@ class Gallery(PeopleMethods):
         images = list(as_images(query))
         if box is not None and len(images) != 1:
             raise InputError(f"box is given for {len(images)} images: pass one image with it")
-        box = None if box is None else _box(box)
         where = TrackletFilter(
             (), tuple(videos), tuple(cameras), person, _moment(after), _moment(before)
         )
@@ -324,11 +323,3 @@ def _check_list(name: str, values: Sequence[Candidate | str]) -> None:
     if isinstance(values, str | Candidate):
         one = repr(values) if isinstance(values, str) else "candidate"
         raise InputError(f"{name} is a single value: give a list, {name}=[{one:.60}]")
-
-
-def _box(box: Box) -> Box:
-    try:
-        x1, y1, x2, y2 = (float(side) for side in box)
-    except (TypeError, ValueError):
-        raise InputError(f"box is {box!r:.80}: give x1, y1, x2, y2 in pixels") from None
-    return x1, y1, x2, y2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: if ``folder`` is a file, or holds other files than a report.
     """
+    if Path(os.path.realpath(folder)).is_symlink():
+        raise InputError(f"{folder} is a link that leads to itself: name a folder for the report")
     if not folder.exists():
         return
     if not folder.is_dir():

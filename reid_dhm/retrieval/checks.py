@@ -38,8 +38,17 @@ def check_lengths(ranks: Sequence[int], top_k: int) -> None:
     """
     if not ranks or min(ranks) < 1:
         raise InputError(f"ranks is {tuple(ranks)}: give one or more k, each 1 or more")
-    if top_k < 1:
-        raise InputError(f"top_k is {top_k}: give 1 or more")
+    check_top_k(top_k)
+
+
+def check_top_k(top_k: int) -> None:
+    """Refuse a list length that is no whole number, or below 1.
+
+    Raises:
+        InputError: names it.
+    """
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise InputError(f"top_k is {top_k!r:.60}: give a whole number, 1 or more")
 
 
 def no_match(query: EmbeddingSet, gallery: EmbeddingSet, camera_rule: bool) -> str:

@@ -94,3 +94,9 @@ with report_folder(Path(sys.argv[1])) as fresh:
         assert fresh.is_dir()
         write_results(fresh, "evaluation", {})
     assert sorted(path.name for path in tmp_path.iterdir()) == [".another-12-x", "re[p]ort"]
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="is a link that leads to itself"):
+        write_one(tmp_path / "loop", "report")

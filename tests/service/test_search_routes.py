@@ -179,7 +179,7 @@ def test_the_same_conditions_hold_for_tracklets(client, site):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"boxes": "1,2,3"}, "invalid box '1,2,3': need x1,y1,x2,y2"),
+        ({"boxes": "1,2,3"}, "invalid box 1,2,3: give x1,y1,x2,y2"),
         ({"boxes": "30,0,2,80"}, "need x1 < x2 and y1 < y2"),
         ({"boxes": "nan,0,2,80"}, "invalid box"),
         ({"boxes": "500,0,600,80"}, "is outside image 1"),

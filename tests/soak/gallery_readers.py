@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
+from calls import call
 from cases import case_of
 
 
@@ -41,7 +40,7 @@ def gallery_samples(folder: Path, fingerprint: str = "c0ffee" * 10, dim: int = 8
                 tracklets.append(NewTracklet(track, boxes, [crop], row))
             writer.add(tracklets)
             writer.finish()
-    run("gallery", "merge", "--gallery", site, "--person", "anna", f"{0:016x}-1")
+    call("gallery", "merge", "--gallery", site, "--person", "anna", f"{0:016x}-1")
     shutil.copyfile(next(site.glob("*.sqlite")), folder / "gallery.sqlite")
     shutil.rmtree(site)
 
@@ -70,24 +69,7 @@ def read_gallery(path: Path) -> None:
     targets = {"CROPS": "crops", "TABLE": "table.csv", "REPORT": "report", "JSON": "found.json"}
     for command in COMMANDS:
         arguments = [path.parent / targets[word] if word in targets else word for word in command]
-        code, printed = run(*arguments, "--gallery", folder)
+        code, printed = call(*arguments, "--gallery", folder)
         if case_of(path)["sound"] and code:
             raise RuntimeError(f"{command}: {printed}")
         shutil.rmtree(path.parent / "report", ignore_errors=True)
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    """Call a command in this process: its exit code and what it printed."""
-    from reid_dhm.cli import main
-
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as done:
-            code = done.code
-    if code not in (0, 1, 2):
-        raise RuntimeError(f"{arguments} ended with {code}: {printed.getvalue()}")
-    if "Traceback" in printed.getvalue():
-        raise RuntimeError(printed.getvalue())
-    return int(code), printed.getvalue()

@@ -13,13 +13,30 @@ from cases import samples_of
 SIZE = (64, 32)
 
 
+def register_small() -> None:
+    """Add a backbone of few layers, so that most time of a case goes to what is tried."""
+    from torch import nn
+
+    from reid_dhm.models.backbones import Provider, Split, split_by_stride
+    from reid_dhm.models.providers import BACKBONES
+
+    def conv(channels_in: int, channels: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(channels_in, channels, 3, 2, 1), nn.ReLU())
+
+    BACKBONES["small"] = Provider(
+        create=lambda: nn.Sequential(conv(3, 8), conv(8, 8), conv(8, 16), conv(16, 16)),
+        split=lambda model: Split(split_by_stride(model)),
+    )
+
+
 def save_network(folder: Path) -> None:
     import torch
 
     from reid_dhm.models.card import ModelCard, save_model
 
+    register_small()
     torch.manual_seed(0)
-    card = ModelCard("osnet_x0_25", 3, SIZE)
+    card = ModelCard("small", 3, SIZE)
     save_model(card.build().eval(), card, folder / "model.safetensors")
 
 
@@ -31,6 +48,7 @@ def weights_samples(folder: Path) -> None:
 def read_weights(path: Path) -> None:
     from reid_dhm.inference.checkpoints import open_checkpoint
 
+    register_small()
     shutil.copyfile(samples_of(path) / "card.json", path.with_suffix(".json"))
     open_checkpoint(path)
 
@@ -43,6 +61,7 @@ def card_samples(folder: Path) -> None:
 def read_card(path: Path) -> None:
     from reid_dhm.inference.checkpoints import open_checkpoint
 
+    register_small()
     weights = path.with_suffix(".safetensors")
     shutil.copyfile(samples_of(path) / "weights.safetensors", weights)
     open_checkpoint(weights)

@@ -1,9 +1,7 @@
-"""Random changes to files, texts and database cells: what damage and malice do to them."""
+"""Random changes to files and texts: what damage and malice do to them."""
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
 from random import Random
 
 NUMBERS = (
@@ -57,58 +55,6 @@ def mutated(data: bytes, other: bytes, is_text: bool, random: Random) -> bytes:
         else:
             changed = _byte_change(changed, other, random)
     return bytes(changed)
-
-
-def alter_cell(path: Path, random: Random) -> str:
-    """Change one cell of an SQLite file, past its constraints; which and to what."""
-    database = sqlite3.connect(path)
-    try:
-        database.execute("PRAGMA foreign_keys = OFF")
-        database.execute("PRAGMA ignore_check_constraints = ON")
-        tables = [
-            name
-            for (name,) in database.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            )
-            if database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-        ]
-        table = random.choice(sorted(tables))
-        columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-        column = random.choice(columns)
-        rowids = [row for (row,) in database.execute(f"SELECT rowid FROM {table}")]
-        rowid = random.choice(rowids)
-        (old,) = database.execute(
-            f"SELECT {column} FROM {table} WHERE rowid = ?", (rowid,)
-        ).fetchone()
-        value = _cell(old, random)
-        try:
-            database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, rowid))
-        except (sqlite3.Error, OverflowError):  # NOT NULL, a primary key, 65 bits
-            value = b"\xff\x00"
-            database.execute(
-                f"UPDATE OR IGNORE {table} SET {column} = ? WHERE rowid = ?", (value, rowid)
-            )
-        database.commit()
-        return f"{table}.{column} = {value!r:.80}"
-    except sqlite3.Error as error:
-        return f"unchanged ({error})"
-    finally:
-        database.close()
-
-
-def _cell(old: object, random: Random) -> object:
-    numbers = (None, -1, 0, 2**31, 2**62, 2**63 - 1, -(2**63), 0.5, 1e308, float("inf"), -1e-300)
-    texts = (*(text for text in TEXTS if text != "\udcff"), "{", '{"a": 1}', "NaN", "[1")
-    kind = random.randrange(4)
-    if kind == 0:
-        return random.choice(numbers)
-    if kind == 1:
-        return random.choice(texts)
-    if kind == 2 and isinstance(old, bytes) and old:
-        return bytes(_byte_change(bytearray(old), old, random))
-    if kind == 2 and isinstance(old, str) and old:
-        return bytes(_text_change(bytearray(old.encode()), random)).decode(errors="replace")
-    return random.randbytes(random.choice((0, 1, 3, 4, 400)))
 
 
 def _byte_change(data: bytearray, other: bytes, random: Random) -> bytearray:

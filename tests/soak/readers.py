@@ -227,6 +227,5 @@ READERS = {
     "cards": Reader(3, models.cards_samples, models.read_cards, is_text=True),
     "onnx": Reader(4, models.graph_samples, models.read_graph),
     "database": Reader(3, galleries.gallery_samples, galleries.read_gallery),
-    "cells": Reader(14, galleries.gallery_samples, galleries.read_gallery),
 }
-"""By name; ``cells`` alters one cell of a database, ``database`` its bytes."""
+"""By name; single cells of a database are altered by ``cells.py``."""

@@ -85,7 +85,7 @@ if __name__ == "__main__":
 def test_every_kind_of_failure_is_named_with_the_command_that_repeats_it(tmp_path):
     (tmp_path / "planted.py").write_text(PLANTED)
     done = subprocess.run(
-        [sys.executable, tmp_path / "planted.py", "--seed", "3", "--seconds", "2"],
+        [sys.executable, tmp_path / "planted.py", "--seed", "3", "--seconds", "0.5"],
         env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def test_every_kind_of_failure_is_named_with_the_command_that_repeats_it(tmp_pat
         "gone: 2 crashed",
         "FAILED --seed 3 --only 'wrong' --case 0",
         "KeyError: 'planted'",
-        "no end after 2 s",
+        "no end after 0.5 s",
         "exit code -6",
     ):
         assert line in done.stdout

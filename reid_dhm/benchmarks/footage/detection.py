@@ -117,7 +117,7 @@ def figures_at(score: float, found: Found, truth: Boxes) -> DetectionFigures:
     from supervision.metrics import Precision, Recall
 
     kept = [cast("sv.Detections", one[scores(one) >= score]) for one in found.frames]
-    true = [_people(truth, number) for number in range(1, len(kept) + 1)]
+    true = [_people(truth, number) for number in range(len(kept))]
     precision = Precision().update(kept, true).compute().precision_at_50
     recall = Recall().update(kept, true).compute().recall_at_50
     tracks = compare(_tracked(kept, found), truth)
@@ -148,11 +148,11 @@ def _tracked(frames: Sequence[sv.Detections], found: Found) -> Boxes:
     rate = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     tracker = Tracker(settings.tracker, rate, settings.least_score, settings.track_overlap)
     rows: dict[int, list[tuple[int, int, list[float]]]] = {}
-    for number, (people, moment) in enumerate(zip(frames, times, strict=True), 1):
+    for number, (people, moment) in enumerate(zip(frames, times, strict=True)):
         for track, box in zip(
             tracker.update(moment, people).tolist(), people.xyxy.tolist(), strict=True
         ):
-            rows.setdefault(track, []).append((number, track, [side + 1 for side in box]))
+            rows.setdefault(track, []).append((number, track, box))
     rows.pop(-1, None)
     kept = [row for track in rows.values() if len(track) >= settings.min_boxes for row in track]
     numbers, tracks, corners = zip(*kept, strict=True) if kept else ((), (), ())

@@ -17,6 +17,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
+from reid_dhm.gallery.detect.mot import read_mot
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 
@@ -28,12 +29,12 @@ FALSE_POSITIVE_RATE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Boxes of a MOTChallenge file.
+    """Boxes of tracklets, or of people.
 
     Attributes:
-        frames: (N,) int64, from 1.
+        frames: (N,) int64, from 0.
         ids: (N,) int64.
-        corners: (N, 4) float64 x1, y1, x2, y2 in pixels.
+        corners: (N, 4) float64 x1, y1, x2, y2 in pixels from 0.
     """
 
     frames: NDArray[np.int64]
@@ -64,23 +65,15 @@ class PairFigures:
 
 
 def read_boxes(path: Path) -> Boxes:
-    """Read ``frame, id, left, top, width, height, …`` lines.
+    """The boxes of a MOTChallenge file.
 
     Raises:
         InputError: the file is missing, empty, or has a line of other content.
     """
-    try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
-        table = np.array([line.split(",")[:6] for line in lines], np.float64).reshape(-1, 6)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as MOTChallenge lines ({error}): give frame, id, left, top, "
-            "width and height, separated by commas"
-        ) from None
-    if not len(table) or not np.isfinite(table).all():
-        raise InputError(f"{path} holds no boxes, or some that are not finite")
-    corners = np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], axis=1)
-    return Boxes(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), corners)
+    rows = read_mot(path)
+    if not len(rows):
+        raise InputError(f"{path} holds no boxes")
+    return Boxes(rows["frame"], rows["id"], rows["box"])
 
 
 def read_people(path: Path) -> dict[int, int]:
@@ -151,10 +144,10 @@ def crops(
             rows.setdefault(int(tracklets.frames[row]), []).append(int(row))
     capture = cv2.VideoCapture(str(video))
     try:
-        for frame in range(1, max(rows) + 1):
+        for frame in range(max(rows) + 1):
             read, image = capture.read()
             if not read:
-                raise InputError(f"{video} ends at frame {frame - 1}: the boxes need {max(rows)}")
+                raise InputError(f"{video} has {frame} frames: the boxes need {max(rows) + 1}")
             for row in rows.get(frame, ()):
                 height, width = image.shape[:2]
                 corner = np.clip(tracklets.corners[row].round(), 0, [width, height] * 2)

@@ -159,9 +159,9 @@ class KnownGallery:
         return self.appearances.keys[chosen]
 
     def _boxes(self, rows: NDArray[np.int64], ids: NDArray[np.int64]) -> Boxes:
-        """Boxes of these rows under these ids, with frames from 1."""
+        """Boxes of these rows under these ids."""
         found = [self._found[row] for row in rows]
-        frames = [boxes["frame"].astype(np.int64) + 1 for boxes in found]
+        frames = [boxes["frame"].astype(np.int64) for boxes in found]
         owners = [np.full(len(f), own, np.int64) for f, own in zip(frames, ids, strict=True)]
         corners = [boxes["box"].astype(np.float64) for boxes in found]
         empty = np.empty(0, np.int64)
@@ -190,7 +190,7 @@ class KnownGallery:
             boxes = self._boxes(rows, persons[rows])
             true += _mot_lines(truth, later)
             found += _mot_lines(boxes, later)
-            later += int(max(side.frames.max(initial=0) for side in (truth, boxes)))
+            later += 1 + int(max(side.frames.max(initial=-1) for side in (truth, boxes)))
         with tempfile.TemporaryDirectory() as scratch:
             paths = Path(scratch, "truth.txt"), Path(scratch, "found.txt")
             for path, lines in zip(paths, (true, found), strict=True):
@@ -217,6 +217,7 @@ def _mot_lines(boxes: Boxes, later: int) -> Sequence[tuple[int, str]]:
     for frame, own, (x1, y1, x2, y2) in zip(
         boxes.frames.tolist(), boxes.ids.tolist(), boxes.corners.tolist(), strict=True
     ):
-        corner = f"{x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g}"
-        lines.setdefault((frame, own), f"{frame + later},{own + 1},{corner},1,1,1,1\n")
-    return [(frame + later, line) for (frame, _), line in lines.items()]
+        corner = f"{x1 + 1:g},{y1 + 1:g},{x2 - x1:g},{y2 - y1:g}"
+        number = frame + later + 1
+        lines.setdefault((number, own), f"{number},{own + 1},{corner},1,1,1,1\n")
+    return [(number, line) for (number, _), line in lines.items()]

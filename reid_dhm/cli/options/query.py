@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reid_dhm.errors import InputError
+
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
     from reid_dhm.gallery.store.gallery import GalleryStore
@@ -70,7 +72,12 @@ def parse_boxes(boxes: Sequence[str] | None, num_queries: int) -> list[Box | Non
             f"{len(boxes)} boxes for {num_queries} images: give one --box for each --query, in the "
             "same order"
         )
-    return [_box(text) for text in boxes]
+    from reid_dhm.gallery.search.query_image import as_box
+
+    try:
+        return [as_box(text) for text in boxes]
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def find_model(checkpoint: Path | None, **others: Any) -> CheckpointFile:
@@ -107,11 +114,3 @@ def open_embedder(store: GalleryStore, checkpoint: CheckpointFile, device: str) 
     embedder = Embedder(checkpoint, device=device, precision="float32")
     store.check_model(embedder.fingerprint, embedder.dim)
     return embedder
-
-
-def _box(text: str) -> Box:
-    try:
-        x1, y1, x2, y2 = (float(side) for side in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"invalid box {text[:50]!r}: need x1,y1,x2,y2 in pixels") from None
-    return x1, y1, x2, y2

@@ -1,4 +1,8 @@
-"""Reads detections from a file: MOTChallenge's ``det.txt``."""
+"""Reads MOTChallenge files: detections, tracklets and true tracks.
+
+Frames and pixels count from 1 in a file, the image's upper left corner being 1, 1; they count from
+0 in memory, as everywhere in the package.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +10,58 @@ from pathlib import Path
 
 import numpy as np
 import supervision as sv
+from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.detect.protocol import Settings, to_detections
 from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.footage.hashing import content_hash
 
+_MOST = 2**53  # frames and ids are read as floats
+
+MOT_BOX = np.dtype([("frame", "<i8"), ("id", "<i8"), ("box", "<f8", (4,)), ("score", "<f8")])
+"""A line: frame number from 0, id, box x1, y1, x2, y2 in pixels from 0, and score."""
+
+
+def read_mot(path: Path) -> NDArray[np.void]:
+    """(N,) :data:`MOT_BOX` of a file.
+
+    Args:
+        path: lines of ``frame, id, left, top, width, height, score, …``, separated by commas or
+            spaces; scores 0 to 1, of which -1 or none counts as 1.
+
+    Raises:
+        InputError: no such file, or another line.
+    """
+    if not path.exists():
+        raise NotFoundError(f"{path} does not exist: give a MOTChallenge file, as det.txt")
+    if not path.is_file():
+        raise InputError(f"{path} is no file: give a MOTChallenge file, as det.txt")
+    rows = [
+        _read(line, f"{path}:{number}")
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if line.strip()
+    ]
+    return np.array(rows, MOT_BOX)
+
 
 class MotDetections:
     """Boxes from a file; see :class:`.Detector`.
 
     Args:
-        path: lines of ``frame, id, left, top, width, height, score, …``, frames from 1, pixels
-            from 1 (MOTChallenge's convention), scores 0 to 1; -1 or no score counts as 1.
+        path: as :func:`read_mot` takes it; ids are not used.
         confidence: lowest score.
 
     Raises:
-        InputError: no such file, or another line.
+        InputError: as :func:`read_mot`.
     """
 
     stateful = False
 
     def __init__(self, path: Path, confidence: float = 0.0) -> None:
-        if not path.is_file():
-            raise NotFoundError(f"{path} does not exist: give MOTChallenge's det.txt")
-        rows = [
-            _read(line, f"{path}:{number}")
-            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-            if line.strip()
-        ]
-        table = np.array(rows, np.float64).reshape(-1, 6)
-        table = table[table[:, 5] >= confidence]
-        table = table[np.argsort(table[:, 0], kind="stable")]
-        self._frames = table[:, 0].astype(np.int64) - 1
-        self._scores = table[:, 5]
-        corner = table[:, 1:3] - 1
-        self._boxes = np.concatenate([corner, corner + table[:, 3:5]], axis=1)
+        rows = read_mot(path)
+        rows = rows[rows["score"] >= confidence]
+        self._rows = rows[np.argsort(rows["frame"], kind="stable")]
         self.settings: Settings = {
             "detector": "mot",
             "detector file": content_hash([path]),
@@ -50,18 +70,24 @@ class MotDetections:
 
     def detect(self, frame: Frame) -> sv.Detections:
         """The boxes of a frame, by its number."""
-        first, last = np.searchsorted(self._frames, [frame.number, frame.number + 1])
+        first, last = np.searchsorted(self._rows["frame"], [frame.number, frame.number + 1])
         height, width = frame.image.shape[:2]
-        return to_detections(self._boxes[first:last], self._scores[first:last], (height, width))
+        found = self._rows[first:last]
+        return to_detections(found["box"], found["score"], (height, width))
 
 
-def _read(line: str, where: str) -> list[float]:
-    """Frame, left, top, width, height and score of a line."""
+def _read(line: str, where: str) -> tuple[int, int, list[float], float]:
+    """A row of :data:`MOT_BOX`."""
     try:
         numbers = [float(part) for part in line.replace(",", " ").split()]
     except ValueError:
         numbers = []
-    if len(numbers) < 6 or not np.isfinite(numbers).all() or numbers[0] < 1:
+    if (
+        len(numbers) < 6
+        or not np.isfinite(numbers).all()
+        or not 1 <= numbers[0] < _MOST
+        or abs(numbers[1]) >= _MOST
+    ):
         raise InputError(
             f"{where} is {line[:60]!r}: give frame, id, left, top, width, height and score, frames "
             "from 1"
@@ -71,4 +97,6 @@ def _read(line: str, where: str) -> list[float]:
         raise InputError(
             f"{where} has score {score:g}: scale scores to 0 … 1, or give -1 where there are none"
         )
-    return [numbers[0], *numbers[2:6], score]
+    frame, id, left, top, width, height = numbers[:6]
+    box = [left - 1, top - 1, left - 1 + width, top - 1 + height]
+    return int(frame) - 1, int(id), box, score

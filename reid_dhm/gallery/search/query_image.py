@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +69,7 @@ def crop_query(
         box = find_person(image, detector, name)
     part, subject = image, name
     if box is not None:
+        box = as_box(box)
         shown = ",".join(f"{side:g}" for side in box)
         subject = f"box {shown} of {name}"
         part = _crop(image, box, shown, name)
@@ -76,6 +79,26 @@ def crop_query(
             f"{MIN_SIZE[1]}x{MIN_SIZE[0]}"
         )
     return QueryCrop(np.ascontiguousarray(part), box, name)
+
+
+def as_box(sides: str | Iterable[Any]) -> Box:
+    """The box that a user gives.
+
+    Args:
+        sides: four numbers, or a text such as ``40,20,90,170``.
+
+    Raises:
+        InputError: anything else, or a box without an area.
+    """
+    shown = sides[:50] if isinstance(sides, str) else repr(sides)[:80]
+    try:
+        values = sides.split(",") if isinstance(sides, str) else sides
+        x1, y1, x2, y2 = (float(side) for side in values)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"invalid box {shown}: give x1,y1,x2,y2 in pixels") from None
+    if not (all(map(math.isfinite, (x1, y1, x2, y2))) and x1 < x2 and y1 < y2):
+        raise InputError(f"invalid box {shown}: need x1 < x2 and y1 < y2")
+    return x1, y1, x2, y2
 
 
 def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
@@ -98,7 +121,7 @@ def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
         )
     area = np.asarray(found.box_area, np.float64)
     scores = 1.0 if found.confidence is None else found.confidence.astype(np.float64)
-    return _as_box(found.xyxy[int(np.argmax(area * scores))])
+    return as_box(found.xyxy[int(np.argmax(area * scores))])
 
 
 def find_people(image: NDArray[np.uint8], detector: Detector) -> list[Box]:
@@ -118,17 +141,12 @@ def find_people(image: NDArray[np.uint8], detector: Detector) -> list[Box]:
     kept = (height >= MIN_SIZE[0]) & (width >= MIN_SIZE[1])
     if found.confidence is not None:
         kept &= found.confidence >= _CERTAIN
-    return sorted(_as_box(box) for box in found.xyxy[kept])
+    return sorted(as_box(box) for box in found.xyxy[kept])
 
 
 def _detections(image: NDArray[np.uint8], detector: Detector) -> sv.Detections:
     check_stateless(detector)
     return detector.detect(Frame(0, 0.0, np.ascontiguousarray(image[:, :, ::-1])))
-
-
-def _as_box(sides: NDArray[np.floating]) -> Box:
-    x1, y1, x2, y2 = sides.tolist()
-    return x1, y1, x2, y2
 
 
 def check_stateless(detector: Detector) -> None:
@@ -147,8 +165,6 @@ def check_stateless(detector: Detector) -> None:
 
 def _crop(image: NDArray[np.uint8], box: Box, shown: str, name: str) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
-        raise InputError(f"invalid box {shown}: need x1,y1,x2,y2 with x1 < x2 and y1 < y2")
     if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
         raise InputError(f"box {shown} is outside {name}, which has {width}x{height} pixels")
     return cut(image, box)

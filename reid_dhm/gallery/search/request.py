@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
+from reid_dhm.retrieval.checks import check_top_k
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,6 @@ class SearchRequest:
     by_person: bool = False
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise InputError(f"top_k is {self.top_k}: need 1 or more")
+        check_top_k(self.top_k)
         if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
             raise InputError(f"min_similarity is {self.min_similarity}: need -1 to 1")

@@ -116,13 +116,11 @@ class Searcher:
             Candidates, the most similar first; equal ones in the order they were stored.
 
         Raises:
-            InputError: an empty gallery, embeddings of another dimension, a zero or non-finite
-                embedding, or ``top_k`` below 1.
+            InputError: an empty gallery, embeddings of another dimension, or a zero or non-finite
+                embedding.
             NotFoundError: a camera or video that is not in the gallery.
         """
         query = self._mean_direction(queries)
-        if top_k < 1:
-            raise InputError(f"top_k is {top_k}: need 1 or more")
         wanted = replace(where or TrackletFilter(), exclude=exclude)
         count = top_k
         while True:

@@ -18,7 +18,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from reid_dhm.gallery.records import Box, TrackletFilter, TrackletId, wall_clock
+from reid_dhm.gallery.records import TrackletFilter, TrackletId, wall_clock
+from reid_dhm.gallery.search.query_image import as_box
 
 MAX_CANDIDATES = 500
 MAX_TRACKLETS = 200
@@ -39,13 +40,6 @@ def _time_bound(value: Any) -> float | datetime:
     return seconds
 
 
-def _sides(box: Box) -> Box:
-    x1, y1, x2, y2 = box
-    if not all(math.isfinite(side) for side in box) or x1 >= x2 or y1 >= y2:
-        raise ValueError("need x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
-    return box
-
-
 Hash = Annotated[str, StringConstraints(pattern=f"^{_HASH}$")]
 Id = Annotated[str, StringConstraints(pattern=f"^{_HASH}-[1-9][0-9]{{0,8}}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -53,7 +47,7 @@ FrameNumber = Annotated[int, Path(ge=0, lt=2**31, description="From 0, in the so
 PersonNumber = Annotated[int, Path(ge=1, le=_MAX_KEY, description="Number of the person.")]
 PixelBox = Annotated[
     tuple[float, float, float, float],
-    AfterValidator(_sides),
+    AfterValidator(as_box),
     Field(description="x1, y1, x2, y2 in pixels", examples=[[40, 20, 90, 170]]),
 ]
 _TIME_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import Box
-from reid_dhm.gallery.search.query_image import QueryCrop
+from reid_dhm.gallery.search.query_image import QueryCrop, as_box
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.service.api.requests import (
     MAX_CANDIDATES,
@@ -98,7 +98,7 @@ def by_images(
         for number, upload in enumerate(images, 1):
             data = upload.file.read()  # one at a time: together they may be large
             digests.append(hashlib.sha256(data).hexdigest())
-            box = _sides(boxes[number - 1]) if boxes else None
+            box = as_box(boxes[number - 1]) if boxes and boxes[number - 1] else None
             crops.append(_crop(service, data, box, f"image {number}"))
         pixels, found = [crop.pixels for crop in crops], [crop.box for crop in crops]
         return _search(service, options, _embed(service, pixels, abandoned), entry, found)
@@ -197,15 +197,3 @@ def _search(
         recall=recall,
         basis=basis,
     )
-
-
-def _sides(text: str) -> Box | None:
-    if not text:
-        return None
-    try:
-        x1, y1, x2, y2 = (float(side) for side in text.split(","))
-    except ValueError:
-        raise Problem(422, f"invalid box {text[:50]!r}: need x1,y1,x2,y2 in pixels") from None
-    if not (-1e6 < x1 < x2 < 1e6 and -1e6 < y1 < y2 < 1e6):
-        raise Problem(422, f"invalid box {text[:50]!r}: need x1 < x2 and y1 < y2")
-    return x1, y1, x2, y2

@@ -59,12 +59,23 @@ def test_crops_are_evenly_spaced_and_in_rgb(tmp_path):
     boxes = footage_pairs.read_boxes(write(tmp_path / "t.txt", rows))
     found = list(footage_pairs.crops(path, boxes, [3]))
     assert [id for id, _ in found] == [3] * 8
-    assert found[0][1].shape == (40, 15, 3)
+    assert found[0][1].shape == (40, 14, 3)  # pixels count from 1, so -5 is 6 outside
     levels = [float(crop[:, :, 2].mean()) for _, crop in found]
     np.testing.assert_allclose(levels, 10 * np.linspace(0, 19, 8).round(), atol=6)
     longer = footage_pairs.read_boxes(write(tmp_path / "long.txt", [*rows, (30, 3, 0, 0, 9, 9)]))
-    with pytest.raises(InputError, match="ends at frame 20: the boxes need 30"):
+    with pytest.raises(InputError, match="has 20 frames: the boxes need 30"):
         list(footage_pairs.crops(path, longer, [3]))
+
+
+def test_frames_and_pixels_of_a_file_count_from_one_and_in_memory_from_zero(tmp_path):
+    boxes = footage_pairs.read_boxes(write(tmp_path / "t.txt", [(1, 7, 1, 1, 2, 3)]))
+    assert (boxes.frames.tolist(), boxes.ids.tolist()) == ([0], [7])
+    assert boxes.corners.tolist() == [[0, 0, 2, 3]]
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    with pytest.raises(InputError, match="is no file: give a MOTChallenge file"):
+        footage_pairs.read_boxes(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "1,2\n", "a,b,c,d,e,f\n", "1,1,nan,0,2,2\n"])

@@ -42,7 +42,7 @@ def clip(tmp_path):
         writer.write(np.full((80, 100, 3), number, np.uint8))
     writer.release()
     truth = tmp_path / "gt.txt"
-    truth.write_text("".join(f"{f},1,20,10,20,50,1,-4.1,7.3,0\n" for f in range(1, FRAMES + 1)))
+    truth.write_text("".join(f"{f},1,21,11,20,50,1,-4.1,7.3,0\n" for f in range(1, FRAMES + 1)))
     return video, truth
 
 

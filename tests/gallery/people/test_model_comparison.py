@@ -227,7 +227,7 @@ def test_on_a_real_clip_the_order_is_that_of_labels(tmp_path):
             own = np.flatnonzero(boxes.ids == id)
             own = own[np.argsort(boxes.frames[own], kind="stable")]
             records = np.zeros(len(own), DETECTION)
-            records["frame"], records["box"] = boxes.frames[own] - 1, boxes.corners[own]
+            records["frame"], records["box"] = boxes.frames[own], boxes.corners[own]
             records["time"] = records["frame"] / 10
             even = np.linspace(0, len(own) - 1, len(images[id])).round().astype(int)
             kept = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError, NotFoundError, StorageError
+from reid_dhm.gallery.people.answers.presence import summarise
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, database, deletion, joining, schema
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -239,6 +240,8 @@ def test_verify_finds_what_no_release_writes(site, statement, fault):
         ("UPDATE members SET confirmed_by = x'ff'", lambda site: confirmations(site, 1)),
         ("UPDATE members SET confirmed_at = 'noon'", lambda site: confirmations(site, 1)),
         ("UPDATE members SET person = 'x'", members),
+        ("UPDATE members SET person = 99", summarise),
+        ("UPDATE cameras SET id = id + 99", summarise),
     ],
 )
 def test_an_altered_value_is_one_sentence(site, statement, read):

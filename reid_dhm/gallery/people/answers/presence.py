@@ -22,8 +22,10 @@ from reid_dhm.gallery.store.queries import checked
 GAP = 60.0
 """Seconds out of view after which a person's return to a camera is a new visit."""
 
-_SIGHTINGS = """SELECT t.key, m.person, v.camera, v.id, t.start, t."end", v.start_time, v.utc_offset
-    FROM members m JOIN tracklets t ON t.key = m.tracklet JOIN videos v ON v.id = t.video"""
+# A person or a camera that is not there gives NULL, which is refused as damage.
+_SIGHTINGS = """SELECT t.key, p.id, c.id, v.id, t.start, t."end", v.start_time, v.utc_offset
+    FROM members m JOIN tracklets t ON t.key = m.tracklet JOIN videos v ON v.id = t.video
+    LEFT JOIN people p ON p.id = m.person LEFT JOIN cameras c ON c.id = v.camera"""
 
 
 @dataclass(frozen=True, eq=False)
