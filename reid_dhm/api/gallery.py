@@ -9,9 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reid_dhm.api.html import table
 from reid_dhm.api.images import Channels, Image, as_images, to_rgb
 from reid_dhm.api.people import PeopleMethods, as_id
+from reid_dhm.data.images import read_image
 from reid_dhm.devices import check_device_name
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.factory import build_detector
@@ -26,7 +29,7 @@ from reid_dhm.gallery.people.comparison.model_comparison import ModelComparison,
 from reid_dhm.gallery.records import Box, Tracklet, TrackletFilter, wall_clock
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import open_thresholds
-from reid_dhm.gallery.search.query_image import crop_query
+from reid_dhm.gallery.search.query_image import QueryCrop, crop_query, default_finder
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
@@ -227,9 +230,10 @@ class Gallery(PeopleMethods):
 
         Args:
             query: one image of the person, or several: files, PIL images, (H, W, 3) uint8 arrays.
-            box: x1, y1, x2, y2 in pixels of a single query image; the whole image without.
+            box: x1, y1, x2, y2 in pixels of a single query image. Without one, an image as narrow
+                as a person is taken whole; in others the person is looked for.
             channels: ``rgb`` or ``bgr``, the colour order of arrays; required for them.
-            detector: finds the person where no box is given.
+            detector: finds the person without a box; by default the first one on this machine.
             cameras, videos, person: only in these, by name, by content hash, by name or number.
             after, before: only tracklets that overlap this span: seconds from the start of each
                 video, or wall-clock times.
@@ -239,7 +243,8 @@ class Gallery(PeopleMethods):
                 somebody else; they are left out.
 
         Raises:
-            InputError: an unusable query, an unknown camera or video, or an empty gallery.
+            InputError: an unusable query, an unknown camera or video, or an empty gallery; an image
+                that shows several people (the error's ``boxes`` are theirs).
             ModelMismatchError: the gallery was made with another model.
         """
         lists = {
@@ -259,7 +264,7 @@ class Gallery(PeopleMethods):
         embedder = self._embedder
         self.store.check_model(embedder.fingerprint, embedder.dim)
         finder = None if detector is None else build_detector(detector)
-        crops = [crop_query(part, box, finder) for part in to_rgb(images, channels)]
+        crops = [_crop(part, box, finder) for part in to_rgb(images, channels)]
         request = SearchRequest(
             where,
             tracklets=[as_id(match) for match in confirmed],
@@ -313,6 +318,17 @@ class Gallery(PeopleMethods):
     def _searcher(self) -> Searcher:
         known = open_thresholds(self.store.fingerprint or "", self._thresholds)
         return Searcher(self.store, self._index, known, self._embedder.fingerprint)
+
+
+def _crop(image: str | Path | np.ndarray, box: Box | None, finder: Detector | None) -> QueryCrop:
+    """The person in an image, found by a detector of this machine if need be."""
+    if isinstance(image, str | Path):
+        name, pixels = str(image), read_image(image)
+    else:
+        name, pixels = "the image", image
+    if box is None and finder is None:
+        finder = default_finder(pixels)
+    return crop_query(pixels, box, finder, name)
 
 
 def _moment(value: float | str | datetime | None) -> float | datetime | None:

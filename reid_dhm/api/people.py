@@ -124,7 +124,8 @@ class PeopleMethods:
 
         Args:
             tracklets: ids or candidates that show one person; nothing else is found then.
-            travel_times: least seconds from one camera to another, by pairs of names.
+            travel_times: least seconds from one camera to another, by pairs of names; kept for
+                later, 0 forgets one.
             new_only: only tracklets without a person get one; nobody else changes.
 
         Returns:
@@ -140,11 +141,7 @@ class PeopleMethods:
                 raise InputError(f"{option} has no effect with tracklets: leave it out")
             number = statements.link(self.store, [as_id(each) for each in tracklets])
             return People(self.store, [summary_of(self.store, number)])
-        times = {
-            (self.store.camera(one).id, self.store.camera(other).id): seconds
-            for (one, other), seconds in (travel_times or {}).items()
-        }
-        link_gallery(self.store, times, new_only=new_only)
+        link_gallery(self.store, travel_times, new_only=new_only)
         return self.people()
 
     def split(self, person: Who, tracklets: Sequence[Candidate | str]) -> PersonSummary:

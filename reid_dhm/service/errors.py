@@ -24,6 +24,8 @@ from reid_dhm.errors import (
     StorageError,
     StorageFullError,
 )
+from reid_dhm.gallery.records import Box
+from reid_dhm.gallery.search.query_image import SeveralPeopleError
 from reid_dhm.service.health import Health
 from reid_dhm.text import shell_word
 
@@ -36,6 +38,10 @@ class ProblemModel(BaseModel):
     """Why a request failed."""
 
     detail: str = Field(description="One sentence: the cause and the remedy.")
+    boxes: list[list[float]] | None = Field(
+        None,
+        description="x1, y1, x2, y2 of the people of whom one is to be chosen.",
+    )
 
 
 class Problem(Exception):
@@ -45,17 +51,26 @@ class Problem(Exception):
         status: HTTP status.
         detail: one sentence: the cause and the remedy.
         headers: further response headers.
+        boxes: of the people in an image, where one of them is to be chosen.
     """
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        boxes: Sequence[Box] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = headers or {}
+        self.boxes = boxes
 
     def response(self) -> JSONResponse:
         """The response to send."""
-        return JSONResponse({"detail": self.detail}, self.status, self.headers)
+        body = {"detail": self.detail} | ({"boxes": self.boxes} if self.boxes else {})
+        return JSONResponse(body, self.status, self.headers)
 
 
 class Busy(Problem):
@@ -96,6 +111,8 @@ def to_problem(error: ReidError) -> Problem:
         return Problem(404, str(error))
     if isinstance(error, ModelMismatchError):
         return Busy("the gallery has just moved to another model: try again in a moment")
+    if isinstance(error, SeveralPeopleError):
+        return Problem(422, str(error), boxes=error.boxes)
     if isinstance(error, InputError):
         return Problem(422, str(error))
     if isinstance(error, LockedError):
@@ -125,7 +142,7 @@ def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter], health: He
         problem = to_problem(error)
         detail = problem.detail.replace(shell_word(folder), "the gallery")
         detail = detail.replace(str(folder), "the gallery")
-        return Problem(problem.status, detail, problem.headers).response()
+        return Problem(problem.status, detail, problem.headers, problem.boxes).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -51,6 +51,8 @@ def test_people_are_listed_by_page_and_condition(linked):
     rest = linked.get(f"/api/people?limit=3&after={first['next']}").json()
     assert [p["id"] for p in first["items"] + rest["items"]] == [1, 2, 3, 5]
     assert rest["next"] is None
+    two = linked.get("/api/people?min_cameras=2&limit=1").json()
+    assert ([p["id"] for p in two["items"]], two["next"]) == ([1], None)
     of = {name: linked.get(f"/api/people?{name}").json()["items"] for name in (
         "camera=yard", "min_cameras=2", "from=2.5&camera=gate")}  # fmt: skip
     assert [len(found) for found in of.values()] == [3, 1, 2]
@@ -168,6 +170,7 @@ def test_people_are_counted(linked):
         ("merges", {"people": [1, 1]}, 422, "fewer than two people"),
         ("links", {"tracklets": ["0000000000000000-9"]}, 422, "tracklets"),
         ("linking", {"travel": [{"cameras": ["gate", "moon"], "seconds": 1}]}, 404, "moon"),
+        ("linking", {"travel": [{"cameras": ["gate", "gate"], "seconds": 1}]}, 422, "itself"),
     ],
 )
 def test_refusals_are_one_sentence(linked, path, body, status, detail):

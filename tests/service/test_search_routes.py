@@ -2,12 +2,14 @@ import hashlib
 import math
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
 from reid_dhm.errors import InputError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
+from reid_dhm.gallery.search import query_image
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.service.api import search as searching
@@ -82,6 +84,26 @@ def test_a_detector_says_when_there_is_nobody(connect, detector, scene_of):
     response = by_image(connect(detector=detector), scene_of(None, (0, 0)))
     assert response.status_code == 422
     assert response.json()["detail"].startswith("colours found no people in image 1")
+
+
+def test_of_several_people_the_answer_is_their_boxes(client, connect, monkeypatch):
+    white = np.full((120, 200, 3), 255, np.uint8)
+    image = cv2.imencode(".png", white)[1].tobytes()
+    wide = by_image(client, image)
+    assert wide.status_code == 422
+    assert wide.json()["detail"].startswith("image 1 is too wide to show one person alone: give")
+    boxes = [(10.0, 10.0, 40.0, 90.0), (60.0, 10.0, 90.0, 90.0)]
+    monkeypatch.setattr(query_image, "find_people", lambda image, detector: boxes)
+    asked = connect(detector=Anything())
+    several = by_image(asked, image)
+    assert (several.status_code, several.json()["boxes"]) == (422, [list(box) for box in boxes])
+    assert by_image(asked, image, boxes="10,10,40,90").status_code == 200
+
+
+class Anything:
+    """A detector that need not look."""
+
+    stateful, settings = False, {"detector": "anything"}
 
 
 def test_a_detector_of_movement_cannot_serve(connect, detector):

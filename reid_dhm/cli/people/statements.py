@@ -28,7 +28,8 @@ def link(
         list[str] | None,
         typer.Option(
             metavar="CAMERA,CAMERA=SECONDS",
-            help="Nobody gets from one camera to the other in less time; repeatable.",
+            help="Nobody gets from one camera to the other in less time; repeatable. Kept for "
+            "later; 0 forgets it.",
         ),
     ] = None,
     new: Annotated[
@@ -60,8 +61,8 @@ def link(
         return
     from reid_dhm.gallery.people.linking.run import link_gallery
 
+    times = dict(map(_travel_time, travel or ()))
     with GalleryStore(folder) as store:
-        times = dict(_travel_time(store, text) for text in travel or ())
         count = store.count()
         done = link_gallery(store, times, new_only=new)
     say(f"{count_of(count, 'tracklet')}: {count_of(done.people, 'person', 'people')}")
@@ -153,23 +154,21 @@ def _described(store: GalleryStore, number: int) -> str:
     )
 
 
-def _travel_time(store: GalleryStore, text: str) -> tuple[tuple[int, int], float]:
-    """Two camera ids and the least seconds between them.
+def _travel_time(text: str) -> tuple[tuple[str, str], float]:
+    """Names of two cameras and the least seconds between them.
 
     Raises:
         InputError: another form.
-        NotFoundError: an unknown camera.
     """
     names, _, seconds = text.rpartition("=")
-    pair = names.split(",")
+    pair = [name.strip() for name in names.split(",")]
     try:
         least = float(seconds)
     except ValueError:
         least = -1.0
-    pair = [name.strip() for name in pair]
     if len(pair) != 2 or pair[0] == pair[1] or not 0 <= least < 1e7:
         raise InputError(
             f"--travel {text[:60]!r} is not two cameras and seconds: give, for example, "
             "gate,door=20"
         )
-    return (store.camera(pair[0]).id, store.camera(pair[1]).id), least
+    return (pair[0], pair[1]), least

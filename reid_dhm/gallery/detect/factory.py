@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.inference.zoo import registry
-from reid_dhm.inference.zoo.entries import DETECTION
+from reid_dhm.inference.zoo.entries import DETECTION, MODELS
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.detect.protocol import Detector
@@ -88,6 +88,13 @@ def check_detector(text: str, confidence: float | None = None) -> None:
         or registry.find(text, DETECTION) is not None
     ):
         raise InputError(f"unknown detector {text!r}: use {KINDS}")
+
+
+def local_detector() -> str | None:
+    """Name of the first detector of the model zoo that is on this machine; None without one."""
+    added = [model.name for model in registry.added() if model.task == DETECTION]
+    here = [m.name for m in MODELS if m.task == DETECTION and registry.is_here(m)]
+    return next(iter(added + here), None)
 
 
 def _is_graph(text: str) -> bool:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.data.images import read_image
 from reid_dhm.errors import InputError, UnsupportedError
+from reid_dhm.gallery.detect.factory import build_detector, local_detector
 from reid_dhm.gallery.detect.protocol import Detector
 from reid_dhm.gallery.footage.frames import Frame
 from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.track.crops import cut
 
-if TYPE_CHECKING:
-    import supervision as sv
-
 MIN_SIZE = (16, 8)
 """Height and width in pixels below which a crop shows too little of a person."""
 
+_WIDEST = 0.75  # width over height up to which an image may show one person and nothing else
 _CERTAIN = 0.5  # score of a detection that is offered to search for
 
 QueryImage = Path | str | NDArray[np.uint8]
@@ -45,6 +44,19 @@ class QueryCrop:
     name: str
 
 
+class SeveralPeopleError(InputError):
+    """An image shows several people, and it was not said who is meant.
+
+    Attributes:
+        boxes: of the people, from left to right.
+    """
+
+    def __init__(self, name: str, boxes: Sequence[Box]) -> None:
+        self.boxes = tuple(boxes)
+        shown = "; ".join(box_text(box) for box in boxes)
+        super().__init__(f"{name} shows {len(boxes)} people: give one of these boxes: {shown}")
+
+
 def crop_query(
     image: QueryImage,
     box: Box | None = None,
@@ -56,17 +68,25 @@ def crop_query(
     Args:
         image: a file, which messages call by its path, or pixels.
         box: where the person is, in pixels; it may reach over the edge.
-        detector: finds the person if there is no box; the whole image is taken without either.
+        detector: finds the person if there is no box. Without either, the whole of an image is
+            taken that is as narrow as a person.
         name: what messages call pixels.
 
     Raises:
-        InputError: an unreadable image, an unusable box, no person found, or too few pixels.
+        SeveralPeopleError: the detector found several people.
+        InputError: an unreadable image, an unusable box, no person found, too few pixels, or an
+            image that is too wide to show one person alone, without box and detector.
         UnsupportedError: a detector that needs a whole video.
     """
     if isinstance(image, Path | str):
         name, image = str(image), read_image(image)
     if box is None and detector is not None:
         box = find_person(image, detector, name)
+    if box is None and is_wide(image):
+        raise InputError(
+            f"{name} is too wide to show one person alone: give the box of the person, or a "
+            "detector"
+        )
     part, subject = image, name
     if box is not None:
         box = as_box(box)
@@ -101,8 +121,25 @@ def as_box(sides: str | Iterable[Any]) -> Box:
     return x1, y1, x2, y2
 
 
+def is_wide(image: NDArray[np.uint8]) -> bool:
+    """Whether an image is too wide to show one person and nothing else; never of a tiny one."""
+    height, width = image.shape[:2]
+    return height >= MIN_SIZE[0] and width >= MIN_SIZE[1] and width > _WIDEST * height
+
+
+def default_finder(image: NDArray[np.uint8]) -> Detector | None:
+    """For a wide image the first detector of the model zoo that is on this machine, if any."""
+    name = local_detector() if is_wide(image) else None
+    return None if name is None else build_detector(name)
+
+
+def box_text(box: Box) -> str:
+    """A box in whole pixels, as ``--box`` takes it."""
+    return ",".join(f"{side:.0f}" for side in box)
+
+
 def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
-    """The box of the most prominent person: the largest area times score.
+    """The box of the only person.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -110,18 +147,19 @@ def find_person(image: NDArray[np.uint8], detector: Detector, name: str) -> Box:
         name: what messages call the image.
 
     Raises:
+        SeveralPeopleError: several people were found.
         InputError: nobody was found.
         UnsupportedError: a detector that needs a whole video.
     """
-    found = _detections(image, detector)
-    if not len(found):
+    found = find_people(image, detector)
+    if not found:
         raise InputError(
             f"{detector.settings.get('detector')} found no people in {name}: give the box of the "
             "person, or no detector if the image shows only the person"
         )
-    area = np.asarray(found.box_area, np.float64)
-    scores = 1.0 if found.confidence is None else found.confidence.astype(np.float64)
-    return as_box(found.xyxy[int(np.argmax(area * scores))])
+    if len(found) > 1:
+        raise SeveralPeopleError(name, found)
+    return found[0]
 
 
 def find_people(image: NDArray[np.uint8], detector: Detector) -> list[Box]:
@@ -136,17 +174,13 @@ def find_people(image: NDArray[np.uint8], detector: Detector) -> list[Box]:
     Raises:
         UnsupportedError: a detector that needs a whole video.
     """
-    found = _detections(image, detector)
+    check_stateless(detector)
+    found = detector.detect(Frame(0, 0.0, np.ascontiguousarray(image[:, :, ::-1])))
     width, height = (found.xyxy[:, 2:] - found.xyxy[:, :2]).T
     kept = (height >= MIN_SIZE[0]) & (width >= MIN_SIZE[1])
     if found.confidence is not None:
         kept &= found.confidence >= _CERTAIN
     return sorted(as_box(box) for box in found.xyxy[kept])
-
-
-def _detections(image: NDArray[np.uint8], detector: Detector) -> sv.Detections:
-    check_stateless(detector)
-    return detector.detect(Frame(0, 0.0, np.ascontiguousarray(image[:, :, ::-1])))
 
 
 def check_stateless(detector: Detector) -> None:

@@ -27,7 +27,13 @@ _APPLICATION = 0x52654944  # "ReID", in the header of the file
 _PATIENCE_MS = 5000  # wait for another process's transaction
 
 
-def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection that knows whether it is within a :func:`transaction`."""
+
+    writing = False
+
+
+def connect(folder: Path, create: bool = False) -> Connection:
     """Open the database of a gallery folder.
 
     Args:
@@ -47,7 +53,11 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
         folder.mkdir(mode=0o700, exist_ok=True)  # images of people are its owner's alone
     with translated_errors(path):
         connection = sqlite3.connect(
-            path, timeout=_PATIENCE_MS / 1000, isolation_level=None, check_same_thread=False
+            path,
+            timeout=_PATIENCE_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
         )
         try:
             _prepare(connection, path, create)
@@ -57,7 +67,7 @@ def connect(folder: Path, create: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
+def _prepare(connection: Connection, path: Path, create: bool) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -92,9 +102,16 @@ def _nothing_there(folder: Path) -> NotFoundError:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; other writers wait, readers see the state before it."""
+def transaction(connection: Connection) -> Iterator[None]:
+    """All or nothing; other writers wait, readers see the state before it.
+
+    Within another transaction it is a part of that one.
+    """
+    if connection.writing:
+        yield
+        return
     connection.execute("BEGIN IMMEDIATE")
+    connection.writing = True
     try:
         yield
         connection.execute("COMMIT")
@@ -102,6 +119,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # some failures have rolled it back already
             connection.execute("ROLLBACK")
         raise
+    finally:
+        connection.writing = False
 
 
 def remove_cache(cache: Path) -> None:

@@ -21,7 +21,12 @@ from reid_dhm.gallery.records import FRAME, TrackletFilter
 from reid_dhm.gallery.store import audit, filters, queries
 from reid_dhm.gallery.store.cases import CONFIRMING
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.membership import count_change, remove_empty
+from reid_dhm.gallery.store.membership import (
+    anchor,
+    count_change,
+    remove_empty,
+    said_of_people,
+)
 from reid_dhm.gallery.store.queries import checked
 
 logger = logging.getLogger(__name__)
@@ -193,14 +198,18 @@ def _overwritten(gallery: GalleryStore) -> Iterator[Any]:
     People without any tracklet left go too, and so do thresholds: they rest on what was deleted;
     what is kept to undo statements, because it holds names; and cases of whose confirmed
     tracklets none is left.
+    A name lasts as long as its person: it then rests on another of the person's tracklets.
     """
     # Before, so that no index outlives its content; after, in case a process wrote one from the
     # old content meanwhile.
     gallery.empty_cache()
     with gallery.writing(deleted=True) as db:
         confirming = db.execute(CONFIRMING).fetchall()
+        said_of = said_of_people(db)
         yield db
         remove_empty(db)
+        for number, said in said_of.items():
+            anchor(db, number, said)
         db.executemany(f"DELETE FROM cases WHERE id = ? AND id NOT IN ({CONFIRMING})", confirming)
         db.execute("DELETE FROM changes")
         count_change(db)  # a pass that still counts on what was deleted is not kept

@@ -114,7 +114,7 @@ class GalleryStore:
 
     @contextmanager
     def writing(self, *, changed: bool = False, deleted: bool = False) -> Iterator[Any]:
-        """A transaction, all or nothing.
+        """A transaction, all or nothing; within another one it is a part of that.
 
         Args:
             changed: an index has to follow: the generation grows.

@@ -17,6 +17,10 @@ _REVISION = """SELECT revision, 1 + coalesce((SELECT max(seq) FROM sqlite_sequen
     WHERE name = 'people'), 0) FROM gallery"""
 
 
+Said = tuple[str, str]
+"""By whom something was said, and when (ISO 8601)."""
+
+
 class Revision(NamedTuple):
     """By which a computation detects that people were changed meanwhile.
 
@@ -108,6 +112,30 @@ def remove_empty(db: Any) -> int:
     """Delete people without tracklets, within a transaction; returns how many there were."""
     sql = "DELETE FROM people WHERE id NOT IN (SELECT person FROM members)"
     return int(db.execute(sql).rowcount)
+
+
+def anchor(db: Any, number: int, said: Said) -> None:
+    """Confirm the longest tracklet of a person of whom none is confirmed, so that it lasts."""
+    db.execute(
+        "UPDATE members SET confirmed_by = ?2, confirmed_at = ?3 WHERE tracklet = (SELECT "
+        "m.tracklet FROM members m JOIN tracklets t ON t.key = m.tracklet WHERE m.person = ?1 "
+        "ORDER BY t.num_boxes DESC, t.key LIMIT 1) AND NOT EXISTS "
+        "(SELECT 1 FROM members WHERE person = ?1 AND confirmed_by IS NOT NULL)",
+        (number, *said),
+    )
+
+
+def said_of_people(db: Any) -> dict[int, Said]:
+    """Who confirmed a tracklet of each person with a name or hidden, and when, by number."""
+    sql = """SELECT m.person, m.confirmed_by, m.confirmed_at FROM members m JOIN people p
+        ON p.id = m.person WHERE (p.name IS NOT NULL OR p.hidden) AND m.confirmed_by IS NOT NULL
+        ORDER BY m.confirmed_at"""
+    return {number: (by, at) for number, by, at in map(_said, db.execute(sql).fetchall())}
+
+
+@checked(int, str, str)
+def _said(row: Sequence[Any]) -> tuple[int, str, str]:
+    return row[0], row[1], row[2]
 
 
 @checked(int, int)

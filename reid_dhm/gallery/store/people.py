@@ -19,7 +19,7 @@ from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store import filters
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.filters import as_utf8, person_number
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
 from reid_dhm.gallery.store.queries import checked
 
 PEOPLE = """SELECT p.id, p.name, count(*), count(m.confirmed_by), p.hidden FROM people p
@@ -83,11 +83,11 @@ class Confirmation(NamedTuple):
     at: datetime
 
 
-def people(gallery: GalleryStore) -> list[Person]:
-    """All people, by number."""
+def people(gallery: GalleryStore, first: int = 0, last: int = MAX_ROWS) -> list[Person]:
+    """The people with these numbers, both ends included; all by default."""
+    sql = PEOPLE + " WHERE p.id BETWEEN ? AND ? GROUP BY p.id ORDER BY p.id"
     with gallery.reading() as db:
-        rows = db.execute(PEOPLE + " GROUP BY p.id ORDER BY p.id").fetchall()
-        return list(map(person, rows))
+        return list(map(person, db.execute(sql, (first, last)).fetchall()))
 
 
 def find_person(gallery: GalleryStore, who: str | int) -> Person:

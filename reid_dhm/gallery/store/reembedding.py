@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reid_dhm.errors import ModelMismatchError
 from reid_dhm.gallery.records import Crop
 from reid_dhm.gallery.store import audit, queries
+from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 _WAITING = """SELECT key FROM tracklets
@@ -92,13 +93,19 @@ class Reembedding:
             return int(db.execute("SELECT count(*) FROM new_means").fetchone()[0])
 
     def waiting(self, after: int, limit: int) -> list[tuple[int, list[StoredCrop]]]:
-        """The next tracklets above key ``after`` without new embeddings, with their images."""
-        with self._gallery.reading() as db:
+        """The next tracklets above key ``after`` without new embeddings, with their images.
+
+        Raises:
+            StorageError: a tracklet has no images.
+        """
+        with self._gallery.snapshot() as db:
             keys = [row[0] for row in db.execute(_WAITING, (after, limit)).fetchall()]
             crops: dict[int, list[StoredCrop]] = {key: [] for key in keys}
             for id, key, *row in db.execute(_CROPS, (json.dumps(keys),)).fetchall():
                 crops[key].append(StoredCrop(id, queries.crop((*row, b""))))
-        return [(key, found) for key, found in crops.items() if found]
+            if bare := [key for key in keys if not crops[key]]:
+                raise DamagedRowError(f"the tracklet with key {bare[0]} has no crops")
+        return list(crops.items())
 
     def add(self, tracklets: Sequence[NewEmbeddings]) -> None:
         """Keep these aside; tracklets that were deleted meanwhile are left out.

@@ -205,6 +205,22 @@ CREATE TABLE case_marks (
 CREATE INDEX case_marks_tracklet ON case_marks (tracklet);
 """,
     ),
+    (
+        "numbers instead of people's names in the audit log; travel times between cameras",
+        """
+UPDATE audit SET detail = json_set(detail, '$.person', (SELECT id FROM people
+    WHERE name = json_extract(detail, '$.person')))
+    WHERE CASE WHEN json_valid(detail) THEN json_type(detail, '$.person') END = 'text';
+CREATE TABLE travel_times (
+    first INTEGER NOT NULL REFERENCES cameras ON DELETE CASCADE,
+    second INTEGER NOT NULL REFERENCES cameras ON DELETE CASCADE,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (first, second),
+    CHECK (first < second)
+);
+CREATE INDEX travel_times_second ON travel_times (second);
+""",
+    ),
 )
 """Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
 

@@ -61,11 +61,11 @@ def list_people(
     """People whose tracklets satisfy every condition."""
     where = TrackletFilter(cameras=camera, videos=video, after=since, before=until)
     with service.gallery() as gallery:
+        if order == "number":
+            page = summarise(gallery, where, min_cameras, after, limit + 1, hidden=hidden)
+            items = [PersonModel.of(each) for each in page[:limit]]
+            return Page(items=items, next=items[-1].id if len(page) > limit else None)
         found = summarise(gallery, where, min_cameras, hidden=hidden)
-    if order == "number":
-        rest = [p for p in found if p.person.id > after]
-        items = [PersonModel.of(each) for each in rest[:limit]]
-        return Page(items=items, next=items[-1].id if len(rest) > limit else None)
     found.sort(key=_last_seen, reverse=True)
     items = [PersonModel.of(each) for each in found[after : after + limit]]
     return Page(items=items, next=after + limit if len(found) > after + limit else None)

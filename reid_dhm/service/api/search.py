@@ -64,7 +64,8 @@ def by_images(
         Form(
             max_length=MAX_IMAGES,
             description="Box of the person in each image, `x1,y1,x2,y2` in pixels; empty to have "
-            "the service detect the person, or to use the whole image. No boxes: all empty.",
+            "the service find the person (of several, the answer is 422 with their boxes), or to "
+            "use an image whole that is as narrow as a person. No boxes: all empty.",
         ),
     ] = [],  # noqa: B006 (FastAPI copies)
     top_k: Annotated[int, Form(ge=1, le=MAX_CANDIDATES)] = 20,

@@ -49,11 +49,8 @@ router = APIRouter(
 @router.post("/linking")
 def find_people(service: ServiceDep, actor: ActorDep, request: LinkingRequest) -> LinkingResult:
     """Find the people of all tracklets, true to what users said."""
+    times = {way.cameras: way.seconds for way in request.travel}
     with service.linking(), service.gallery() as gallery:
-        times = {
-            (gallery.camera(way.cameras[0]).id, gallery.camera(way.cameras[1]).id): way.seconds
-            for way in request.travel
-        }
         done = link_gallery(gallery, times, actor, request.new_only)
     return LinkingResult(**asdict(done))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError, ModelMismatchError
+from reid_dhm.errors import InputError, ModelMismatchError, StorageError
 from reid_dhm.evaluation.calibration import Calibration
 from reid_dhm.evaluation.thresholds import Thresholds
 from reid_dhm.gallery.footage.sources import open_source
@@ -249,3 +249,10 @@ def test_old_thresholds_go_and_the_audit_log_says_so(indexed, halves):
 def test_a_gallery_without_embeddings_cannot_move(empty, halves):
     with pytest.raises(InputError, match="no embeddings yet: index a video into it"):
         reembed(empty, halves, "halves")
+
+
+def test_a_tracklet_without_images_is_one_sentence_and_no_endless_loop(indexed, halves):
+    with indexed.writing() as db:
+        db.execute("DELETE FROM crops WHERE tracklet = 1")
+    with pytest.raises(StorageError, match="the tracklet with key 1 has no crops"):
+        reembed(indexed, halves, "halves")

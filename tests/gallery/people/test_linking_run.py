@@ -4,15 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reid_dhm.errors import LockedError
+from reid_dhm.errors import InputError, LockedError, StorageError
 from reid_dhm.gallery.people.linking import run as linking_run
 from reid_dhm.gallery.people.linking.run import link_gallery
-from reid_dhm.gallery.people.thresholds.stored import read_stored_thresholds
+from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds
+from reid_dhm.gallery.people.thresholds.stored import read_stored_thresholds, store_thresholds
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.store import audit, deletion, statements
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -65,6 +67,53 @@ def test_new_footage_joins_people_there_are_and_moves_nobody(crowd, keep):
     assert {key: after[key] for key in before} == before
     assert [after[key] for key in (601, 602, 603)] == [before[key] for key in (1, 2, 3)]
     assert not {after[604], after[605]} & set(before.values())
+
+
+def test_the_first_people_of_new_footage_are_found_with_the_thresholds_there_are(crowd):
+    strict = PeopleThresholds({1: np.zeros(32, np.float32)}, link=5.0, join=5.0)
+    store_thresholds(crowd, strict, 600, 0)
+    assert link_gallery(crowd, new_only=True).people == 600  # nobody is as alike as that
+    assert read_stored_thresholds(crowd).thresholds.link == 5.0
+
+
+def test_a_new_camera_s_only_tracklet_joins_its_person(crowd, keep):
+    link_gallery(crowd)
+    mean = crowd.embeddings(limit=1).embeddings.astype(np.float64)
+    keep(crowd, mean, "door")
+    link_gallery(crowd, new_only=True)
+    assert people_of(crowd)[601] == people_of(crowd)[1]
+
+
+def test_travel_times_are_kept_for_later_passes(empty, keep):
+    row = np.random.default_rng(0).standard_normal((1, 8))
+    begin = datetime(2026, 3, 1, 8, tzinfo=timezone.utc)
+    others = np.random.default_rng(1).standard_normal((20, 8))
+    for camera, seconds in (("gate", 0.0), ("door", 10.0)):
+        keep(empty, row, camera, [seconds], begin)
+        keep(empty, others, camera, 1000.0 + 10 * np.arange(20) + seconds, begin)
+    assert link_gallery(empty).people < 41
+    same = lambda: people_of(empty)[1] == people_of(empty)[22]  # noqa: E731
+    assert same()
+    link_gallery(empty, {("gate", "door"): 20.0})
+    assert not same()
+    link_gallery(empty)
+    assert not same()
+    assert audit.entries(empty)[1].detail["travel"] == [["gate", "door", 20.0]]
+    link_gallery(empty, {("door", "gate"): 0.0})
+    assert same()
+    with pytest.raises(InputError, match="from camera 'gate' to itself"):
+        link_gallery(empty, {("gate", "gate"): 1.0})
+
+
+def test_a_pass_stores_everything_or_nothing(crowd, monkeypatch):
+    def fails(*_):
+        raise StorageError("disk")
+
+    monkeypatch.setattr(audit, "record", fails)
+    with pytest.raises(StorageError):
+        link_gallery(crowd, {})
+    assert people_of(crowd) == {}
+    assert read_stored_thresholds(crowd) is None
 
 
 def test_what_is_said_while_a_pass_computes_is_obeyed(crowd, monkeypatch):

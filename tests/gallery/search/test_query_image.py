@@ -9,7 +9,7 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.detect.motion import MotionDetector
 from reid_dhm.gallery.detect.protocol import Settings
 from reid_dhm.gallery.footage.frames import Frame
-from reid_dhm.gallery.search.query_image import crop_query, find_person
+from reid_dhm.gallery.search.query_image import SeveralPeopleError, crop_query, find_person
 
 
 @dataclass
@@ -52,17 +52,23 @@ class TestCropQuery:
         cv2.imwrite(str(path), frame[:, :, ::-1])
         assert colour(crop_query(path, (40, 20, 60, 80))) == [1, 0, 0]
 
-    def test_takes_the_whole_image_by_default(self, frame):
-        crop = crop_query(frame)
+    def test_takes_the_whole_of_an_image_that_is_as_narrow_as_a_person(self, frame):
+        crop = crop_query(frame[:, :90])
         assert crop.box is None
-        assert (crop.pixels == frame).all()
+        assert (crop.pixels == frame[:, :90]).all()
+        with pytest.raises(InputError, match="frame is too wide to show one person alone: give"):
+            crop_query(frame, name="frame")
 
-    def test_a_detector_finds_the_person_of_the_largest_area_times_score(self, frame):
+    def test_a_detector_finds_the_only_person(self, frame):
         red, blue = (40, 20, 60, 80), (100, 10, 120, 100)
-        sure = crop_query(frame, detector=Finds([red, blue], [0.9, 0.8]))
-        assert (sure.box, colour(sure)) == (blue, [0, 0, 1])
         unsure = crop_query(frame, detector=Finds([red, blue], [0.9, 0.4]))
         assert (unsure.box, colour(unsure)) == (red, [1, 0, 0])
+
+    def test_of_several_people_their_boxes_are_told(self, frame):
+        red, blue = (40, 20, 60, 80), (100, 10, 120, 100)
+        with pytest.raises(SeveralPeopleError, match=r"frame shows 2 people.*80; 1") as e:
+            crop_query(frame, detector=Finds([blue, red], [0.9, 0.8]), name="frame")
+        assert e.value.boxes == (red, blue)
 
     def test_a_box_needs_no_detector(self, frame):
         detector = Finds([], [])

@@ -387,12 +387,12 @@ def test_people_are_labelled_and_joined(three):
     assert statements.label(three, [GATE2], "Anna") == 1
     assert names(three) == {"Anna": 3}
     assert statements.label(three, [GATE1], None) == 1
-    assert three.tracklet(GATE1).person is None
+    assert three.tracklet(GATE1).person == "3"  # somebody without a name
     with pytest.raises(InputError, match="person name ' ' is not allowed"):
         statements.label(three, [GATE1], " ")
     with pytest.raises(InputError, match="has no tracklet"):
         statements.label(three, [GATE2, Id("f" * 16, 1)], "Eve")
-    assert names(three) == {"Anna": 2}  # all or nothing
+    assert names(three) == {"Anna": 2, None: 1}  # all or nothing
 
 
 def test_the_same_video_is_the_same_row(gallery):
@@ -423,7 +423,7 @@ def test_compacting_gives_room_back_and_loses_nothing(three):
     deletion.delete(three, TrackletFilter(videos=[f"{3:016x}"]), whole=True)
     before = three.path.stat().st_size
     compaction.compact(three)
-    assert three.path.stat().st_size < before / 3
+    assert three.path.stat().st_size < before / 2.5
     assert ids(three) == [GATE1, GATE2, DOOR1]
 
 

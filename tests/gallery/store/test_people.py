@@ -14,7 +14,14 @@ from reid_dhm.gallery.store import audit, database, deletion, joining, schema
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
-from reid_dhm.gallery.store.people import confirmations, different, find_person, members, people
+from reid_dhm.gallery.store.people import (
+    Person,
+    confirmations,
+    different,
+    find_person,
+    members,
+    people,
+)
 from reid_dhm.gallery.store.statements import label, link, merge, name, split
 
 
@@ -155,6 +162,40 @@ class TestSaid:
         anna = find_person(site, "Anna")
         assert (anna.num_confirmed, who(site)[anna.id]) == (1, [2])
 
+    def test_a_name_lasts_when_the_tracklet_that_it_rests_on_is_deleted(self, site):
+        found(site, {1: (1, 2, 3)})
+        name(site, find_person(site, "1"), "Anna", "cleo")
+        deletion.delete(site, TrackletFilter(tracklets=ids(1)))
+        assert confirmations(site, 1)[2].by == "cleo"
+        found(site, {2: (2, 3)})
+        assert who(site) == {1: [2], 2: [3]}
+        assert find_person(site, "Anna").id == 1
+
+    def test_tracklets_that_were_linked_stay_linked_when_they_are_split_off(self, site):
+        link(site, ids(1, 2))
+        found(site, {1: (1, 2, 3, 4)})
+        new = split(site, find_person(site, "1"), ids(1, 2, 3))
+        found(site, {1: (4,), 7: (1,), 8: (2,), 9: (3,)})
+        assert who(site) == {1: [4], new: [1, 2], 9: [3]}
+
+    def test_a_split_goes_by_the_name_that_the_person_has_then(self, site):
+        found(site, {1: (1, 2, 3)})
+        early = find_person(site, "1")
+        name(site, early, "Anna")
+        split(site, early, ids(1))
+        found(site, {2: (1, 2, 3)})
+        assert find_person(site, "Anna").num_confirmed == 1
+        with pytest.raises(InputError, match="has no person 99 any more"):
+            split(site, Person(99, None, 1, 0), ids(1))
+
+    def test_a_name_that_was_taken_away_does_not_come_back(self, site):
+        label(site, ids(1, 2, 3), "Anna")
+        assert label(site, ids(3, 4), None) == 1
+        assert different(site).tolist() == [[1, 3], [2, 3]]
+        assert [t.person for t in site.tracklets(TrackletFilter(tracklets=ids(3)))] == ["2"]
+        assert label(site, ids(1, 2), None) == 2
+        assert [p.name for p in people(site)] == [None, None]
+
     def test_everything_said_is_in_the_audit_log_with_who_said_it(self, site):
         found(site, {1: (1, 2), 2: (3, 4)})
         link(site, ids(5, 6), actor="anna")
@@ -201,12 +242,17 @@ def test_names_of_an_older_release_become_confirmed_people(tmp_path, keep, monke
                 db.execute("UPDATE tracklets SET person = 'Bert' WHERE key = 1")
                 db.execute("UPDATE tracklets SET person = 'Anna' WHERE key IN (2, 3)")
             audit.record(gallery, "merge", {"tracklets": [], "person": "Anna"}, "cleo")
+            audit.record(gallery, "search", {"person": "Gone Girl"}, "cleo")
     with GalleryStore(folder) as gallery:
         assert [(p.name, p.num_confirmed) for p in people(gallery)] == [("Anna", 2), ("Bert", 1)]
         assert [t.person for t in gallery.tracklets()] == ["Bert", "Anna", "Anna", None]
         with gallery.reading() as db:
             rows = db.execute("SELECT tracklet, confirmed_by FROM members").fetchall()
         assert rows == [(1, "unknown"), (2, "cleo"), (3, "cleo")]
+        logged = [entry.detail["person"] for entry in audit.entries(gallery)]
+        assert logged == [find_person(gallery, "Anna").id, None]
+        gallery.empty_log()
+        assert b"Gone Girl" not in gallery.path.read_bytes()
         assert list(check_integrity(gallery)) == []
         found(gallery, {1: (1, 2, 3, 4)})
         assert who(gallery)[find_person(gallery, "Bert").id] == [1]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.gallery.records import TrackletFilter, from_epoch
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
 from reid_dhm.gallery.store.people import Person, find_person, people
 from reid_dhm.gallery.store.queries import checked
 
@@ -26,6 +26,11 @@ GAP = 60.0
 _SIGHTINGS = """SELECT t.key, p.id, c.id, v.id, t.start, t."end", v.start_time, v.utc_offset
     FROM members m JOIN tracklets t ON t.key = m.tracklet JOIN videos v ON v.id = t.video
     LEFT JOIN people p ON p.id = m.person LEFT JOIN cameras c ON c.id = v.camera"""
+
+_PAGE = """SELECT m.person FROM members m JOIN tracklets t ON t.key = m.tracklet
+    JOIN videos v ON v.id = t.video {} AND m.person > ?
+    AND (? OR m.person NOT IN (SELECT id FROM people WHERE hidden)) GROUP BY m.person
+    HAVING count(DISTINCT v.camera) >= ? ORDER BY m.person LIMIT ?"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +138,17 @@ class PersonSummary:
         }
 
 
-def read_presence(gallery: GalleryStore, where: TrackletFilter | None = None) -> Presence:
+def read_presence(
+    gallery: GalleryStore,
+    where: TrackletFilter | None = None,
+    numbers: tuple[int, int] = (0, MAX_ROWS),
+) -> Presence:
     """The people's tracklets that match.
 
     Args:
         gallery: to read.
         where: conditions; all by default.
+        numbers: only of people with these numbers, both ends included.
 
     Raises:
         NotFoundError: an unknown camera or video.
@@ -146,7 +156,8 @@ def read_presence(gallery: GalleryStore, where: TrackletFilter | None = None) ->
     """
     condition, values = gallery.condition(where)
     with gallery.snapshot() as db:
-        rows = [_sighting(row) for row in db.execute(_SIGHTINGS + condition, values).fetchall()]
+        sql = f"{_SIGHTINGS} {condition} AND m.person BETWEEN ? AND ?"
+        rows = [_sighting(row) for row in db.execute(sql, (*values, *numbers)).fetchall()]
         names = {camera.id: camera.name for camera in gallery.cameras()}
     columns = list(zip(*rows, strict=True)) if rows else [()] * 7
     found = Presence(
@@ -166,20 +177,30 @@ def summarise(
     gallery: GalleryStore,
     where: TrackletFilter | None = None,
     min_cameras: int = 1,
+    after: int = 0,
+    limit: int = MAX_ROWS,
     *,
     hidden: bool = False,
 ) -> list[PersonSummary]:
-    """The people seen in matching tracklets, by number.
+    """The next people seen in matching tracklets, by number; time grows with their number alone.
 
     Args:
         gallery: which.
         where: conditions on their tracklets.
         min_cameras: least number of cameras that saw a person there.
+        after: number of the last person of the page before.
+        limit: most people to return.
         hidden: also people whom a user hid.
     """
-    with gallery.snapshot():
-        known = {person.id: person for person in people(gallery)}
-        presence = read_presence(gallery, where)
+    condition, values = gallery.condition(where)
+    with gallery.snapshot() as db:
+        sql = _PAGE.format(condition)
+        page = [row[0] for row in db.execute(sql, (*values, after, hidden, min_cameras, limit))]
+        if not page:
+            return []
+        numbers = page[0], page[-1]
+        known = {person.id: person for person in people(gallery, *numbers)}
+        presence = read_presence(gallery, where, numbers)
     first = np.flatnonzero(np.diff(presence.people, prepend=-1))
     found = []
     for rows in np.split(np.arange(len(presence)), first[1:]) if len(first) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import faiss as _faiss
@@ -21,15 +22,33 @@ _TRAINING = 64  # vectors per list
 _MUTUAL = 10  # neighbours that may be mutual
 _TRACKLETS_PER_NEIGHBOUR = 8
 _AVERAGED = 3  # nearest, the tracklet itself included, over which neighbours are averaged
+_FEWEST = 10  # tracklets of which a new camera's mean is taken
 _NEIGHBOURS = 20  # that a tracklet may be merged with first
 _WEIGHT = 0.6  # of neighbours in common, beside a cosine
 
 
 def camera_means(
-    means: NDArray[np.float32], cameras: NDArray[np.int64]
+    means: NDArray[np.float32],
+    cameras: NDArray[np.int64],
+    known: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> dict[int, NDArray[np.float32]]:
-    """(D,) mean embedding of each camera: its background, light and viewpoint."""
-    return {int(camera): means[cameras == camera].mean(axis=0) for camera in np.unique(cameras)}
+    """(D,) mean embedding of each camera: its background, light and viewpoint.
+
+    Args:
+        means: (N, D) float32 unit rows.
+        cameras: (N,) camera ids.
+        known: of cameras whose means were taken before; they stay. A new camera has the mean of
+            these as long as it has fewer than ten tracklets, whose own mean would say more about
+            who they are.
+    """
+    found = dict(known or {})
+    ids, counts = np.unique(cameras, return_counts=True)
+    for camera, count in zip(ids.tolist(), counts.tolist(), strict=True):
+        few = known is not None and count < _FEWEST
+        some = np.array(list((known or {}).values())) if few else means[cameras == camera]
+        if camera not in found and len(some):
+            found[camera] = some.mean(axis=0)
+    return found
 
 
 def without_camera(

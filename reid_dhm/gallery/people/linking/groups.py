@@ -6,6 +6,10 @@ beginning. So clusters are found first, and the groups' clusters united afterwar
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -63,28 +67,71 @@ def unite(
     Returns:
         (N,) clusters, numbered by their first rows.
     """
-    found = labels.copy()
-    names, sizes = np.unique(groups, return_counts=True)
-    for group in names[sizes > 1].tolist():
-        own = np.flatnonzero(groups == group)
-        clusters, numbers = np.unique(found[np.isin(found, found[own])], return_counts=True)
-        order = np.argsort(-numbers, kind="stable")
-        best = clusters[order[0]]
-        for cluster in clusters[order[1:]].tolist():
-            rows = np.flatnonzero((found == cluster) | (found == best))
-            if len(np.unique(owners[rows][owners[rows] >= 0])) > 1:
-                rows = own[found[own] == cluster]
-            found[rows] = best
+    clusters = _Clusters(labels)
+    for own in _several(groups):
+        clusters.unite(own, owners)
+    found = clusters.labels
     first, second = apart
-    free = np.bincount(groups, minlength=len(found))[groups] == 1
     inside = found[first] == found[second]
-    first, second = first[inside], second[inside]
-    while len(first):
-        counts = np.bincount(np.concatenate([first, second]), minlength=len(found)) * free
-        leaves = int(np.argmax(counts))
-        if counts[leaves] == 0:
-            break
-        found[leaves] = len(found) + leaves
-        kept = (first != leaves) & (second != leaves)
-        first, second = first[kept], second[kept]
+    free = np.bincount(groups, minlength=len(found))[groups] == 1
+    for row in _leaving(first[inside], second[inside], free):
+        found[row] = len(found) + row
     return first_members(found)
+
+
+class _Clusters:
+    """Clusters by label, of which only those that are asked for are looked at."""
+
+    def __init__(self, labels: NDArray[np.int64]) -> None:
+        self.labels = labels.copy()
+        self._order = np.argsort(labels, kind="stable")
+        self._ordered = labels[self._order]
+        self._changed: dict[int, NDArray[np.int64]] = {}
+
+    def unite(self, own: NDArray[np.int64], owners: NDArray[np.int64]) -> None:
+        """Make the clusters of these rows one, or move only these rows to the largest."""
+        labels = np.unique(self.labels[own]).tolist()
+        best, *others = sorted(labels, key=lambda label: -len(self._rows(label)))
+        for label in others:
+            rows = self._rows(label)
+            people = owners[np.concatenate([rows, self._rows(best)])]
+            if len(np.unique(people[people >= 0])) > 1:
+                rows = own[self.labels[own] == label]
+            self._changed[label] = np.setdiff1d(self._rows(label), rows)
+            self._changed[best] = np.concatenate([self._rows(best), rows])
+            self.labels[rows] = best
+
+    def _rows(self, label: int) -> NDArray[np.int64]:
+        if label not in self._changed:
+            begin, end = np.searchsorted(self._ordered, [label, label + 1])
+            self._changed[label] = self._order[begin:end]
+        return self._changed[label]
+
+
+def _several(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The rows of every group that has more than one."""
+    order = np.argsort(groups, kind="stable")
+    _, begin, count = np.unique(groups[order], return_index=True, return_counts=True)
+    for start, size in zip(begin[count > 1].tolist(), count[count > 1].tolist(), strict=True):
+        yield order[start : start + size]
+
+
+def _leaving(
+    first: NDArray[np.int64], second: NDArray[np.int64], free: NDArray[np.bool_]
+) -> Iterator[int]:
+    """Rows to leave out until no pair is left that a free row is in: those in most pairs first."""
+    partners: dict[int, set[int]] = defaultdict(set)
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        partners[one].add(other)
+        partners[other].add(one)
+    waiting = [(-len(others), row) for row, others in partners.items() if free[row]]
+    heapify(waiting)
+    while waiting:
+        count, row = heappop(waiting)
+        if not count or -count != len(partners[row]):
+            continue  # it has fewer partners by now, and waits with their number
+        yield row
+        for other in partners.pop(row):
+            partners[other].discard(row)
+            if free[other]:
+                heappush(waiting, (-len(partners[other]), other))

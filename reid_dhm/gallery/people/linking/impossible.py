@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from reid_dhm.gallery.people.evidence import WALL_CLOCK, Appearances
 from reid_dhm.gallery.people.graph.agglomeration import Pairs
 from reid_dhm.gallery.people.graph.motion import ragged_ranges
-
-TravelTimes = Mapping[tuple[int, int], float]
-"""Least seconds from leaving one camera's view to entering another's, either way, by camera ids."""
+from reid_dhm.gallery.store.travel import TravelTimes
 
 
 def impossible_pairs(appearances: Appearances, travel_times: TravelTimes) -> Pairs:

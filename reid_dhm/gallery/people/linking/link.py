@@ -21,8 +21,9 @@ from reid_dhm.gallery.people.graph.similarity import (
     without_camera,
 )
 from reid_dhm.gallery.people.linking.groups import joined_groups, of_groups, unite
-from reid_dhm.gallery.people.linking.impossible import TravelTimes, impossible_pairs
+from reid_dhm.gallery.people.linking.impossible import impossible_pairs
 from reid_dhm.gallery.people.thresholds.calibration import PeopleThresholds, calibrate
+from reid_dhm.gallery.store.travel import TravelTimes
 
 
 def _no_pairs() -> NDArray[np.int64]:
@@ -83,9 +84,8 @@ def link(
         next_person: lowest number of a new person; by default above all known ones.
     """
     law = _Law.of(appearances, constraints or Constraints())
-    centres = (
-        thresholds.centres if thresholds else camera_means(appearances.means, appearances.cameras)
-    )
+    known = thresholds.centres if thresholds else None
+    centres = camera_means(appearances.means, appearances.cameras, known)
     vectors = without_camera(appearances.means, appearances.cameras, centres)
     graph = neighbour_graph(vectors, law.moved)
     thresholds = thresholds or calibrate(appearances, graph)
@@ -119,7 +119,8 @@ def assign(
     law = _Law.of(appearances, constraints or Constraints())
     thresholds = thresholds or calibrate(appearances)
     known = _undisputed(appearances.persons, law)
-    vectors = without_camera(appearances.means, appearances.cameras, thresholds.centres)
+    centres = camera_means(appearances.means, appearances.cameras, thresholds.centres)
+    vectors = without_camera(appearances.means, appearances.cameras, centres)
     graph = join_graph(vectors, np.flatnonzero(known < 0), law.moved)
     members = np.flatnonzero(known >= 0)
     pairs = np.stack([first_members(known)[members], members], axis=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from reid_dhm.errors import LockedError
 from reid_dhm.gallery.people.evidence import read_appearances
-from reid_dhm.gallery.people.linking.impossible import TravelTimes
 from reid_dhm.gallery.people.linking.link import Constraints, link
 from reid_dhm.gallery.people.linking.link import assign as join
 from reid_dhm.gallery.people.thresholds.stored import (
@@ -17,31 +19,36 @@ from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
 from reid_dhm.gallery.store.people import different, members
+from reid_dhm.gallery.store.travel import by_id, keep_travel_times, read_travel_times
 
 _ATTEMPTS = 5  # before giving up on users who never stop talking
 
 
 def link_gallery(
     gallery: GalleryStore,
-    travel_times: TravelTimes | None = None,
+    travel_times: Mapping[tuple[str, str], float] | None = None,
     actor: str | None = None,
     new_only: bool = False,
 ) -> Assignment:
     """Find the people of all tracklets, true to what users said, and store them.
 
-    The thresholds that this takes are kept for searches. Computed again if somebody says something
-    meanwhile; either everything is stored or nothing.
+    The thresholds that this takes are kept for searches, and the travel times for later passes.
+    Computed again if somebody says something meanwhile; either everything is stored, with its entry
+    in the audit log, or nothing.
 
     Args:
         gallery: which.
-        travel_times: least seconds between two cameras, by camera ids.
+        travel_times: least seconds from one camera to another, by pairs of names, beside those
+            that are kept already; 0 forgets one.
         actor: for the audit log; the user of this process by default.
         new_only: only tracklets without a person join people there are, or become new ones;
             nobody else changes. The gallery's thresholds stay as well.
 
     Raises:
+        InputError, NotFoundError: unusable travel times.
         LockedError: people were changed during every one of five attempts.
     """
+    given = by_id(gallery, travel_times or {})
     for _ in range(_ATTEMPTS):
         with gallery.snapshot():
             based_on, known = revision(gallery), members(gallery)
@@ -51,19 +58,26 @@ def link_gallery(
             law = Constraints(
                 cannot=different(gallery),
                 confirmed=np.stack([known.keys, known.people], 1)[known.confirmed],
-                travel_times=travel_times or {},
+                travel_times={**read_travel_times(gallery), **given},
             )
             kept = read_stored_thresholds(gallery) if new_only else None
-        if new_only and len(known.keys):
-            thresholds = None if kept is None else kept.thresholds
-            found = join(appearances, law, thresholds, based_on.next_person)
-        else:
-            found = link(appearances, law, next_person=based_on.next_person)
-        done = assign(gallery, appearances.keys, found.persons, based_on)
-        if done is not None:
+        find = join if new_only and len(known.keys) else link
+        thresholds = None if kept is None else kept.thresholds
+        found = find(appearances, law, thresholds, based_on.next_person)
+        with gallery.writing():
+            done = assign(gallery, appearances.keys, found.persons, based_on)
+            if done is None:
+                continue
+            keep_travel_times(gallery, given)
             if kept is None:
                 store_thresholds(gallery, found.thresholds, count, deletions)
-            detail = {"tracklets": len(appearances), "people": done.people, "new": done.new}
+            detail: dict[str, Any] = {
+                "tracklets": len(appearances),
+                "people": done.people,
+                "new": done.new,
+            }
+            if travel_times:
+                detail["travel"] = [[*names, least] for names, least in travel_times.items()]
             audit.record(gallery, "link", detail, actor)
-            return done
+        return done
     raise LockedError(f"the people of {gallery.folder} are being changed: try again in a moment")

@@ -81,9 +81,11 @@ def calibrate_gallery(gallery: GalleryStore, actor: str | None = None) -> People
     """
     with gallery.snapshot():
         deletions, count = gallery.state()[1:3]
-        found = calibrate(read_appearances(gallery))
-    store_thresholds(gallery, found, count, deletions)
-    audit.record(gallery, "calibrate", {"tracklets": count, "pairs": found.negatives}, actor)
+        appearances = read_appearances(gallery)
+    found = calibrate(appearances)
+    with gallery.writing():
+        store_thresholds(gallery, found, count, deletions)
+        audit.record(gallery, "calibrate", {"tracklets": count, "pairs": found.negatives}, actor)
     return found
 
 
