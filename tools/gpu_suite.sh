@@ -3,26 +3,28 @@
 #
 #   tools/gpu_suite.sh pack DATA WEIGHTS TEACHER   here: .gpu/1.tar … .gpu/5.tar, at most 55 MB each
 #   tools/gpu_suite.sh check                       there, with 1.tar: tests, throughput, how many at once
-#   tools/gpu_suite.sh start [SCALE]               there, with 2.tar: the grids of people begin to train
+#   tools/gpu_suite.sh start [SCALE [GRID:N]...]   there, with 2.tar: grids begin to train, N runs at once
 #   tools/gpu_suite.sh add                         there, with 3.tar … 5.tar: CIFAR-100 follows
-#   tools/gpu_suite.sh collect SECONDS             there: waits, evaluates, returns what there is
-#   tools/gpu_suite.sh keep FOLDER                 here: run folders into runs/
+#   tools/gpu_suite.sh collect SECONDS             there: waits, returns what there is
+#   tools/gpu_suite.sh keep FOLDER                 here: run folders into runs/; then, for each grid,
+#                                                  reid-dhm experiment runs/grids/GRID.yaml evaluates them
 #
 # "There" is a checkout of this repository on a machine with PyTorch; the archives lie in its .gpu and
 # may come and go: each command unpacks what it finds into SUITE_WORK (/tmp/gpu_suite). Trainings run in
 # the background between the commands. DATA holds Market-1501-v15.09.15 and CIFAR-100; WEIGHTS are
 # MobileNetV2's of ImageNet; TEACHER is the .npz that `reid-dhm embed` wrote of Market-1501's training
-# images. SCALE multiplies the epochs of the longer grids. Results go to $OUT (gpu_out): logs, figures, the
+# images. SCALE multiplies the epochs of the longer grids. By default those of PEOPLE below train, which
+# took ten minutes of an H200 at SCALE 0.4; name others for the next time. Results go to $OUT (gpu_out): logs, figures, the
 # candidates' weights. SUITE_REHEARSAL=1 packs a few people and trains one epoch of each.
 # Grids: docs/results/grids/gpu.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 WORK=${SUITE_WORK:-/tmp/gpu_suite}
 REHEARSAL=${SUITE_REHEARSAL:-0}
-# grid and trainings at once: a small network leaves most of a large GPU idle
-PEOPLE=("model 4" "market1501_methods+market1501_resnet18 3" "market1501_options 3"
-  "market1501_256x128 3" "model_validation 2")
-CIFAR="cifar100_resnet32 3"
+# Grids and trainings at once: a small network leaves most of a large GPU idle, but 14 processes that
+# share its time train together only five times as fast as one alone.
+PEOPLE=(market1501_methods:9 model:4)
+CIFAR=cifar100_resnet32:3
 FIXED="market1501_methods market1501_options" # their epochs are not scaled
 
 fail() { echo "error: $*" >&2; exit 1; }
@@ -115,7 +117,9 @@ keep() {
   [ -e "$folder/runs.tar.gz.00" ] || fail "$folder holds no runs.tar.gz.00: give what collect returned"
   mkdir -p "$ROOT/runs"
   cat "$folder"/runs.tar.gz.* | tar xz -C "$ROOT/runs" --strip-components=1
-  ls "$ROOT/runs"
+  mkdir -p "$ROOT/runs/grids"
+  tar xzf "$folder/logs.tar.gz" -C "$ROOT/runs/grids"
+  ls "$ROOT/runs" "$ROOT/runs/grids"
 }
 
 # --- there ------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ unpack() {
 
 use_mps() {
   export CUDA_MPS_PIPE_DIRECTORY=$WORK/mps CUDA_MPS_LOG_DIRECTORY=$WORK/mps
-  pgrep -f nvidia-cuda-mps-control > /dev/null || nvidia-cuda-mps-control -d
+  pgrep -f nvidia-cuda-mps-control > /dev/null || nvidia-cuda-mps-control -d < /dev/null > mps/start.log 2>&1
 }
 
 # A short training of several networks at once: pictures per second of all together.
@@ -210,14 +214,13 @@ PY
     echo "FAISS is not installed here: not measured"
 }
 
-# Grids (name+name) one after another, their epochs scaled, every run evaluated as it ends.
+# A grid (name:runs at once), its epochs scaled.
 grid() {
   export FIXED
-  OMP_NUM_THREADS=1 setsid nohup python3 - "$1" "$2" "$(cat scale)" "$(cat precision)" "$(cat device)" "$REHEARSAL" \
-    > "$1.log" 2>&1 <<'PY' &
+  OMP_NUM_THREADS=1 setsid nohup python3 - "${1%:*}" "${1#*:}" "$(cat scale)" "$(cat precision)" "$(cat device)" "$REHEARSAL" \
+    > "${1%:*}.log" 2>&1 <<'PY' &
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -225,44 +228,28 @@ import yaml
 from reid_dhm.config import load_config
 from reid_dhm.config.reading import find_config
 from reid_dhm.experiments.grid.plan import read_plan
-from reid_dhm.experiments.grid.results import tabulate
 from reid_dhm.experiments.grid.runner import run_all
 
-names, count, scale, precision, device, few = sys.argv[1:]
-few = few == "1"
-
-
-def planned(name):
-    content = yaml.safe_load(Path(f"code/docs/results/grids/gpu/{name}.yaml").read_text())
-    given = content["set"]
-    train = load_config(find_config(content["config"])).train
-    epochs = given.get("train.epochs", train.epochs)
-    by = 1 / epochs if few else 1.0 if name in os.environ["FIXED"].split() else float(scale)
-    given["train.epochs"] = max(1, round(epochs * by))
-    given["train.warmup_epochs"] = given.get("train.warmup_epochs", train.warmup_epochs) * by
-    milestones = given.get("train.milestones", train.milestones)
-    given["train.milestones"] = [max(1, round(milestone * by)) for milestone in milestones]
-    given["train.precision"] = precision
-    if few:
-        content["seeds"] = [0]
-        given["model.size"] = [32, 32] if "cifar" in name else [64, 32]
-    file = Path(f"{name}.yaml")
-    file.write_text(yaml.safe_dump(content))
-    return read_plan(file)
-
-
-for name in names.split("+"):
-    plan = planned(name)
-    with ThreadPoolExecutor(1) as pool:
-
-        def told(event, run, text):
-            print(event, run.folder.name, text, flush=True)
-            if event == "done":
-                pool.submit(tabulate, plan, device)
-
-        print(run_all(plan, [device] * int(count), told), flush=True)
+name, count, scale, precision, device, few = sys.argv[1:]
+content = yaml.safe_load(Path(f"code/docs/results/grids/gpu/{name}.yaml").read_text())
+given = content["set"]
+train = load_config(find_config(content["config"])).train
+epochs = given.get("train.epochs", train.epochs)
+by = 1 / epochs if few == "1" else 1.0 if name in os.environ["FIXED"].split() else float(scale)
+given["train.epochs"] = max(1, round(epochs * by))
+given["train.warmup_epochs"] = given.get("train.warmup_epochs", train.warmup_epochs) * by
+milestones = given.get("train.milestones", train.milestones)
+given["train.milestones"] = [max(1, round(milestone * by)) for milestone in milestones]
+given["train.precision"] = precision
+if few == "1":
+    content["seeds"] = [0]
+    given["model.size"] = [32, 32] if "cifar" in name else [64, 32]
+file = Path(f"{name}.yaml")
+file.write_text(yaml.safe_dump(content))
+told = lambda event, run, text: print(event, run.folder.name, text, flush=True)
+print(run_all(read_plan(file), [device] * int(count), told), flush=True)
 PY
-  echo "$! $1" >> running
+  echo "$! ${1%:*}" >> running
 }
 
 start() {
@@ -290,52 +277,49 @@ for file in files:
     if not place.exists():
         os.link(file, place)
 PY
-  local each
-  for each in "${PEOPLE[@]}"; do grid $each; done
+  local each grids=("${@:2}")
+  [ ${#grids[@]} -gt 0 ] || grids=("${PEOPLE[@]}")
+  for each in "${grids[@]}"; do grid "$each"; done
   sleep 5
   cat ./*.log
 }
 
 add() {
-  [[ ! -e .3.tar || ! -e .4.tar || ! -e .5.tar ]] || grep -q " cifar100" running || grid $CIFAR
+  [[ ! -e .3.tar || ! -e .4.tar || ! -e .5.tar ]] || grep -q " cifar100" running || grid "$CIFAR"
   tail -n 2 ./*.log
 }
 
 running() { awk '{print $1}' running | while read -r each; do kill -0 "$each" 2> /dev/null && echo "$each"; done; }
 
 collect() {
-  local until=$(($(date +%s) + ${1:?"seconds to wait at most"})) name
+  local until=$(($(date +%s) + ${1:?"seconds to wait at most"}))
   while [ "$(date +%s)" -lt "$until" ] && [ -n "$(running)" ]; do sleep 1; done
   kill $(running) 2> /dev/null || true
   pkill -f "reid_dhm train" || true
   sleep 1
-  for name in ./*.yaml; do
-    timeout 60 python3 - "$name" "$(cat device)" <<'PY' > "${name%.yaml}.txt" 2>&1 &
-import sys
-from pathlib import Path
-from reid_dhm.experiments.grid.plan import read_plan
-from reid_dhm.experiments.grid.results import tabulate
-for each in tabulate(read_plan(Path(sys.argv[1])), sys.argv[2]):
-    print(each.summary())
-PY
-  done
-  wait
-  pkill -f "reid_dhm" || true
-  python3 - "$OUT" <<'PY'
-import sys, tarfile
+  python3 - <<'PY'
+import tarfile
 from pathlib import Path
 
-small = {"config.yaml", "metrics.jsonl", "per_query.npz", "best.json", "data.json", "environment.json", "state.json"}
-with tarfile.open("runs.tar.gz", "w:gz") as archive:
+from reid_dhm.inference.default import write_slim
+
+# Logs, and the main path of best weights in half precision: they are evaluated at home.
+small = {"config.yaml", "metrics.jsonl", "data.json", "environment.json", "state.json"}
+with tarfile.open("runs.tar.gz", "w:gz", compresslevel=1) as archive:
     for file in sorted(Path("runs").rglob("*")):
-        wanted = file.name in small or (file.suffix == ".log" and file.parts[-2] != "last")
-        if file.is_file() and (wanted or (file.name == "best.safetensors" and file.parts[1] == "model")):
+        if file.name in small or (file.suffix == ".log" and file.is_file()):
             archive.add(file)
+    for file in sorted(Path("runs").glob("*/*/best.safetensors")):
+        slim = Path("slim") / file
+        slim.parent.mkdir(parents=True, exist_ok=True)
+        write_slim(file, slim)
+        archive.add(slim, file)
+        archive.add(slim.with_suffix(".json"), file.with_suffix(".json"))
 for file in [*Path().glob("*.log"), *Path().glob("*.txt")]:
     print(f"--- {file}\n" + file.read_text(errors="replace")[-600:])
 PY
   split -b 15000000 -d runs.tar.gz "$OUT/runs.tar.gz."
-  tar czf "$OUT/logs.tar.gz" ./*.log ./*.txt ./*.yaml
+  tar czf "$OUT/logs.tar.gz" ./*.log ./*.yaml
 }
 
 command=${1:-}
