@@ -14,7 +14,7 @@
 # the background between the commands. DATA holds Market-1501-v15.09.15 and CIFAR-100; WEIGHTS are
 # MobileNetV2's of ImageNet; TEACHER is the .npz that `reid-dhm embed` wrote of Market-1501's training
 # images. SCALE multiplies the epochs of the longer grids. By default those of PEOPLE below train, which
-# took ten minutes of an H200 at SCALE 0.4; name others for the next time. Results go to $OUT (gpu_out): logs, figures, the
+# took ten minutes of a large GPU at SCALE 0.4; name others for the next time. Results go to $OUT (gpu_out): logs, figures, the
 # candidates' weights. SUITE_REHEARSAL=1 packs a few people and trains one epoch of each.
 # Grids: docs/results/grids/gpu.
 set -euo pipefail
