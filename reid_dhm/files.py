@@ -121,18 +121,21 @@ def is_written_in_place(path: Path) -> bool:
 def _copy_into(source: Path, path: Path) -> None:
     """Write a file into a device or pipe; the standard output keeps its order."""
     with source.open("rb") as stream:
-        if _is_standard_output(path):
+        if is_standard_output(path):
+            assert sys.__stdout__ is not None
             sys.stdout.flush()
             while data := stream.read(1 << 20):
-                os.write(sys.stdout.fileno(), data)
+                os.write(sys.__stdout__.fileno(), data)
             return
         with path.open("wb") as target:
             shutil.copyfileobj(stream, target)
 
 
-def _is_standard_output(path: Path) -> bool:
+def is_standard_output(path: Path) -> bool:
+    """Whether ``path`` is where the process's standard output goes."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+        stream = sys.__stdout__
+        return stream is not None and os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except (OSError, ValueError):  # no such file yet, or an output without a descriptor
         return False
 

@@ -183,6 +183,22 @@ def test_json_in_a_pipe_leaves_it_a_pipe(run, crowd, tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+@pytest.mark.parametrize("appended", [False, True])
+def test_standard_output_holds_the_json_alone(crowd, tmp_path, appended):
+    log = tmp_path / "out.json"
+    log.write_text("earlier\n" * appended)
+    command = [sys.executable, "-m", "reid_dhm", "eval", "--embeddings", crowd]
+    with log.open("a") as out:
+        done = subprocess.run(
+            [*command, "--json", "/dev/stdout"],
+            stdout=out, stderr=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    written = log.read_text()
+    assert json.loads(written.removeprefix("earlier\n"))["num_queries"] == 12
+    assert written.startswith("earlier\n" * appended)
+    assert "mAP" in done.stderr  # what is printed besides
+
+
 def test_json_replaces_figures_and_nothing_else(run, crowd, tmp_path):
     figures, other = tmp_path / "figures.json", tmp_path / "gallery.sqlite"
     for content in ("", "{}", "[1]"):

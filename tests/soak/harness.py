@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -76,10 +76,11 @@ def main(program: str) -> int:
         if options.case is not None:
             cases = [(names[0], options.case)]
         child = partial(_Child, Path(program), options.seed, Path(scratch), options.seconds)
-        failures, outcomes = _run_all(cases, child)
+        failures, outcomes, seconds = _run_all(cases, child)
     for name in names:
         counts = {kind: count for (of, kind), count in sorted(outcomes.items()) if of == name}
-        print(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+        shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        print(f"{name}: {shown} in {seconds[name]:.0f} s")
     for (name, number), reason in failures:
         print(f"FAILED --seed {options.seed} --only {name!r} --case {number}\n{reason}\n")
     print(f"{len(cases)} cases, {len(failures)} failures")
@@ -111,14 +112,17 @@ def _drawn(cases: int, count: int, seed: str) -> list[int]:
 
 def _run_all(
     cases: list[Case], start: Callable[[], _Child]
-) -> tuple[list[tuple[Case, str]], Counter[tuple[str, str]]]:
+) -> tuple[list[tuple[Case, str]], Counter[tuple[str, str]], dict[str, float]]:
     failures: list[tuple[Case, str]] = []
     outcomes: Counter[tuple[str, str]] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     child: _Child | None = None
     for case in cases:
         if child is None:
             child = start()
+        started = time.monotonic()
         kind, reason = child.run(case)
+        seconds[case[0]] += time.monotonic() - started
         outcomes[case[0], kind] += 1
         if kind not in ("accepted", "refused"):
             failures.append((case, reason))
@@ -128,7 +132,7 @@ def _run_all(
             child = None
     if child is not None:
         child.kill()
-    return failures, outcomes
+    return failures, outcomes, seconds
 
 
 class _Child:

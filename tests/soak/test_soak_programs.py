@@ -91,7 +91,7 @@ def test_every_kind_of_failure_is_named_with_the_command_that_repeats_it(tmp_pat
     )  # fmt: skip
     assert done.returncode == 1
     for line in (
-        "fine: 1 accepted, 1 refused",
+        "fine: 1 accepted, 1 refused in",
         "wrong: 2 traceback",
         "slow: 1 accepted, 1 hung",
         "gone: 2 crashed",

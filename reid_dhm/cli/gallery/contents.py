@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reid_dhm.cli.options import JsonOption, write_json
+from reid_dhm.cli.options import JsonOption, leave_stdout, write_json
 from reid_dhm.cli.options.tracklets import (
     AfterOption,
     BeforeOption,
@@ -143,7 +143,10 @@ def merge(
 def export(
     folder: GalleryOption,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help=".csv, or .parquet (with the embeddings).")
+        Path,
+        typer.Option(
+            metavar="FILE", callback=leave_stdout, help=".csv, or .parquet (with the embeddings)."
+        ),
     ],
     format: Annotated[
         Literal["table", "mot"],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from reid_dhm.devices import check_device_name
+from reid_dhm.files import is_standard_output
 
 Size: TypeAlias = tuple[int, int]
 
@@ -77,13 +80,22 @@ FlipOption = Annotated[
 ]
 
 
-def _check_json(path: Path | None) -> Path | None:
+def leave_stdout(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Where ``path`` is the standard output, print everything else to the standard error."""
+    if path is not None and is_standard_output(path):
+        ctx.with_resource(redirect_stdout(sys.stderr))
+    return path
+
+
+def _check_json(ctx: typer.Context, path: Path | None) -> Path | None:
     """Refuse to overwrite the card of a model, or a file that holds no figures."""
     if path is not None and path.with_suffix(".safetensors").exists():
         raise typer.BadParameter(
             f"{path} is the card of {path.with_suffix('.safetensors')}: give another name"
         )
-    if path is not None and path.is_file() and not _holds_json(path):
+    path = leave_stdout(ctx, path)
+    is_replaced = path is not None and path.is_file() and not is_standard_output(path)
+    if path is not None and is_replaced and not _holds_json(path):
         raise typer.BadParameter(f"{path} exists and is not JSON: give another name")
     return path
 

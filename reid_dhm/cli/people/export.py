@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from reid_dhm.cli.options import leave_stdout
 from reid_dhm.cli.options.tracklets import (
     AfterOption,
     BeforeOption,
@@ -22,7 +23,12 @@ from reid_dhm.cli.output import count_of, say
 def export(
     folder: GalleryOption,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help=".csv, .json or .parquet; any name for mot.")
+        Path,
+        typer.Option(
+            metavar="FILE",
+            callback=leave_stdout,
+            help=".csv, .json or .parquet; any name for mot.",
+        ),
     ],
     format: Annotated[
         Literal["mot"] | None,

@@ -22,7 +22,7 @@ from reid_dhm.retrieval.embeddings import EmbeddingSet, is_distractor
 from reid_dhm.retrieval.parallel import parallel_map
 from reid_dhm.retrieval.protocol import Protocol
 from reid_dhm.retrieval.ranking.counting import same_person_pairs
-from reid_dhm.retrieval.ranking.whole_gallery import ranked_lists
+from reid_dhm.retrieval.ranking.whole_gallery import Figures, with_lists
 from reid_dhm.retrieval.results import RetrievalResult
 
 _TILE = {"cpu": (512, 1024), "cuda": (4096, 8192)}  # (queries, gallery images) at a time
@@ -79,22 +79,8 @@ def rank_single_shot(
         draw[asked] = _ranks(space, queries, norms, query, gallery, asked, own[asked], shown)
     valid = first[0] > 0
     reciprocal = np.where(valid, (1 / np.maximum(first, 1)).mean(axis=0), np.nan)
-    ranked = time.perf_counter()
-
-    index, scores, indices = ranked_lists(query, gallery, protocol, top_k, device)
-    return RetrievalResult(
-        protocol=protocol,
-        num_gallery=len(gallery),
-        average_precision=reciprocal,
-        inverse_negative_penalty=reciprocal,
-        first_rank=first,
-        topk_indices=indices,
-        topk_scores=scores,
-        ranks=tuple(ranks),
-        index=index.name,
-        device=index.device,
-        seconds={"rank": ranked - started, "search": time.perf_counter() - ranked},
-    )
+    figures = Figures(first, reciprocal, reciprocal, time.perf_counter() - started)
+    return with_lists(figures, query, gallery, protocol, ranks, top_k, device)
 
 
 def draw_gallery(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,36 +72,57 @@ def rank_gallery(
     if not first.any():
         raise InputError(no_match(query, gallery, camera_rule))
 
-    index, scores, indices = ranked_lists(query, gallery, protocol, top_k, device)
-    _check_agreement(first, indices, query, gallery)
+    figures = Figures(first, precision, penalty, ranked - started)
+    result = with_lists(figures, query, gallery, protocol, ranks, top_k, device)
+    _check_agreement(first, result.topk_indices, query, gallery)
+    return result
+
+
+class Figures(NamedTuple):
+    """What counting gives: fields of :class:`RetrievalResult`, and the seconds it took."""
+
+    first_rank: NDArray[np.int64]
+    average_precision: NDArray[np.float64]
+    inverse_negative_penalty: NDArray[np.float64]
+    seconds: float
+
+
+def with_lists(
+    figures: Figures,
+    query: EmbeddingSet,
+    gallery: EmbeddingSet,
+    protocol: Protocol,
+    ranks: Sequence[int],
+    top_k: int,
+    device: str,
+) -> RetrievalResult:
+    """The figures with the top of every query's list, from a FAISS index of the whole gallery.
+
+    Args:
+        figures: of the same query and gallery.
+        query, gallery, ranks, top_k, device: as for :func:`rank_gallery`.
+        protocol: metric and camera rule are used.
+    """
+    started = time.perf_counter()
+    index, scores, indices = _ranked_lists(query, gallery, protocol, top_k, device)
     return RetrievalResult(
         protocol=protocol,
         num_gallery=len(gallery),
-        average_precision=precision,
-        inverse_negative_penalty=penalty,
-        first_rank=first,
+        average_precision=figures.average_precision,
+        inverse_negative_penalty=figures.inverse_negative_penalty,
+        first_rank=figures.first_rank,
         topk_indices=indices,
         topk_scores=scores,
         ranks=tuple(ranks),
         index=index.name,
         device=index.device,
-        seconds={"rank": ranked - started, "search": time.perf_counter() - ranked},
+        seconds={"rank": figures.seconds, "search": time.perf_counter() - started},
     )
 
 
-def ranked_lists(
+def _ranked_lists(
     query: EmbeddingSet, gallery: EmbeddingSet, protocol: Protocol, k: int, device: str
 ) -> tuple[GalleryIndex, NDArray[np.float64], NDArray[np.int64]]:
-    """The top of every query's list, from a FAISS index of the whole gallery.
-
-    Args:
-        query, gallery, device: as for :func:`evaluate`.
-        protocol: metric and camera rule are used.
-        k: length of the lists.
-
-    Returns:
-        the index, and :attr:`RetrievalResult.topk_scores` and :attr:`RetrievalResult.topk_indices`.
-    """
     camera_rule = protocol.camera_rule
     # FAISS may lack the GPUs that torch has: its CPU build is installed in many places.
     searcher = "cpu" if device == "cpu" else "auto"

@@ -188,6 +188,17 @@ def test_export_to_csv(run, folder, tmp_path):
     assert (rows[3]["camera"], rows[3]["start_time"], rows[3]["x2"]) == ("door", "", "3.5")
 
 
+def test_export_to_standard_output_is_the_table_alone(folder):
+    command = [sys.executable, "-m", "reid_dhm", "gallery", "export", "--gallery", folder]
+    done = subprocess.run(
+        [*command, "--output", "/dev/stdout"], capture_output=True, text=True, check=True
+    )
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert rows
+    assert all(row["tracklet"] and None not in row for row in rows)
+    assert f"{len(rows)} tracklets: /dev/stdout" in done.stderr
+
+
 def test_export_to_parquet_holds_the_embeddings(run, folder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "gate.parquet"

@@ -1,11 +1,13 @@
 """Frames that vanish from a container are told, and what only looks like it is not."""
 
+import io
 import re
 
 import av
 import numpy as np
 import pytest
 
+from reid_dhm.gallery.footage.decoding import holes
 from reid_dhm.gallery.footage.frames import Span
 from reid_dhm.gallery.footage.sources import open_source
 
@@ -165,3 +167,33 @@ def test_padding_between_clusters_is_no_damage(video, tmp_path, caplog):
     path.write_bytes(content[: clusters[1]] + void + content[clusters[1] :])
     assert read(path, caplog) == (100, 0)
     assert caplog.text == ""
+
+
+class Recorded(io.BytesIO):
+    most = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.most = max(self.most, len(data))
+        return data
+
+
+@pytest.mark.parametrize("length", [188, 192, 204])
+@pytest.mark.parametrize("missing", [None, 63, 64, 65, 700])
+def test_a_transport_stream_is_checked_in_parts(monkeypatch, length, missing):
+    monkeypatch.setattr(holes, "_BLOCK_PACKETS", 64)
+    packets = [
+        bytes([0x47, 1, 0, 0x10 | number % 16]).ljust(length, b"\0") for number in range(1000)
+    ]
+    if missing is not None:
+        del packets[missing]
+    file = Recorded(b"".join(packets))
+    assert holes._transport(file, 0, len(packets) * length - 188) is (missing is not None)
+    assert file.most <= 64 * 204
+
+
+def test_random_bytes_that_look_like_an_element_do_not_hide_a_hole():
+    file = io.BytesIO(b"\xec\x88".ljust(40, b"\0"))  # Void of eight bytes
+    assert not holes._matroska(file, 0, 10)
+    assert holes._matroska(file, 0, 7)  # a packet begins inside it
+    assert not holes._matroska(io.BytesIO(b"\xec\x88\0\0"), 0, 4)  # the file is cut off there

@@ -197,7 +197,7 @@ def test_a_disk_that_fills_up_keeps_what_was_committed(folder):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can step down to another user")
 def test_a_folder_that_may_not_be_written():
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder = Path(tempfile.mkdtemp())
     try:
         with GalleryStore(folder, create=True) as gallery:
             open_writer(gallery)

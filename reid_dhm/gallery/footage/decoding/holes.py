@@ -6,6 +6,7 @@ Timestamps alone do not show it, since recordings pause and have uneven rates.
 
 from __future__ import annotations
 
+import io
 from array import array
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ _LISTS = (b"RIFF", b"LIST")
 _CHUNKS = (b"JUNK", b"idx1", b"ix00", b"ix01", b"ix02")
 # Of MPEG transport streams: the first byte of every packet, and its length with and without extras.
 _SYNC, _LENGTHS = 0x47, (188, 192, 204)
+_BLOCK_PACKETS = 1 << 16  # read at a time
 
 
 class HoleFinder:
@@ -166,7 +168,8 @@ def _matroska(file: BinaryIO, begin: int, end: int) -> bool:
             begin = content if content == end else content + size
         else:
             return True
-    return False
+    # Random bytes can look like an element, but hardly like one that ends at the next packet.
+    return begin > end and file.seek(0, io.SEEK_END) > end
 
 
 def _avi(file: BinaryIO, begin: int, end: int) -> bool:
@@ -185,29 +188,38 @@ def _avi(file: BinaryIO, begin: int, end: int) -> bool:
 
 
 def _transport(file: BinaryIO, begin: int, end: int) -> bool:
-    file.seek(begin)
     # The next packet shows whether one is missing before it.
-    data = np.frombuffer(file.read(end - begin + _LENGTHS[0]), np.uint8)
-    return not any(_is_continuous(data, length, begin > 0) for length in _LENGTHS)
+    end += _LENGTHS[0]
+    return not any(_is_continuous(file, begin, end, length) for length in _LENGTHS)
 
 
-def _is_continuous(data: NDArray[np.uint8], length: int, is_frame: bool) -> bool:
-    """Whether every packet is there: the counter of the first one's stream has no gap.
+def _is_continuous(file: BinaryIO, begin: int, end: int, length: int) -> bool:
+    """Whether every packet of this length is there: the first one's stream has no gap.
 
-    Args:
-        data: bytes of the file.
-        length: of a packet.
-        is_frame: whether the first packet begins a frame; then only frames begin in its stream.
+    A first packet that is not the file's begins a frame; then only frames begin in its stream.
     """
-    packets = data[: len(data) // length * length].reshape(-1, length)
-    if not len(packets) or (packets[:, 0] != _SYNC).any():
-        return False
-    ids = (packets[:, 1] & 31).astype(np.int64) * 256 + packets[:, 2]
-    own = packets[(ids == ids[0]) & (packets[:, 3] & 16 > 0)]
-    if ((np.diff(own[:, 3] & 15) & 15) > 1).any():
-        return False
-    for packet in own[own[:, 1] & 64 > 0] if is_frame else ():
-        begin = 4 + (1 + int(packet[4]) if packet[3] & 32 else 0)
-        if packet[begin : begin + 3].tolist() != [0, 0, 1]:
+    file.seek(begin)
+    stream, counter = None, -1
+    for place in range(begin, end - length + 1, _BLOCK_PACKETS * length):
+        data = np.frombuffer(file.read(min(_BLOCK_PACKETS * length, end - place)), np.uint8)
+        packets = data[: len(data) // length * length].reshape(-1, length)
+        if (packets[:, 0] != _SYNC).any():
             return False
-    return True
+        ids = (packets[:, 1] & 31).astype(np.int64) * 256 + packets[:, 2]
+        stream = ids[0] if stream is None and len(ids) else stream
+        own = packets[(ids == stream) & (packets[:, 3] & 16 > 0)]
+        counters = own[:, 3] & 15
+        if counter >= 0:
+            counters = np.insert(counters, 0, counter)
+        if ((np.diff(counters) & 15) > 1).any():
+            return False
+        counter = int(counters[-1]) if len(counters) else counter
+        if begin > 0 and not all(map(_is_frame, own[own[:, 1] & 64 > 0])):
+            return False
+    return stream is not None
+
+
+def _is_frame(packet: NDArray[np.uint8]) -> bool:
+    """Whether a packet of a transport stream that begins a unit begins one of a frame."""
+    begin = 4 + (1 + int(packet[4]) if packet[3] & 32 else 0)
+    return bool(packet[begin : begin + 3].tolist() == [0, 0, 1])
