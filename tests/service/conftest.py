@@ -248,11 +248,12 @@ class Serve:
         embed=None,
         detector=None,
         certificate=None,
+        roles: dict[str, Role] | None = None,
         **options,
     ) -> str:
         """Run one and give its address."""
         service = Service.open(
-            self._folder, embed or self._embedder, Tokens(tokens or {}), detector=detector
+            self._folder, embed or self._embedder, Tokens(tokens or {}, roles), detector=detector
         )
         bound, ready = listen("127.0.0.1", 0), threading.Event()
         limits = options.get("limits", Limits())
@@ -342,3 +343,56 @@ def scene_of() -> Callable[..., bytes]:
         return jpeg(scene)
 
     return scene_of
+
+
+# Width, height and colour scheme of who visits the page.
+VISITORS = {"desk": (1280, 900, "light"), "phone": (390, 844, "dark")}
+
+
+class Visit:
+    """A page under watch: every complaint of the browser is kept."""
+
+    def __init__(self, page, serve: Callable[..., str]) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        self.addresses: list[str] = []
+        self._serve = serve
+        page.set_default_timeout(30_000)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("requestfailed", self._on_failure)
+        page.on("request", lambda request: self.addresses.append(request.url))
+
+    def _on_console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def _on_failure(self, request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # stepping on aborts what is on its way
+            self.faults.append(f"{request.url} {request.failure}")
+
+    def open(self, **options):
+        self.page.goto(self._serve(**options))
+        return self.page
+
+    def upload(self, tmp_path: Path, *images: bytes) -> None:
+        files = []
+        for number, image in enumerate(images):
+            files.append(tmp_path / f"{number}.jpg")
+            files[-1].write_bytes(image)
+        self.page.locator("#files").set_input_files(files)
+
+
+@pytest.fixture(params=VISITORS.values(), ids=VISITORS.keys())
+def visit(request, browser, serve) -> Iterator[Visit]:
+    """A visitor of each kind; the test fails on any complaint of the browser."""
+    width, height, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=width < 500
+    )
+    watched = Visit(context.new_page(), serve)
+    yield watched
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert watched.page.evaluate(fits), "the page is wider than its window"
+    context.close()
+    assert watched.faults == []

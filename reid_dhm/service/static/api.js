@@ -6,9 +6,11 @@ let signIn = () => Promise.reject(new Refused(401, "a token is required"));
 
 /** The service refused a request. */
 export class Refused extends Error {
-  constructor(status, detail) {
+  /** `boxes` are of the people in an image, of whom one is to be chosen. */
+  constructor(status, detail, boxes = null) {
     super(detail);
     this.status = status;
+    this.boxes = boxes;
   }
 }
 
@@ -35,20 +37,21 @@ async function answered(path, options) {
     } else if (response.ok) {
       return response;
     } else {
-      throw new Refused(response.status, sentence(await response.text()));
+      const problem = problemOf(await response.text());
+      throw new Refused(response.status, problem.detail, problem.boxes);
     }
   }
 }
 
-function sentence(text) {
-  let detail;
+function problemOf(text) {
+  let problem = {};
   try {
-    ({ detail } = JSON.parse(text));
+    problem = JSON.parse(text);
   } catch {
     // a proxy's page, perhaps
   }
-  if (typeof detail !== "string") detail = "the service failed";
-  return detail.charAt(0).toUpperCase() + detail.slice(1);
+  const detail = typeof problem.detail === "string" ? problem.detail : "the service failed";
+  return { detail: detail.charAt(0).toUpperCase() + detail.slice(1), boxes: problem.boxes };
 }
 
 /** The response to a request, as an object. */
@@ -58,9 +61,14 @@ export async function ask(path, { method = "GET", json, form, signal } = {}) {
   return (await answered(path, { method, headers, body, signal })).json();
 }
 
+/** A file. */
+export async function askFile(path) {
+  return (await answered(path, {})).blob();
+}
+
 /** An image, as an object URL. */
-export async function askImage(path, signal) {
-  return URL.createObjectURL(await (await answered(path, { signal })).blob());
+export async function askImage(path) {
+  return URL.createObjectURL(await askFile(path));
 }
 
 /** All items of a paged list, up to a maximum. */

@@ -87,7 +87,7 @@ export class Boxing {
   }
 
   down(event) {
-    if (!this.active || event.button !== 0) return;
+    if (!this.active || event.button !== 0 || event.target.closest("button")) return;
     event.preventDefault();
     this.stage.setPointerCapture(event.pointerId);
     const [x, y] = this.at(event);
@@ -137,8 +137,13 @@ export class Boxing {
 
 /** The part of a shown image inside a box, as a small canvas. */
 export function thumbnail(image, box, width = 86, height = 118) {
+  return crop(image, box, (across, down) => Math.min(width / across, height / down));
+}
+
+/** The part of an image inside a box, as a canvas; of the same size, if that is not too large. */
+export function crop(image, box, scaled = (across, down) => Math.min(1, 1024 / Math.max(across, down))) {
   const [x1, y1, x2, y2] = box || [0, 0, image.naturalWidth, image.naturalHeight];
-  const scale = Math.min(width / (x2 - x1), height / (y2 - y1));
+  const scale = scaled(x2 - x1, y2 - y1);
   const canvas = el("canvas", { role: "img", "aria-label": "The person searched for" });
   canvas.width = Math.max(1, Math.round((x2 - x1) * scale));
   canvas.height = Math.max(1, Math.round((y2 - y1) * scale));

@@ -10,7 +10,7 @@ export function el(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return made;
 }
 
@@ -30,6 +30,7 @@ export function showProblem(place, text) {
 const DRAWINGS = {
   bin: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5M6.8 7v4M9.2 7v4",
   close: "M4 4l8 8M12 4l-8 8",
+  menu: "M3 4.5h10M3 8h10M3 11.5h10",
   first: "M4 3.5v9M12.5 3.5L6.5 8l6 4.5z",
   previous: "M11 3.5L5 8l6 4.5z",
   next: "M5 3.5L11 8l-6 4.5z",

@@ -12,6 +12,7 @@ export class Filters {
 
   /** Offer the cameras and the kinds of time that a gallery has. */
   offer(gallery, cameras) {
+    this.offsets = gallery.offsets;
     const { start_time: timed, untimed } = gallery;
     const ticked = new Set(this.cameras());
     $("cameras").replaceChildren(...cameras.map((camera) =>
@@ -90,6 +91,35 @@ export class Filters {
     const least = $("min-similarity").value;
     if (least) found.min_similarity = Number(least);
     return found;
+  }
+
+  /** What the address says of the filter. */
+  state() {
+    const { cameras, after, before } = this.conditions();
+    const { top_k: top, min_similarity: min } = this.bounds();
+    return { camera: cameras, from: after, to: before, top: top === 20 ? "" : top, min };
+  }
+
+  /** Set the filter to what an address, or a case, says. */
+  restore({ camera = [], from = "", to = "", top = 20, min = "" }) {
+    for (const box of document.querySelectorAll("#cameras input")) box.checked = camera.includes(box.value);
+    const times = { after: String(from), before: String(to) };
+    const clock = Object.values(times).find((time) => time.includes("T"));
+    if (clock) {
+      $("kind").value = "clock";
+      const zone = /[+-]\d\d:\d\d$/.exec(clock);
+      if (zone && this.offsets.includes(zone[0])) $("zone-of").value = zone[0];
+    } else if (from !== "" || to !== "") {
+      $("kind").value = "seconds";
+    }
+    for (const [end, time] of Object.entries(times)) {
+      $(`${end}-clock`).value = time.includes("T") ? time.replace(/(Z|[+-]\d\d:\d\d)$/, "") : "";
+      $(`${end}-seconds`).value = time.includes("T") ? "" : time;
+    }
+    $("top-k").value = [...$("top-k").options].some((option) => option.value === String(top)) ? top : 20;
+    $("min-similarity").value = min;
+    this.showEnds();
+    this.check();
   }
 
   clear() {

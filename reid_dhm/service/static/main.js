@@ -1,179 +1,240 @@
-/* The page of a gallery: connects the query, the filters, the candidates and the viewer. */
+/* The page of a gallery: who uses it, which view its address names, and what the views share. */
 
 import { ask, askAll, onUnknown } from "./api.js";
+import { readState, show, viewOf, writeState } from "./address.js";
+import { Cases } from "./cases.js";
+import { Deletion, confirmed as agreed, deleteOne } from "./deletion.js";
+import { askText, wireMenus } from "./dialogs.js";
 import { $, count, drawIcons, say, showProblem, wireClosing } from "./dom.js";
 import { Filters } from "./filters.js";
-import { Deletion, deleteAll, deleteOne } from "./deletion.js";
-import { inWords } from "./format.js";
-import { Query } from "./query.js";
-import { card, showCards } from "./results.js";
-import { drawTimeline } from "./timeline.js";
+import { People } from "./people.js";
+import { PersonView } from "./person.js";
+import { Search } from "./search.js";
+import { Statements, nameOf } from "./statements.js";
 import { Viewer } from "./viewer.js";
 
-const PAGE = 24; // tracklets, while the gallery is browsed
+const ROLES = ["viewer", "investigator", "administrator"];
 
-const NONE = "No matching tracklets: widen the time, choose other cameras, or lower the minimum similarity.";
+class Page {
+  constructor() {
+    this.gallery = null;
+    this.cameras = [];
+    this.role = ROLES.at(-1);
+    this.actions = {
+      may: (role) => this.may(role),
+      open: (seen) => this.attempt(() => this.viewer.openPerson(seen)),
+      find: (seen) => this.attempt(() => this.searchFor([seen.tracklet])),
+      findBox: (...box) => this.attempt(async () => {
+        this.showView({ name: "search" });
+        await this.search.query.takeFrame(...box);
+      }),
+      mark: (seen, verdict) => this.search.mark(seen, verdict),
+      verdict: (tracklet) => this.search.query.verdict(tracklet),
+      isCandidate: (tracklet) => this.view() === "search" && Boolean(this.search.candidates?.some((found) => found.tracklet === tracklet)),
+      remove: (seen) => this.remove(seen),
+    };
+    this.statements = new Statements(() => this.changed(), (action) => this.attempt(action));
+    this.filters = new Filters(() => this.search.attempt(() => this.search.run()));
+    this.viewer = new Viewer(this.actions);
+    this.search = new Search(this);
+    this.people = new People(this);
+    this.person = new PersonView(this);
+    this.cases = new Cases(this);
+    this.deletion = new Deletion(this.filters, (gone) => this.deleted(gone, null), (action) => this.attempt(action));
+    this.wire();
+  }
 
-let gallery = null;
-let cameras = [];
-let candidates = null; // of the last search; null while the gallery is browsed
-let cursor = null;
-let current = null; // the last search: its key, and the promise of its end
+  /** Run an action; its error is shown above the view. */
+  async attempt(action) {
+    showProblem($("fault"), null);
+    try {
+      await action();
+    } catch (error) {
+      showProblem($("fault"), error.message);
+      $("fault").scrollIntoView({ block: "nearest" });
+    }
+  }
 
-const actions = {
-  open: (seen) => attempt(() => viewer.openPerson(seen)),
-  find: (seen) => attempt(() => query.takeTracklet(seen)),
-  findBox: (...box) => attempt(() => query.takeFrame(...box)),
-  mark: (seen, verdict) => { query.mark(seen, verdict); showVerdicts(); },
-  verdict: (tracklet) => query.verdict(tracklet),
-  isCandidate: (tracklet) => Boolean(candidates?.some((found) => found.tracklet === tracklet)),
-  remove: async (seen) => {
+  /** Whether the token allows what a role may do. */
+  may(role) {
+    return ROLES.indexOf(this.role) >= ROLES.indexOf(role);
+  }
+
+  /** The name of the view that is shown. */
+  view() {
+    return this.shown?.name;
+  }
+
+  showView(view) {
+    this.shown = view;
+    for (const name of ["search", "people", "person", "cases"]) $(`view-${name}`).hidden = name !== view.name;
+    const current = view.case ? "cases" : view.name === "person" ? "people" : view.name;
+    for (const link of document.querySelectorAll(".views a")) {
+      if (link.dataset.view === current) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  /** Show the view that the address names. */
+  async route() {
+    const view = viewOf(location);
+    const state = readState(location.search);
+    if (view.name === "cases" || view.case) {
+      if (!this.may("investigator")) throw new Error("Cases take a token of an investigator.");
+    }
+    this.showView(view);
+    const title = { search: "who was where, when", people: "people", person: `person ${view.id}`, cases: "cases" }[view.name];
+    document.title = `${this.gallery.name}: ${title}`;
+    if (view.name === "search") await this.search.open(view, location.search);
+    else if (view.name === "people") await this.people.open(state);
+    else if (view.name === "person") await this.person.open(view.id);
+    else await this.cases.open();
+  }
+
+  /** Go to another address of the page. */
+  async go(path) {
+    show(path);
+    await this.route();
+    scrollTo(0, 0);
+  }
+
+  searchFor(tracklets) {
+    return this.go(`/${writeState({ tracklet: tracklets.slice(0, 200) })}`);
+  }
+
+  /** Read what a statement may have changed in the view. */
+  async changed() {
+    if (this.view() === "people") await this.people.refresh();
+    else if (this.view() === "person") await this.person.refresh();
+    else if (this.view() === "search") await this.search.refresh();
+  }
+
+  /** Names that people have, to choose from. */
+  async names() {
+    const people = await askAll("/api/people?hidden=true");
+    return people.map((each) => each.name).filter(Boolean);
+  }
+
+  /** The person of a name or number. */
+  async findPerson(who) {
+    const number = /^(?:person )?(\d+)$/i.exec(who);
+    const people = number ? [] : await askAll("/api/people?hidden=true", 10_000);
+    const found = number ? await ask(`/api/people/${number[1]}`) : people.find((each) => each.name === who);
+    if (!found) throw new Error(`Nobody is called ${who}: give a name or a number as the list of people shows it`);
+    return { ...found, tracklets: found.tracklets ?? found.appearances.length };
+  }
+
+  /** The request that makes people one; asks for the name where several have one. Null: better not. */
+  async mergeOf(chosen) {
+    const order = [...chosen].sort((a, b) => Boolean(b.name) - Boolean(a.name) || b.tracklets - a.tracklets || a.id - b.id);
+    const people = order.map((each) => each.id);
+    const names = [...new Set(order.map((each) => each.name).filter(Boolean))];
+    if (names.length < 2) return { people };
+    const name = await askText({ title: "Two names for one person", label: "The name that stays", value: names[0], known: names, yes: "Merge" });
+    return name ? { people, name } : null;
+  }
+
+  async rename(person) {
+    const name = await askText({
+      title: `Name of ${nameOf(person)}`, label: "Name", value: person.name || "", optional: true,
+      words: person.name ? "Empty takes the name away." : "", known: [],
+    });
+    if (name === null || name === (person.name || "")) return;
+    const words = name ? `${nameOf(person)} is ${name}` : `${person.name} has no name any more`;
+    await this.statements.say(words, `/api/people/${person.id}/name`, { name: name || null });
+  }
+
+  async deletePerson(person) {
+    const text = `${nameOf(person)} for good: ${count(person.appearances.length, "tracklet")} with boxes, images and embeddings, the name, and cases that confirm nobody else.`;
+    if (!(await agreed(text, `/api/people/${person.id}/portrait`))) return;
+    const gone = await ask(`/api/people/${person.id}`, { method: "DELETE" });
+    show("/people");
+    await this.deleted(gone, person.appearances.map((seen) => seen.tracklet));
+  }
+
+  async remove(seen) {
     let gone = null;
-    await attempt(async () => {
+    await this.attempt(async () => {
       gone = await deleteOne(seen);
-      if (gone) await deleted(gone, [seen.tracklet]);
+      if (gone) await this.deleted(gone, [seen.tracklet]);
     });
     return gone !== null;
-  },
-};
-
-const query = new Query(async () => {
-  await attempt(search);
-  if (candidates && $("results").getBoundingClientRect().top > innerHeight / 2) $("results").scrollIntoView();
-}, attempt);
-const filters = new Filters(() => attempt(search));
-const viewer = new Viewer(actions);
-const deletion = new Deletion(filters, (gone) => deleted(gone, null), attempt);
-
-async function attempt(action) {
-  showProblem($("problem"), null);
-  try {
-    await action();
-  } catch (error) {
-    showProblem($("problem"), error.message);
   }
-}
 
-/** Search, or browse the gallery without a query; what is searched for already is not sent again. */
-function search() {
-  if (!filters.check()) {
-    current = null;
-    showNone("Nothing was searched: correct the filter.");
-    return Promise.resolve();
+  /** Update the page after a deletion of these tracklets, or of ones that only the service knows (null). */
+  async deleted(gone, tracklets) {
+    this.search.query.drop(tracklets);
+    this.search.current = null;
+    await this.load();
+    if (this.view() === "search") await this.search.run();
+    else await this.route();
+    say(gone.tracklets === null ? "Already deleted." : `${count(gone.tracklets, "tracklet")} deleted.`);
+    (this.view() === "search" ? $("results") : $("main")).focus();
+    if (gone.traces) throw new Error("Deleted, but another process reads the gallery: traces stay in its write-ahead log until the service can overwrite them.");
   }
-  const key = JSON.stringify([query.key(), filters.conditions(), filters.bounds()]);
-  if (current?.key !== key || current.ended) current = start(key);
-  return current.promise;
-}
 
-function start(key) {
-  const mine = { key, ended: false };
-  mine.promise = Promise.resolve().then(() => run(mine)).finally(() => { mine.ended = true; });
-  return mine;
-}
+  /** Read what the gallery holds. */
+  async load() {
+    [this.gallery, this.cameras] = await Promise.all([ask("/api/gallery"), askAll("/api/cameras")]);
+    const { gallery } = this;
+    $("name").textContent = gallery.name;
+    $("counts").textContent = [
+      count(gallery.tracklets, "tracklet"), count(gallery.cameras, "camera"), count(gallery.videos, "video"),
+    ].join(" · ");
+    this.filters.offer(gallery, this.cameras);
+    this.search.query.detects = gallery.detects;
+    $("from-video").disabled = $("delete-open").disabled = !gallery.videos;
+  }
 
-async function run(mine) {
-  $("results").setAttribute("aria-busy", "true");
-  $("go").disabled = query.empty;
-  try {
-    if (query.empty) {
-      await browse(mine);
-      return;
+  /** Leave out what the token does not allow, and say why. */
+  admit({ required, actor, role }) {
+    this.role = role || ROLES.at(-1);
+    for (const part of document.querySelectorAll("[data-least]")) {
+      part.toggleAttribute("data-denied", !this.may(part.dataset.least));
     }
-    const found = await query.run({ ...filters.conditions(), ...filters.bounds() });
-    if (mine !== current) return;
-    candidates = found.hits;
-    if (found.boxes.some(Boolean)) query.located(found.boxes);
-    showCandidates(found.recall, found.basis);
-  } catch (error) {
-    // The query may have been deleted by somebody else: older candidates are removed.
-    if (mine === current && [404, 422].includes(error.status)) showNone(error.message);
-    throw error;
-  } finally {
-    if (mine === current) $("results").setAttribute("aria-busy", "false");
+    const missing = {
+      viewer: "You may look and search. Saying who is who and keeping cases take a token of an investigator, deleting one of an administrator.",
+      investigator: "You may look, search, say who is who, and keep cases. Deleting takes a token of an administrator.",
+    }[this.role];
+    $("who-am-i").textContent = [required && `Signed in as ${actor}, ${this.role}.`, missing].filter(Boolean).join(" ");
+    $("who-am-i").hidden = !required;
+    $("sign-out").hidden = !required;
+    $("menu").hidden = !required && !this.may("administrator");
   }
-}
 
-function showNone(why) {
-  query.unmark();
-  candidates = null;
-  $("heading").textContent = "No candidates";
-  $("about").textContent = "";
-  $("timeline").hidden = $("feedback").hidden = $("more").hidden = $("mark-all").hidden = true;
-  showCards([], { none: why });
-}
+  async start() {
+    let session = await ask("/api/session");
+    if (session.required && !session.actor) {
+      await askToken();
+      session = await ask("/api/session");
+    }
+    this.admit(session);
+    await this.load();
+    await this.route();
+  }
 
-function showCandidates(recall, basis) {
-  $("heading").textContent = count(candidates.length, "candidate");
-  const filtered = Object.keys(filters.conditions()).length ? ", filtered" : "";
-  const missing = recall === null ? "" : `; approximate index, recall@10 ${(recall * 100).toFixed(1)}\u00a0%`;
-  const assumed = basis === null ? "" : `; “same person” is ${basis}`;
-  $("about").textContent = `most similar first${filtered}${missing}${assumed}`;
-  $("more").hidden = true;
-  showVerdicts();
-  const best = candidates.length ? ` Best: ${inWords(candidates[0])}.` : "";
-  say(`${count(candidates.length, "candidate")}.${best}`);
-}
-
-function showVerdicts() {
-  if (candidates === null) return;
-  const focused = document.activeElement?.closest?.(".candidate");
-  const button = focused && document.activeElement.className;
-  const verdict = (tracklet) => query.verdict(tracklet);
-  drawTimeline(candidates, verdict, actions.open);
-  showCards(candidates.map((found, index) => card(found, index + 1, verdict(found.tracklet), actions)), { none: NONE });
-  if (focused) document.querySelector(`[data-tracklet="${focused.dataset.tracklet}"] .${button}`)?.focus();
-  const [confirmed, rejected] = [query.confirmed.size, query.rejected.size];
-  $("feedback").hidden = !(confirmed || rejected);
-  $("marks").textContent = [confirmed && `${confirmed} confirmed`, rejected && `${rejected} rejected`].filter(Boolean).join(", ");
-  $("delete-confirmed").hidden = !confirmed;
-  $("mark-all").hidden = candidates.every((found) => query.verdict(found.tracklet));
-}
-
-/** Browse the gallery, by the same filter as a search. */
-async function browse(mine, more = false) {
-  const { cameras: chosen = [], after, before } = filters.conditions();
-  const wanted = new URLSearchParams(chosen.map((camera) => ["camera", camera]));
-  if (after !== undefined) wanted.set("from", after);
-  if (before !== undefined) wanted.set("to", before);
-  wanted.set("limit", PAGE);
-  wanted.set("after", more ? cursor : 0);
-  const page = await ask(`/api/tracklets?${wanted}`);
-  if (mine !== current) return;
-  candidates = null;
-  cursor = page.next;
-  $("heading").textContent = "In this gallery";
-  $("about").textContent = "choose a person to search for";
-  $("timeline").hidden = $("feedback").hidden = $("mark-all").hidden = true;
-  $("more").hidden = cursor === null;
-  const none = gallery.tracklets
-    ? NONE
-    : "No tracklets yet: index a video with reid-dhm index-video.";
-  showCards(page.items.map((seen) => card(seen, 0, null, actions)), { behind: more, none });
-}
-
-/** Update the page after a deletion of these tracklets, or of ones that only the service knows (null). */
-async function deleted(gone, tracklets) {
-  query.drop(tracklets);
-  current = null;
-  await load();
-  await search();
-  say(gone.tracklets === null ? "Already deleted." : `${count(gone.tracklets, "tracklet")} deleted.`);
-  $("results").focus();
-  if (gone.traces) throw new Error("Deleted, but another process reads the gallery: traces stay in its write-ahead log until the service can overwrite them.");
-}
-
-/** Read what the gallery holds. */
-async function load() {
-  [gallery, cameras] = await Promise.all([ask("/api/gallery"), askAll("/api/cameras")]);
-  document.title = `${gallery.name}: who was where, when`;
-  $("name").textContent = gallery.name;
-  $("counts").textContent = [
-    count(gallery.tracklets, "tracklet"), count(gallery.cameras, "camera"), count(gallery.videos, "video"),
-  ].join(" · ");
-  filters.offer(gallery, cameras);
-  query.detects = gallery.detects;
-  $("from-video").disabled = $("delete-open").disabled = !gallery.videos;
+  wire() {
+    drawIcons();
+    wireClosing();
+    wireMenus();
+    onUnknown(askToken);
+    wireSignIn();
+    addEventListener("popstate", () => this.attempt(() => this.route()));
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[data-view]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      this.viewer.dialog.close();
+      this.attempt(() => this.go(link.getAttribute("href")));
+    });
+    $("sign-out").addEventListener("click", () => this.attempt(async () => {
+      sessionStorage.clear(); // images that were searched for
+      await ask("/api/session", { method: "DELETE" });
+      location.reload();
+    }));
+    $("from-video").addEventListener("click", () => this.attempt(() => this.viewer.openVideos(this.cameras)));
+    $("delete-open").addEventListener("click", () => this.attempt(() => this.deletion.open(this.cameras)));
+  }
 }
 
 /** Ask the user to sign in; resolves afterwards. */
@@ -183,10 +244,7 @@ function askToken() {
   return new Promise((done) => dialog.addEventListener("close", done, { once: true }));
 }
 
-function wire() {
-  drawIcons();
-  wireClosing();
-  onUnknown(askToken);
+function wireSignIn() {
   $("sign-in").addEventListener("cancel", (event) => event.preventDefault());
   $("sign-in-form").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -199,58 +257,7 @@ function wire() {
       showProblem($("sign-in-problem"), error.message);
     }
   });
-  $("sign-out").addEventListener("click", () => attempt(async () => {
-    await ask("/api/session", { method: "DELETE" });
-    location.reload();
-  }));
-
-  $("search").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    await attempt(search);
-    $("results").focus();
-  });
-  $("clear").addEventListener("click", () => { query.clear(); filters.clear(); attempt(search); });
-  $("more").addEventListener("click", () => attempt(() => browse(current, true)));
-  $("from-video").addEventListener("click", () => attempt(() => viewer.openVideos(cameras)));
-  $("refine").addEventListener("click", async () => { await attempt(search); $("results").focus(); });
-  $("mark-all").addEventListener("click", () => {
-    for (const found of candidates) if (!query.verdict(found.tracklet)) query.mark(found, "confirmed");
-    showVerdicts();
-    $("delete-confirmed").focus();
-  });
-  $("unmark").addEventListener("click", () => { query.unmark(); showVerdicts(); $("results").focus(); });
-  $("delete-confirmed").addEventListener("click", () => attempt(async () => {
-    const tracklets = [...query.confirmed.keys()];
-    const gone = await deleteAll(tracklets);
-    if (gone) await deleted(gone, tracklets);
-  }));
-  $("delete-open").addEventListener("click", () => attempt(() => deletion.open(cameras)));
-  wireFiles();
 }
 
-function wireFiles() {
-  const add = (files) => attempt(() => query.addFiles([...files]));
-  $("files").addEventListener("change", async () => { await add($("files").files); $("files").value = ""; });
-  let depth = 0;
-  const over = (by) => { depth += by; $("drop").classList.toggle("over", depth > 0); };
-  document.addEventListener("dragenter", () => over(1));
-  document.addEventListener("dragleave", () => over(-1));
-  document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    over(-depth);
-    if (event.dataTransfer.files.length) add(event.dataTransfer.files);
-  });
-  document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length) add(event.clipboardData.files);
-  });
-}
-
-wire();
-attempt(async () => {
-  const session = await ask("/api/session");
-  if (session.required && !session.actor) await askToken();
-  $("sign-out").hidden = !session.required;
-  await load();
-  await search();
-});
+const page = new Page();
+page.attempt(() => page.start());

@@ -1,7 +1,7 @@
 /* The query: images, a box in a frame, or a tracklet; and candidates confirmed or rejected. */
 
-import { ask } from "./api.js";
-import { Boxing, thumbnail } from "./boxing.js";
+import { ask, askImage } from "./api.js";
+import { Boxing, crop, thumbnail } from "./boxing.js";
 import { $, el, image } from "./dom.js";
 import { inWords } from "./format.js";
 
@@ -41,6 +41,7 @@ export class Query {
   clear() {
     for (const item of this.items) if (item.url) URL.revokeObjectURL(item.url);
     this.items = [];
+    this.pictures = null;
     this.unmark();
     this.show();
   }
@@ -91,6 +92,69 @@ export class Query {
     return item ? this.openCutter(item) : this.changed();
   }
 
+  /** What an address says of the query and its marks; images are kept by this tab alone. */
+  state() {
+    const state = { confirmed: [...this.confirmed.keys()], rejected: [...this.rejected.keys()] };
+    const [{ kind, video, frame, box } = {}] = this.items;
+    if (kind === "tracklet") state.tracklet = this.items.map((item) => item.seen.tracklet);
+    if (kind === "frame") Object.assign(state, { video, frame, box: box.join(",") });
+    if (kind === "image") state.pictures = this.keepImages();
+    return state;
+  }
+
+  /** Keep the crops of images until the tab is closed, so that a reload finds them. */
+  keepImages() {
+    const data = JSON.stringify(this.items.map(({ image, box }) => crop(image, box).toDataURL("image/jpeg", 0.95)));
+    const same = this.pictures && sessionStorage.getItem(this.pictures) === data;
+    if (!same) {
+      this.pictures = `pictures-${Date.now().toString(36)}`;
+      try {
+        sessionStorage.setItem(this.pictures, data);
+      } catch {
+        sessionStorage.clear(); // older ones make room
+        sessionStorage.setItem(this.pictures, data);
+      }
+    }
+    return this.pictures;
+  }
+
+  /** Set the query and its marks to what an address says; what is gone is left out. */
+  async restore({ tracklet = [], video, frame, box, pictures, images = [], confirmed = [], rejected = [] }) {
+    this.clear();
+    const known = async (ids) => (await Promise.all(ids.map((id) => ask(`/api/tracklets/${id}`).catch(() => null)))).filter(Boolean);
+    const [seen, right, wrong] = await Promise.all([tracklet, confirmed, rejected].map(known));
+    if (seen.length) {
+      this.items = seen.map((each) => ({ kind: "tracklet", seen: each }));
+    } else if (video && box) {
+      this.items = [await this.frameItem(video, Number(frame), box.split(",").map(Number))];
+    } else {
+      const kept = pictures ? JSON.parse(sessionStorage.getItem(pictures) || "[]") : images;
+      this.items = await Promise.all(kept.map((url) => this.imageItem(url)));
+      if (pictures && kept.length) this.pictures = pictures;
+      if (pictures && !kept.length) throw new Error("The images of this search were kept by another tab: choose them again");
+    }
+    for (const found of right) this.confirmed.set(found.tracklet, found);
+    for (const found of wrong) this.rejected.set(found.tracklet, found);
+    this.show();
+  }
+
+  async frameItem(video, frame, box) {
+    const [url, { camera }] = await Promise.all([askImage(`/api/videos/${video}/frames/${frame}`), ask(`/api/videos/${video}`)]);
+    const shown = el("img", { src: url, alt: "" });
+    await shown.decode();
+    URL.revokeObjectURL(url);
+    return { kind: "frame", video, frame, box, canvas: thumbnail(shown, box), words: `${camera}, frame ${frame}` };
+  }
+
+  /** An image that was cropped to the person before. */
+  async imageItem(source) {
+    const file = source instanceof Blob ? source : dataBlob(source);
+    const url = URL.createObjectURL(file);
+    const shown = el("img", { src: url, alt: "" });
+    await shown.decode();
+    return { kind: "image", file, url, image: shown, box: [0, 0, shown.naturalWidth, shown.naturalHeight] };
+  }
+
   /** Add image files; asks for the box in those that may show several people. */
   async addFiles(files) {
     const room = MAX_IMAGES - this.items.filter((item) => item.kind === "image").length;
@@ -118,8 +182,16 @@ export class Query {
     return this.take([{ kind: "frame", video, frame, box, canvas: thumbnail(image, box), words }]);
   }
 
-  async openCutter(item) {
+  /** Ask which of several people is meant, in the first image without a box; false if there is none. */
+  choose(boxes) {
+    const item = this.items.find(({ kind, box }) => kind === "image" && !box);
+    if (item) this.attempt(() => this.openCutter(item, boxes));
+    return Boolean(item);
+  }
+
+  async openCutter(item, people = []) {
     this.cutting = item;
+    $("cutter-title").textContent = people.length ? "Which person?" : "Select the person";
     const shown = $("cutter-image");
     shown.src = item.url;
     await shown.decode();
@@ -127,8 +199,25 @@ export class Query {
     const room = [innerWidth / shown.naturalWidth, (0.64 * innerHeight) / shown.naturalHeight];
     shown.style.width = `${shown.naturalWidth * Math.min(...room, 6)}px`;
     $("cutter").showModal();
-    this.boxing.start(item.box);
+    this.boxing.start(item.box || people[0]);
+    this.showChoices(people);
     this.boxing.focus();
+  }
+
+  /** Boxes of the people who were found, to choose from. */
+  showChoices(people) {
+    const [width, height] = this.boxing.size();
+    $("cutter-people").replaceChildren(...people.map(([x1, y1, x2, y2], index) => {
+      const button = el("button", { type: "button", "aria-label": `Person ${index + 1}`, onclick: () => {
+        this.boxing.set([x1, y1, x2, y2]);
+        this.boxing.touched = true;
+        $("cutter-use").focus();
+      } }, el("span", { "aria-hidden": "true" }, String(index + 1)));
+      const { style } = button;
+      [style.left, style.top] = [`${(100 * x1) / width}%`, `${(100 * y1) / height}%`];
+      [style.width, style.height] = [`${(100 * (x2 - x1)) / width}%`, `${(100 * (y2 - y1)) / height}%`];
+      return button;
+    }));
   }
 
   cut(boxed) {
@@ -188,4 +277,9 @@ export class Query {
     this.items.forEach((item, place) => { if (item.kind === "image") item.box ??= boxes[place]; });
     this.show();
   }
+}
+
+function dataBlob(url) {
+  const bytes = Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (one) => one.charCodeAt(0));
+  return new Blob([bytes], { type: "image/jpeg" });
 }

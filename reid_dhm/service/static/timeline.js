@@ -1,15 +1,14 @@
 /* The timeline: a row per camera, a bar per candidate. */
 
-import { $, el } from "./dom.js";
+import { el } from "./dom.js";
 import { clockAt, dayAt, inWords, offsetOf, stopwatch } from "./format.js";
 
 const MIN_WIDTH = 20; // pixels, for touch screens
 const HEIGHT = 20;
 const GAP = 4;
 
-/** Draw the candidates of a search; `open` is called with the one that is pressed. */
-export function drawTimeline(candidates, verdict, open) {
-  const place = $("timeline");
+/** Draw tracklets in a place; `open` is called with the one that is pressed. */
+export function drawTimeline(place, candidates, { verdict = () => null, open, noun = "Candidate" }) {
   const timed = candidates.filter((found) => found.start_time);
   const untimed = candidates.filter((found) => !found.start_time);
   widths.disconnect();
@@ -44,7 +43,7 @@ export function drawTimeline(candidates, verdict, open) {
     const lanes = [...rows].sort(([a], [b]) => a.localeCompare(b)).map(([key, bars]) => {
       const [camera, video] = key.split("\n");
       const name = el("h4", {}, camera, video ? el("small", {}, video) : null);
-      return el("div", { class: "lane" }, name, lane(bars, `Candidates of camera ${camera}`));
+      return el("div", { class: "lane" }, name, lane(bars, `${noun}s of camera ${camera}`));
     });
     const most = Math.max(1, Math.floor((place.clientWidth - 130) / (8 * label(first).length)));
     const parts = Math.min(most, 4);
@@ -57,9 +56,9 @@ export function drawTimeline(candidates, verdict, open) {
     const list = el("ol", { "aria-label": words }, ...bars.sort((a, b) => a.start - b.start).map((bar) => {
       const { found } = bar;
       const rank = candidates.indexOf(found) + 1;
-      const button = el("button", { type: "button", onclick: () => open(found), title: inWords(found), "aria-label": `Candidate ${rank}: ${inWords(found)}` }, String(rank));
+      const button = el("button", { type: "button", onclick: () => open(found), title: inWords(found), "aria-label": `${noun} ${rank}: ${inWords(found)}` }, String(rank));
       // At most half of the colour, so that the number stays readable.
-      const strength = Math.round(Math.min(Math.max(found.similarity, 0), 1) * 50);
+      const strength = Math.round(Math.min(Math.max(found.similarity ?? 0.5, 0), 1) * 50);
       button.style.setProperty("--strength", `${strength}%`);
       if (verdict(found.tracklet)) button.classList.add(verdict(found.tracklet));
       bar.item = el("li", {}, button);

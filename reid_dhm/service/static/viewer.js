@@ -1,9 +1,11 @@
-/* The viewer: frames of a video, the people in them, and a box to search for anybody else. */
+/* The viewer: frames of a video, played or stepped through, the people in them, and a box to draw. */
 
 import { ask, askAll, askImage } from "./api.js";
 import { Boxing } from "./boxing.js";
 import { $, count, el, image, showProblem } from "./dom.js";
 import { chance, date, likeness, moment, span } from "./format.js";
+import { Playback } from "./playback.js";
+import { personLink } from "./statements.js";
 
 const KEPT = 48; // frames in memory, for stepping back and forth
 
@@ -13,12 +15,15 @@ export class Viewer {
     this.actions = actions;
     this.dialog = $("viewer");
     this.cache = new Map();
+    this.frames = [];
+    this.playback = new Playback(this);
+    $("all-boxes").addEventListener("change", () => this.showBoxes());
     this.boxing = new Boxing($("stage"), $("frame"), { part: 0.25, entered: () => this.useBox() });
     $("draw").addEventListener("click", () => this.draw(!this.boxing.active));
     $("use-box").addEventListener("click", () => this.useBox());
-    $("seek").addEventListener("input", () => this.go(Number($("seek").value)));
+    $("seek").addEventListener("input", () => this.stepTo(Number($("seek").value)));
     const steps = { first: () => 0, previous: () => this.place - 1, next: () => this.place + 1, last: () => this.frames.length - 1 };
-    for (const [id, place] of Object.entries(steps)) $(id).addEventListener("click", () => this.go(place()));
+    for (const [id, place] of Object.entries(steps)) $(id).addEventListener("click", () => this.stepTo(place()));
     $("viewer-camera").addEventListener("change", () => this.attempt(async () => {
       await this.listVideos();
       await this.openChosen();
@@ -39,8 +44,9 @@ export class Viewer {
 
   reset() {
     this.draw(false);
+    this.playback.stop();
     this.loading?.abort();
-    for (const url of this.cache.values()) url.then(URL.revokeObjectURL, () => {});
+    for (const kept of this.cache.values()) kept.then(({ url }) => URL.revokeObjectURL(url), () => {});
     this.cache.clear();
     this.video = this.person = null;
     $("frame").removeAttribute("src");
@@ -98,6 +104,18 @@ export class Viewer {
     $("next").focus();
   }
 
+  /** Stop playing, and show another frame. */
+  stepTo(place) {
+    this.playback.stop();
+    return this.go(place);
+  }
+
+  /** Seconds of a place from the video's start. */
+  timeOf(place) {
+    const known = this.person?.boxes[place];
+    return known && known.frame === this.frames[place] ? known.time : this.frames[place] / this.video.fps;
+  }
+
   get number() {
     return this.frames[this.place];
   }
@@ -107,7 +125,7 @@ export class Viewer {
     return this.person?.boxes.find((box) => box.frame === this.number);
   }
 
-  /** Show a frame by its place in the list of frames. */
+  /** Show a frame by its place in the list of frames; resolves to whether it was shown. */
   async go(place) {
     this.place = Math.min(Math.max(place, 0), this.frames.length - 1);
     $("seek").value = this.place;
@@ -120,45 +138,51 @@ export class Viewer {
     this.loading?.abort();
     const { signal } = (this.loading = new AbortController());
     const { number, video } = this;
-    const people = ask(`/api/videos/${video.video}/frames/${number}/people`, { signal });
     try {
-      const [url, seen] = await Promise.all([this.load(number), people]);
-      if (signal.aborted) return;
+      const { url, seen } = await this.load(number);
+      if (signal.aborted) return false;
       const shown = $("frame");
       shown.src = url;
       await shown.decode();
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       shown.alt = `Frame ${number} of camera ${video.camera}, with ${count(seen.length, "person", "people")}`;
       this.showPeople(seen);
       this.showStage(null);
-      if (this.place + 1 < this.frames.length) this.load(this.frames[this.place + 1]).catch(() => {});
+      this.prepare(this.place + 1);
+      return true;
     } catch (error) {
-      if (error.name === "AbortError" || signal.aborted) return;
-      people.catch(() => {});
-      this.showStage(error.message);
+      if (!signal.aborted) this.showStage(error.message);
+      return false;
     }
   }
 
+  /** Load a frame that is likely to be shown next. */
+  prepare(place) {
+    if (place < this.frames.length) this.load(this.frames[place]).catch(() => {});
+  }
+
+  /** The image of a frame, and the people in it. */
   load(number) {
     if (!this.video.reachable) {
       return Promise.reject(new Error("The video is not available, so its frames cannot be shown; crops can."));
     }
     const known = this.cache.get(number);
     if (known) return known;
-    const url = askImage(`/api/videos/${this.video.video}/frames/${number}`);
-    this.cache.set(number, url);
-    url.catch(() => this.cache.delete(number));
+    const path = `/api/videos/${this.video.video}/frames/${number}`;
+    const loaded = Promise.all([askImage(path), ask(`${path}/people`)]).then(([url, seen]) => ({ url, seen }));
+    this.cache.set(number, loaded);
+    loaded.catch(() => this.cache.delete(number));
     if (this.cache.size > KEPT) {
       const [oldest, dropped] = this.cache.entries().next().value;
       this.cache.delete(oldest);
-      dropped.then(URL.revokeObjectURL, () => {});
+      dropped.then(({ url }) => URL.revokeObjectURL(url), () => {});
     }
-    return url;
+    return loaded;
   }
 
   showStage(problem) {
     showProblem($("viewer-problem"), problem);
-    $("stage").hidden = $("draw").hidden = Boolean(problem);
+    $("stage").hidden = $("drawing").hidden = $("steps").hidden = Boolean(problem);
     $("people-help").hidden = Boolean(problem) || this.boxing.active;
     if (problem) this.draw(false);
   }
@@ -180,9 +204,21 @@ export class Viewer {
       button.style.height = `${(100 * (y2 - y1)) / height}%`;
       return button;
     }));
+    this.showBoxes();
     $("people-help").textContent = seen.length
       ? "Choose a person by a box, or draw a box around anybody else."
       : "No person was detected in this frame: draw a box around one.";
+  }
+
+  /** Show the boxes of all, or of the person alone. */
+  showBoxes() {
+    $("boxes-choice").hidden = !this.person;
+    const all = $("all-boxes").checked || !this.person;
+    for (const button of $("people").children) {
+      button.hidden = !all && button.dataset.tracklet !== this.person.tracklet;
+    }
+    $("clip").hidden = !this.person || !this.video.reachable;
+    if (this.person) $("clip").href = `/api/tracklets/${this.person.tracklet}/clip?boxes=${all ? "all" : "one"}`;
   }
 
   /** Show the details of a person in the frame. */
@@ -192,9 +228,10 @@ export class Viewer {
       const { number } = this;
       this.frames = this.person.boxes.map((box) => box.frame);
       $("seek").max = this.frames.length - 1;
-      this.go(this.frames.indexOf(number));
+      this.stepTo(this.frames.indexOf(number));
     }
     this.showPerson();
+    this.showBoxes();
     for (const button of $("people").children) {
       if (button.dataset.tracklet === tracklet) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
@@ -210,11 +247,11 @@ export class Viewer {
       ["Day", date(person)],
       ["Seen", span(person)],
       ["Frames", person.num_boxes.toLocaleString("en")],
-      ["Person", person.person],
+      ["Person", person.person_id && personLink(person.person_id, person.person)],
       ["Similarity", person.similarity === undefined ? null : likeness(person)],
       ["Same person", person.probability == null ? null : chance(person.probability)],
       ["Id", el("code", {}, person.tracklet)],
-    ].filter(([, value]) => value !== null);
+    ].filter(([, value]) => value !== null && value !== undefined);
     const list = el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
     const crops = el("ul", { class: "crops", "aria-label": "Best crops" }, ...person.crops.map((crop) =>
       el("li", {}, el("button", { type: "button", "data-frame": crop.frame, "aria-label": `Image ${crop.rank + 1}: go to frame ${crop.frame}`, onclick: () => this.goTo(crop.frame) },
@@ -234,7 +271,9 @@ export class Viewer {
     const marks = actions.isCandidate(person.tracklet) ? [mark("confirmed", "✓ Confirm"), mark("rejected", "✗ Reject")] : [];
     return el("div", { class: "side-tools" }, ...marks,
       el("button", { type: "button", class: "primary wide", id: "find-person", onclick: () => { this.dialog.close(); actions.find(person); } }, "Find this person"),
-      el("button", { type: "button", class: "wide", onclick: async () => { if (await actions.remove(person)) this.dialog.close(); } }, "Delete…"));
+      actions.may("administrator") && el("details", { class: "menu wide" },
+        el("summary", { class: "button" }, "More"),
+        el("div", { class: "menu-items" }, el("button", { type: "button", id: "delete-tracklet", onclick: async () => { if (await actions.remove(person)) this.dialog.close(); } }, "Delete this tracklet…"))));
   }
 
   markCrop() {
@@ -246,10 +285,11 @@ export class Viewer {
 
   goTo(frame) {
     const place = this.frames.indexOf(frame);
-    if (place >= 0) this.go(place);
+    if (place >= 0) this.stepTo(place);
   }
 
   draw(wanted) {
+    if (wanted) this.playback.stop();
     if (wanted && !this.boxing.active) {
       this.boxing.start(this.known?.box);
       this.boxing.focus();
@@ -276,10 +316,11 @@ export class Viewer {
       $("draw").focus();
       return;
     }
-    if (event.target.closest("input, select, .cut")) return;
+    if (event.target.closest("input:not([type=checkbox]), select, .cut")) return;
+    if (event.key === "p") this.playback.toggle();
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!way) return;
     event.preventDefault();
-    this.go(this.place + way);
+    this.stepTo(this.place + way);
   }
 }
