@@ -42,7 +42,7 @@ from reid_dhm.cli.output.candidates import print_candidates
 from reid_dhm.cli.output.hints import suggest_better_model
 
 if TYPE_CHECKING:
-    from reid_dhm.gallery.index.faiss_index import FaissIndex
+    from reid_dhm.gallery.index.opening import IndexState
 
 OUTPUT = "Output"
 
@@ -130,10 +130,10 @@ def search(
     boxes = parse_boxes(box, len(query or ()))
 
     # Every check that needs neither the model nor the index comes before both are loaded.
+    from reid_dhm.gallery.opening import open_gallery
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.search.request import SearchRequest
     from reid_dhm.gallery.store.filters import parse_filter
-    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import describe
 
     _check_outputs(report, annotated)
@@ -145,8 +145,8 @@ def search(
         min_similarity=min_similarity,
         by_person=by_person,
     )
-    with GalleryStore(folder) as store:
-        store.condition(request.where)
+    with open_gallery(folder) as store:
+        store.check_filter(request.where)
         for id in (*request.tracklets, *request.rejected):
             store.tracklet(id)
         warn_of_untimed(store, request.where)
@@ -251,7 +251,7 @@ def _check_outputs(report: Path | None, annotated: Path | None) -> None:
         check_video_name(annotated)
 
 
-def _say_recall(index: FaissIndex) -> None:
+def _say_recall(index: IndexState) -> None:
     if index.recall is not None:
         say(
             f"{index.kind} is approximate: recall@10 is {index.recall:.1%} in searches for a "

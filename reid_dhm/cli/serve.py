@@ -70,7 +70,7 @@ def serve(
         "service", "reid-dhm serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn"
     )
     from reid_dhm.gallery.detect.factory import build_detector, check_detector
-    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.opening import open_gallery
     from reid_dhm.service.auth import check_address, is_loopback, read_tokens
 
     # Every check that needs neither the model nor the server comes before both are loaded.
@@ -80,7 +80,7 @@ def serve(
     check_address(host, tokens, allow_host or ())
     if detector is not None:
         check_detector(detector)
-    with GalleryStore(gallery) as store:
+    with open_gallery(gallery) as store:
         model = find_model(checkpoint, backbone=backbone, size=size, neck=neck, input=input)
 
         from reid_dhm.gallery.search.match_thresholds import open_thresholds

@@ -30,6 +30,7 @@ SESSION_SECONDS = 12 * 3600.0
 
 _MIN_TOKEN_LENGTH = 16
 _MAX_SESSIONS = 1000
+_SIGNED = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]{1,12})\.([0-9a-f]{64})")
 _MAKE_TOKEN = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
@@ -79,6 +80,13 @@ class Tokens:
     def role(self, name: str | None) -> Role:
         """The role of an owner; without tokens everybody is an administrator."""
         return self._roles.get(name or "", Role.ADMINISTRATOR)
+
+    def signature(self, name: str, text: str) -> str | None:
+        """A text signed for an owner, in hexadecimal digits; None if there is no such owner."""
+        key = self._digests.get(name)
+        if key is None:
+            return None
+        return hmac.new(key, f"session {name} {text}".encode(), hashlib.sha256).hexdigest()
 
     def owner(self, token: bytes) -> str | None:
         """The owner of a token; None if it is unknown.
@@ -170,6 +178,39 @@ class Sessions:
     def end(self, secret: bytes) -> None:
         """End a session."""
         self._open.pop(_digest(secret), None)
+
+
+class SignedSessions:
+    """Sessions that any number of services with the same tokens accept: the cookie holds them.
+
+    The cookie is the owner's name and the end of the session, signed with a key that follows from
+    the owner's token. Changing the token ends its sessions; signing out only forgets the cookie.
+
+    Args:
+        tokens: of the services.
+        seconds: how long a session lasts.
+    """
+
+    def __init__(self, tokens: Tokens, seconds: float = SESSION_SECONDS) -> None:
+        self.seconds = seconds
+        self._tokens = tokens
+
+    def begin(self, name: str) -> str:
+        """Open a session for the owner of a token and return its secret."""
+        ends = str(int(time.time() + self.seconds))
+        return f"{name.encode().hex()}.{ends}.{self._tokens.signature(name, ends)}"
+
+    def owner(self, secret: bytes) -> str | None:
+        """The owner of a session; None if it has ended or never existed."""
+        found = _SIGNED.fullmatch(secret.decode("latin-1"))
+        if found is None or int(found[2]) < time.time():
+            return None
+        name = bytes.fromhex(found[1]).decode("utf-8", "replace")
+        own = self._tokens.signature(name, found[2])
+        return name if own is not None and hmac.compare_digest(own, found[3]) else None
+
+    def end(self, secret: bytes) -> None:
+        """Nothing is kept: the page forgets its cookie."""
 
 
 class AllowedHosts:

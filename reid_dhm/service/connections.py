@@ -1,4 +1,4 @@
-"""A pool of connections to a gallery: SQLite needs one for each thread."""
+"""A pool of connections to a gallery: each thread needs one of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reid_dhm.errors import LockedError, NotFoundError, StorageError
+from reid_dhm.gallery.opening import open_gallery
 from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 
 LOCK_SECONDS = 0.8
 """How long a statement waits for another process's transaction."""
@@ -30,7 +32,7 @@ class Connections:
         self._idle = deque([self._open()])  # append and pop are atomic
 
     @contextmanager
-    def lend(self) -> Iterator[GalleryStore]:
+    def lend(self) -> Iterator[GalleryReader]:
         """A connection, for as long as the context lasts."""
         try:
             gallery = self._idle.pop()
@@ -53,14 +55,15 @@ class Connections:
         while self._idle:
             self._idle.pop().close()
 
-    def _open(self) -> GalleryStore:
+    def _open(self) -> GalleryReader:
         try:
-            gallery = GalleryStore(self.folder)
+            gallery = open_gallery(self.folder)
         except NotFoundError as error:
             if not self._opened:
                 raise
             raise StorageError(f"{self.folder} is missing: restore the gallery") from error
         self._opened = True
-        with gallery.reading() as db:
-            db.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_SECONDS)}")
+        if isinstance(gallery, GalleryStore):
+            with gallery.reading() as db:
+                db.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_SECONDS)}")
         return gallery

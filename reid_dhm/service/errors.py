@@ -24,6 +24,7 @@ from reid_dhm.errors import (
     StorageError,
     StorageFullError,
 )
+from reid_dhm.gallery.address import shared_address
 from reid_dhm.gallery.records import Box
 from reid_dhm.gallery.search.query_image import SeveralPeopleError
 from reid_dhm.service.health import Health
@@ -141,7 +142,7 @@ def install(app: FastAPI, folder: Path, routers: Sequence[APIRouter], health: He
             health.suspect()
         problem = to_problem(error)
         detail = problem.detail.replace(shell_word(folder), "the gallery")
-        detail = detail.replace(str(folder), "the gallery")
+        detail = detail.replace(str(shared_address(folder) or folder), "the gallery")
         return Problem(problem.status, detail, problem.headers, problem.boxes).response()
 
     @app.exception_handler(RequestValidationError)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from reid_dhm.errors import LockedError, NotFoundError, ReidError, StorageError
+from reid_dhm.gallery.opening import open_gallery
 from reid_dhm.gallery.store.gallery import GalleryStore
 
 _SECONDS = 30.0  # between two checks of the whole file, at least
@@ -34,8 +35,10 @@ class Health:
             StorageError: the gallery is missing, damaged or unreadable.
         """
         try:
-            with GalleryStore(self._folder) as gallery:
+            with open_gallery(self._folder) as gallery:
                 _ = gallery.fingerprint
+                if not isinstance(gallery, GalleryStore):
+                    return
                 size = gallery.path.stat().st_size
         except LockedError:
             return  # somebody is writing, so it is there

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_dhm.errors import ReidError
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 from reid_dhm.service.batching import Batcher
 from reid_dhm.service.errors import Problem
 from reid_dhm.service.middleware.metrics import Metrics
@@ -46,7 +46,7 @@ class ImageEmbedder(Protocol):
 
 
 OpenModel = Callable[[str], ImageEmbedder]
-"""Opens the model that a gallery names (:meth:`.GalleryStore.model`)."""
+"""Opens the model that a gallery names (:meth:`.GalleryReader.model`)."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class ServedModels:
         self.held = self._served(embedder, thresholds)
         metrics.watch("reid_pictures_waiting", "For the network", lambda: self.held.batcher.waiting)
 
-    def of(self, gallery: GalleryStore) -> ServedModel:
+    def of(self, gallery: GalleryReader) -> ServedModel:
         """The model of the gallery's embeddings as they are now.
 
         Raises:
@@ -107,7 +107,7 @@ class ServedModels:
                 threading.Thread(target=before.batcher.close, daemon=True).start()
         return self.held
 
-    def thresholds(self, gallery: GalleryStore) -> Thresholds | None:
+    def thresholds(self, gallery: GalleryReader) -> Thresholds | None:
         """The thresholds of the gallery's model; None while they are another model's."""
         return self.held.thresholds if self._fits(gallery) else None
 
@@ -115,10 +115,10 @@ class ServedModels:
         """Finish the embedding queue."""
         self.held.batcher.close()
 
-    def _fits(self, gallery: GalleryStore) -> bool:
+    def _fits(self, gallery: GalleryReader) -> bool:
         return gallery.fingerprint in (None, self.held.fingerprint)
 
-    def _open(self, gallery: GalleryStore) -> ServedModel:
+    def _open(self, gallery: GalleryReader) -> ServedModel:
         _, name, dim = gallery.model()
         try:
             if name is None or self._reopen is None:

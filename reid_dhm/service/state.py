@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from reid_dhm.data.images import resize_image
 from reid_dhm.errors import LockedError, StorageError
-from reid_dhm.gallery.index.live_index import LiveIndex
+from reid_dhm.gallery.address import shared_address
+from reid_dhm.gallery.index.opening import GalleryIndex, index_of
+from reid_dhm.gallery.opening import in_folder
 from reid_dhm.gallery.search.query_image import QueryCrop, check_stateless, crop_query
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.service.auth import Role, Sessions, Tokens
+from reid_dhm.gallery.store.reader import GalleryReader
+from reid_dhm.service.auth import Role, Sessions, SignedSessions, Tokens
 from reid_dhm.service.connections import Connections
 from reid_dhm.service.errors import Busy, Problem
 from reid_dhm.service.frames.frames import Frames
@@ -59,11 +62,11 @@ class Service:
     """
 
     connections: Connections
-    index: LiveIndex
+    index: GalleryIndex
     models: ServedModels
     tokens: Tokens
     detector: Detector | None = None
-    sessions: Sessions = field(default_factory=Sessions)
+    sessions: Sessions | SignedSessions = field(default_factory=Sessions)
     frames: Frames = field(default_factory=Frames)
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(init=False)
@@ -108,18 +111,21 @@ class Service:
             InputError: an unknown kind of index.
         """
         # The whole path, so that replacing it in messages changes no other word.
-        connections = Connections(folder.resolve())
-        metrics, live = Metrics(), LiveIndex(index)
+        shared = shared_address(folder) is not None
+        connections = Connections(folder if shared else folder.resolve())
+        metrics = Metrics()
         with connections.lend() as gallery:
             gallery.check_model(embedder.fingerprint, embedder.dim)
+            live = index_of(gallery, index)
         if detector is not None:
             check_stateless(detector)
         with connections.lend() as gallery:
-            if gallery.state().tracklets:
+            if gallery.count():
                 live.opened(gallery)  # so that the first search need not wait for it
 
         models = ServedModels(embedder, thresholds, waiting, metrics, reopen)
-        return cls(connections, live, models, tokens, detector, metrics=metrics)
+        sessions = SignedSessions(tokens) if shared else Sessions()
+        return cls(connections, live, models, tokens, detector, sessions, metrics=metrics)
 
     def close(self) -> None:
         """Finish the embedding queue and close everything."""
@@ -134,10 +140,20 @@ class Service:
         return self.connections.folder.name
 
     @contextmanager
-    def gallery(self) -> Iterator[GalleryStore]:
+    def gallery(self) -> Iterator[GalleryReader]:
         """A connection for the calling thread."""
         with self.connections.lend() as gallery:
             yield gallery
+
+    @contextmanager
+    def folder(self) -> Iterator[GalleryStore]:
+        """As :meth:`gallery`, for what only a gallery in a folder can do.
+
+        Raises:
+            UnsupportedError: a shared gallery.
+        """
+        with self.gallery() as gallery:
+            yield in_folder(gallery)
 
     @contextmanager
     def searcher(self, model: ServedModel | None = None) -> Iterator[Searcher]:
@@ -173,7 +189,7 @@ class Service:
         return replace(crop, pixels=resize_image(crop.pixels, size))
 
     @contextmanager
-    def writing(self) -> Iterator[GalleryStore]:
+    def writing(self) -> Iterator[GalleryReader]:
         """A connection to write with: threads queue here, not at SQLite, which polls.
 
         When another process keeps the gallery locked, all that queue fail together instead of
@@ -195,6 +211,16 @@ class Service:
             raise
         finally:
             self._writing.release()
+
+    @contextmanager
+    def writing_in_folder(self) -> Iterator[GalleryStore]:
+        """As :meth:`writing`, for what only a gallery in a folder can do.
+
+        Raises:
+            UnsupportedError: a shared gallery.
+        """
+        with self.writing() as gallery:
+            yield in_folder(gallery)
 
     @contextmanager
     def linking(self) -> Iterator[None]:
@@ -224,7 +250,7 @@ class Service:
     def _overwrite_now(self) -> bool:
         try:
             with self.writing() as gallery:
-                return gallery.empty_log()
+                return not isinstance(gallery, GalleryStore) or gallery.empty_log()
         except (LockedError, StorageError) as error:  # the deletion itself is done
             logger.warning("%s", error)
             return False

@@ -174,7 +174,8 @@ def _measure(
     gallery.empty_cache()  # of a smaller gallery
     built = {kind: in_fresh_process(_build, gallery.folder, kind) for kind in kinds}
     opened = {kind: in_fresh_process(_reopen, gallery.folder, kind) for kind in kinds}
-    searchers = {kind: Searcher(gallery, LiveIndex(kind)) for kind in kinds}
+    live = {kind: LiveIndex(kind) for kind in kinds}
+    searchers = {kind: Searcher(gallery, live[kind]) for kind in kinds}
     keys, matrix = _everything(gallery)
 
     clock = _Clock()
@@ -192,7 +193,7 @@ def _measure(
             for query in turn:
                 among = TrackletFilter(cameras=["yard"])
                 clock(kind, "filtered", searcher.search, query[None], TOP_K, among)
-            index = searcher.index.opened(gallery)
+            index = live[kind].opened(gallery)
             for query in turn:
                 clock(kind, "proposals", index.search, query[None], TOP_K * index.candidates)
 

@@ -6,6 +6,7 @@ import typer
 
 from reid_dhm.cli.gallery.calibrate import calibrate
 from reid_dhm.cli.gallery.contents import compact, export, list_, merge, show, verify
+from reid_dhm.cli.gallery.copying import copy
 from reid_dhm.cli.gallery.deletion import delete
 from reid_dhm.cli.gallery.reembed import reembed
 
@@ -17,6 +18,7 @@ gallery.command("list")(list_)
 gallery.command("show")(show)
 gallery.command("merge")(merge)
 gallery.command("export")(export)
+gallery.command("copy")(copy)
 gallery.command("delete")(delete)
 gallery.command("calibrate")(calibrate)
 gallery.command("reembed")(reembed)

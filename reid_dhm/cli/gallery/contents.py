@@ -23,7 +23,7 @@ from reid_dhm.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.reader import GalleryReader
 
 
 def list_(
@@ -49,11 +49,11 @@ def list_(
     Example: reid-dhm gallery list tracklets --gallery galleries/site --camera gate
     """
     from reid_dhm.cli.output.tables import print_rows
+    from reid_dhm.gallery.opening import open_gallery
     from reid_dhm.gallery.records import TrackletFilter
     from reid_dhm.gallery.store.filters import parse_filter
-    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with GalleryStore(folder) as store:
+    with open_gallery(folder) as store:
         where = parse_filter((), camera, video, person, after, before)
         narrowed = where != TrackletFilter(after=where.after, before=where.before)
         if (narrowed and what != "tracklets") or (where and what not in ("tracklets", "audit")):
@@ -84,10 +84,10 @@ def show(
     Example: reid-dhm gallery show 9f86d081884c7d65-12 --gallery galleries/site --crops images
     """
     from reid_dhm.files import atomic_path
+    from reid_dhm.gallery.opening import open_gallery
     from reid_dhm.gallery.store.export import as_row
-    from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with GalleryStore(folder) as store:
+    with open_gallery(folder) as store:
         found = store.tracklet(tracklet)
         images = store.crops(found.key)
     facts = as_row(found)
@@ -201,12 +201,21 @@ def verify(folder: GalleryOption) -> None:
 def compact(folder: GalleryOption) -> None:
     """Rewrite the file without the free space that deletions left.
 
+    Of a shared gallery: join small files, index new tracklets, and remove old versions. Run it
+    about once an hour while videos are indexed; readers and writers go on meanwhile.
+
     Example: reid-dhm gallery compact --gallery galleries/site
     """
+    from reid_dhm.gallery.opening import as_shared, open_gallery
     from reid_dhm.gallery.store.compaction import compact as compact_file
     from reid_dhm.gallery.store.gallery import GalleryStore
 
-    with GalleryStore(folder) as store:
+    with open_gallery(folder) as store:
+        if not isinstance(store, GalleryStore):
+            from reid_dhm.gallery.index.shared_training import maintain
+
+            say(maintain(as_shared(store)))
+            return
         before = store.path.stat().st_size
         compact_file(store)
         after = store.path.stat().st_size
@@ -214,7 +223,7 @@ def compact(folder: GalleryOption) -> None:
 
 
 def _rows(
-    store: GalleryStore, what: str, where: TrackletFilter, limit: int
+    store: GalleryReader, what: str, where: TrackletFilter, limit: int
 ) -> list[dict[str, Any]]:
     from reid_dhm.gallery.store.people import people
 
@@ -249,7 +258,7 @@ def _rows(
     ]
 
 
-def _entries(store: GalleryStore, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
+def _entries(store: GalleryReader, where: TrackletFilter, limit: int) -> list[dict[str, Any]]:
     """The newest entries of the audit log, newest first."""
     from reid_dhm.gallery.store import audit
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from reid_dhm.gallery.search.candidates import Candidates
     from reid_dhm.gallery.search.searcher import Searcher
     from reid_dhm.gallery.store.deletion import Deletion
-    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.reader import GalleryReader
 
 _SHOWN = 20
 
@@ -97,20 +97,21 @@ def delete(
     if bool(query or like) != (min_similarity is not None):
         raise typer.BadParameter("--query or --like, and --min-similarity, need each other")
 
+    from reid_dhm.gallery.opening import open_gallery
     from reid_dhm.gallery.records import TrackletId
     from reid_dhm.gallery.store.filters import parse_filter
-    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import describe
 
     where = parse_filter(tracklet, camera, video, person, after, before)
     likes = [TrackletId.parse(text) for text in like or ()]
-    with GalleryStore(folder) as store:
+    with open_gallery(folder) as store:
         for id in where.tracklets:
             store.tracklet(id)
         warn_of_untimed(store, where)
         if min_similarity is None:
             done = _delete_matching(store, where, yes)
         else:
+            from reid_dhm.gallery.index.opening import index_of
             from reid_dhm.gallery.search.searcher import Searcher
 
             vectors = owner = None
@@ -122,23 +123,23 @@ def delete(
             asked = {"pictures": [str(path) for path in query or ()], "boxes": box, "like": like}
             detail: dict[str, Any] = {name: value for name, value in asked.items() if value}
             detail |= {"min_similarity": min_similarity, **describe(store, where)}
-            searcher = Searcher(store, model=owner)
+            searcher = Searcher(store, index_of(store, "Flat", exact=True), model=owner)
             candidates = _alike(searcher, vectors, likes, where, min_similarity)
             done = _delete_candidates(store, candidates, where, detail, yes)
     if done is not None:
         _report(done)
 
 
-def _delete_matching(store: GalleryStore, where: TrackletFilter, yes: bool) -> Deletion | None:
+def _delete_matching(store: GalleryReader, where: TrackletFilter, yes: bool) -> Deletion | None:
     """Show and delete the matching tracklets, with a camera or video named alone; None if none."""
     from reid_dhm.cli.output.tables import print_rows
+    from reid_dhm.gallery import opening
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store import deletion
     from reid_dhm.gallery.store.people import describe
 
     places = TrackletFilter(cameras=where.cameras), TrackletFilter(videos=where.videos)
     whole = bool(where) and where in places
-    selected = deletion.select(store, where, whole)
+    selected = opening.select(store, where, whole)
     rows = [tracklet_row(found) for found in store.tracklets_by_key(selected.tracklets[:_SHOWN])]
     print_rows(rows, "no matching tracklets")
     if len(selected.tracklets) > len(rows):
@@ -154,7 +155,7 @@ def _delete_matching(store: GalleryStore, where: TrackletFilter, yes: bool) -> D
         names += [f"video {hash}" for hash in where.videos]
         along = f" with {', '.join(names)}"
     _confirm(f"Delete {count_of(len(selected), 'tracklet')}{along} permanently?", yes)
-    return deletion.delete_logged(store, selected, describe(store, where))
+    return _done(*opening.delete_logged(store, selected, describe(store, where)))
 
 
 def _alike(
@@ -171,7 +172,7 @@ def _alike(
 
 
 def _delete_candidates(
-    store: GalleryStore,
+    store: GalleryReader,
     candidates: Candidates,
     where: TrackletFilter,
     detail: dict[str, Any],
@@ -179,8 +180,9 @@ def _delete_candidates(
 ) -> Deletion | None:
     """Show and delete exactly these candidates; None if there are none."""
     from reid_dhm.cli.output.tables import print_rows
+    from reid_dhm.gallery import opening
     from reid_dhm.gallery.records import TrackletFilter
-    from reid_dhm.gallery.store import audit, deletion
+    from reid_dhm.gallery.store import audit
 
     audit.record(store, "search", {**detail, "hits": len(candidates)})
     rows = [
@@ -193,7 +195,7 @@ def _delete_candidates(
     ]
     print_rows(rows, "no tracklet is that similar")
     anybody = replace(where, tracklets=(), person=None)
-    if unfinished := len(deletion.unfinished_tracks(store, anybody)):
+    if unfinished := len(opening.unfinished_tracks(store, anybody)):
         say(
             f"{count_of(unfinished, 'unfinished track')} cannot be searched yet: index the videos "
             "to their end and try again",
@@ -204,7 +206,17 @@ def _delete_candidates(
     _confirm(f"Delete {count_of(len(candidates), 'tracklet')} permanently?", yes)
     ids = [candidate.tracklet.id for candidate in candidates]
     detail = {**detail, "tracklets": [str(id) for id in ids]}
-    return deletion.delete_logged(store, TrackletFilter(tracklets=ids), detail)
+    return _done(*opening.delete_logged(store, TrackletFilter(tracklets=ids), detail))
+
+
+def _done(done: Deletion, clean: bool) -> Deletion:
+    if not clean:
+        say(
+            "a video is being handed over at this moment, so files of removed versions stay until "
+            "the next deletion, or until reid-dhm gallery compact is run",
+            err=True,
+        )
+    return done
 
 
 def _report(done: Deletion) -> None:

@@ -12,7 +12,7 @@ from reid_dhm.errors import InputError
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Box
-    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.reader import GalleryReader
     from reid_dhm.inference.checkpoint_file import CheckpointFile
     from reid_dhm.inference.embedder import Embedder
 
@@ -96,7 +96,7 @@ def find_model(checkpoint: Path | None, **others: Any) -> CheckpointFile:
     return find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, **others)
 
 
-def open_embedder(store: GalleryStore, checkpoint: CheckpointFile, device: str) -> Embedder:
+def open_embedder(store: GalleryReader, checkpoint: CheckpointFile, device: str) -> Embedder:
     """The gallery's model.
 
     Args:

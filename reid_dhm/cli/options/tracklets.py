@@ -11,7 +11,7 @@ from reid_dhm.cli.output import count_of, say
 
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import Tracklet, TrackletFilter
-    from reid_dhm.gallery.store.gallery import GalleryStore
+    from reid_dhm.gallery.store.reader import GalleryReader
 
 GalleryOption = Annotated[
     Path, typer.Option("--gallery", metavar="DIR", help="Folder of the gallery.")
@@ -42,7 +42,7 @@ BeforeOption = Annotated[
 ]
 
 
-def warn_of_untimed(store: GalleryStore, where: TrackletFilter) -> None:
+def warn_of_untimed(store: GalleryReader, where: TrackletFilter) -> None:
     """Report how many videos a wall-clock condition excludes: they have no start time."""
     from reid_dhm.gallery.store.filters import untimed
 

@@ -18,6 +18,7 @@ from reid_dhm.gallery.index.rows import IndexRows
 from reid_dhm.gallery.records import State, TrackletFilter
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import vectors
+from reid_dhm.gallery.store.reader import GalleryReader
 from reid_dhm.text import shell_word
 
 _MEANS = """SELECT tracklet, mean FROM embeddings
@@ -119,7 +120,7 @@ class LiveIndex:
         Within a snapshot of the gallery, and with the lock held.
         """
         index, known = self._index, self._state
-        if index is not None and known is not None and known.generation == _generation(gallery):
+        if index is not None and known is not None and known.generation == gallery.generation():
             return index
         # If anything below fails, a half-changed index is never used.
         self._index = self._state = None
@@ -157,18 +158,12 @@ class LiveIndex:
             self._unsaved = 0
 
 
-def empty_gallery(gallery: GalleryStore) -> InputError:
+def empty_gallery(gallery: GalleryReader) -> InputError:
     """The error for a search in a gallery without tracklets."""
     return InputError(
         f"{gallery.folder} holds no tracklets yet: index a video into it first "
         f"(reid-dhm index-video --gallery {shell_word(gallery.folder)} --camera NAME SOURCE)"
     )
-
-
-def _generation(gallery: GalleryStore) -> int:
-    """Of :meth:`GalleryStore.state`, without counting a million tracklets before every search."""
-    with gallery.reading() as db:
-        return int(db.execute("SELECT generation FROM gallery").fetchone()[0])
 
 
 def _removed(gallery: GalleryStore, index: FaissIndex, known: State, state: State) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reid_dhm.gallery.footage.annotation import Drawn, annotate
 from reid_dhm.gallery.records import Tracklet, TrackletFilter, Video
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 
 WIDTH = 640  # pixels of a clip
 LONGEST = 120.0  # seconds of a clip from entering until leaving
@@ -51,7 +51,7 @@ def write_clip_around(
 
 
 def write_whole_clip(
-    gallery: GalleryStore, tracklet: Tracklet, path: Path, everybody: bool = False
+    gallery: GalleryReader, tracklet: Tracklet, path: Path, everybody: bool = False
 ) -> None:
     """Write a tracklet from entering the view until leaving it, at most two minutes.
 

@@ -12,11 +12,11 @@ from reid_dhm.files import atomic_path
 from reid_dhm.gallery.records import TrackletFilter, Video
 from reid_dhm.gallery.search.candidates import Candidate
 from reid_dhm.gallery.search.searcher import Searcher
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 
 
 def write_crops(
-    gallery: GalleryStore, candidates: Sequence[Candidate], folder: Path
+    gallery: GalleryReader, candidates: Sequence[Candidate], folder: Path
 ) -> list[Path | None]:
     """Write the best crop of every candidate as ``RANK_TRACKLET.jpg``.
 

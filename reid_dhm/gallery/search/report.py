@@ -24,7 +24,7 @@ from reid_dhm.gallery.search.query_image import QueryCrop
 from reid_dhm.gallery.search.request import SearchRequest
 from reid_dhm.gallery.search.searcher import Searcher
 from reid_dhm.gallery.search.timeline import timelines
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 from reid_dhm.gallery.track.crops import encode_jpeg
 from reid_dhm.report.folder import report_folder, write_results
 from reid_dhm.report.pages import environment
@@ -83,7 +83,7 @@ def write_search_report(
             environment()
             .get_template("search.html")
             .render(
-                name=f"Search in {gallery.folder.resolve().name}",
+                name=f"Search in {gallery.name}",
                 root="",
                 case=None,
                 queries=_write_queries(gallery, request, images, fresh),
@@ -106,7 +106,7 @@ def write_search_report(
 
 
 def write_cards(
-    gallery: GalleryStore,
+    gallery: GalleryReader,
     candidates: Sequence[Candidate],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
@@ -150,7 +150,7 @@ def _folded(candidates: Sequence[Candidate], basis: str | None) -> int:
     return sum(1 for _ in takewhile(lambda each: not each.is_likely, reversed(candidates)))
 
 
-def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) -> _Clip | None:
+def _clip(gallery: GalleryReader, candidate: Candidate, folder: Path, rank: int) -> _Clip | None:
     """Write the seconds around the best crop; None for a tracklet deleted since the search."""
     found = candidate.tracklet
     boxes = gallery.boxes(found.key)
@@ -169,7 +169,7 @@ def _clip(gallery: GalleryStore, candidate: Candidate, folder: Path, rank: int) 
 
 
 def _write_queries(
-    gallery: GalleryStore, request: SearchRequest, images: Sequence[QueryCrop], folder: Path
+    gallery: GalleryReader, request: SearchRequest, images: Sequence[QueryCrop], folder: Path
 ) -> list[tuple[str, ShownImage | None]]:
     """Write the images that were searched for; each with its caption."""
     shown: list[tuple[str, ShownImage | None]] = []

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError, StorageError
 from reid_dhm.evaluation.thresholds import Thresholds
-from reid_dhm.gallery.index.live_index import LiveIndex, empty_gallery
+from reid_dhm.gallery.index.live_index import empty_gallery
+from reid_dhm.gallery.index.opening import GalleryIndex, index_of
 from reid_dhm.gallery.people.thresholds.stored import read_stored_thresholds
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
 from reid_dhm.gallery.search.candidates import Candidate, Candidates
 from reid_dhm.gallery.search.match_thresholds import check_thresholds
 from reid_dhm.gallery.search.request import SearchRequest
-from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.reader import GalleryReader
 
 # Weights of Rocchio's rule. With the package's model on Market-1501 (tracklets of four images of
 # 120 people), confirming or rejecting five candidates raised the mAP of all others from 0.59 to
@@ -44,13 +45,13 @@ class Searcher:
 
     def __init__(
         self,
-        gallery: GalleryStore,
-        index: str | LiveIndex = "Flat",
+        gallery: GalleryReader,
+        index: str | GalleryIndex = "Flat",
         thresholds: Thresholds | None = None,
         model: str | None = None,
     ) -> None:
         self.gallery = gallery
-        self.index = LiveIndex(index) if isinstance(index, str) else index
+        self.index = index_of(gallery, index) if isinstance(index, str) else index
         self._thresholds = thresholds
         self._model = gallery.fingerprint if model is None else model
         if thresholds is not None and self._model is not None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from reid_dhm.gallery.store.database import translated_errors
 from reid_dhm.gallery.store.filters import as_utf8
-from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
-from reid_dhm.gallery.store.queries import checked
+from reid_dhm.gallery.store.gallery import GalleryStore
+from reid_dhm.gallery.store.queries import ADD_AUDIT, checked
+from reid_dhm.gallery.store.reader import GalleryReader
 
 COLUMNS = "time, actor, action, detail"
 
@@ -36,7 +38,7 @@ class Entry:
 
 
 def record(
-    gallery: GalleryStore, action: str, detail: Mapping[str, Any], actor: str | None = None
+    gallery: GalleryReader, action: str, detail: Mapping[str, Any], actor: str | None = None
 ) -> None:
     """Add an entry.
 
@@ -46,8 +48,8 @@ def record(
         detail: stored as JSON; values that JSON does not have are stored as text.
         actor: who did it; the user of this process by default.
     """
-    with gallery.writing() as db:
-        insert(db, action, detail, *who_and_when(actor))
+    who, when = who_and_when(actor)
+    gallery.add_audit_row(when, who, action, _as_json(detail))
 
 
 def who_and_when(actor: str | None = None) -> tuple[str, str]:
@@ -57,21 +59,18 @@ def who_and_when(actor: str | None = None) -> tuple[str, str]:
 
 def insert(db: Any, action: str, detail: Mapping[str, Any], actor: str, time: str) -> int:
     """Add an entry within a transaction and return its number; arguments as of :func:`record`."""
-    added = db.execute(
-        "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)",
-        (time, actor, action, json.dumps(dict(detail), default=str)),
-    )
-    return int(added.lastrowid)
+    return int(db.execute(ADD_AUDIT, (time, actor, action, _as_json(detail))).lastrowid)
 
 
 def entries(gallery: GalleryStore, after: int = 0, limit: int = 1000) -> list[Entry]:
     """The next entries after the one numbered ``after``, oldest first."""
     sql = f"SELECT id, {COLUMNS} FROM audit WHERE id > ? ORDER BY id LIMIT ?"
-    return _read(gallery, sql, after, limit)
+    with gallery.reading() as db:
+        return [entry(row) for row in db.execute(sql, (after, limit)).fetchall()]
 
 
 def latest(
-    gallery: GalleryStore,
+    gallery: GalleryReader,
     limit: int = 1000,
     after: datetime | None = None,
     before: datetime | None = None,
@@ -83,20 +82,11 @@ def latest(
         limit: most entries to return.
         after, before: only entries of this span, both ends included.
     """
-    # Times are ISO 8601 in UTC, so their order is alphabetical.
     bounds = [
         None if t is None else t.astimezone(timezone.utc).isoformat() for t in (after, before)
     ]
-    sql = (
-        f"SELECT id, {COLUMNS} FROM audit "
-        "WHERE time >= coalesce(?, time) AND time <= coalesce(?, time) ORDER BY id DESC LIMIT ?"
-    )
-    return _read(gallery, sql, *bounds, min(limit, MAX_ROWS))
-
-
-def _read(gallery: GalleryStore, sql: str, *values: object) -> list[Entry]:
-    with gallery.reading() as db:
-        return [entry(row) for row in db.execute(sql, values).fetchall()]
+    with translated_errors(gallery.path):
+        return [entry(row) for row in gallery.audit_rows(limit, *bounds)]
 
 
 @checked(int, str, str, str, str)
@@ -114,3 +104,7 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # the user of a container may have no name
         return "unknown"
+
+
+def _as_json(detail: Mapping[str, Any]) -> str:
+    return json.dumps(dict(detail), default=str)

@@ -19,6 +19,7 @@ from reid_dhm.errors import (
     StorageFullError,
     UnsupportedError,
 )
+from reid_dhm.gallery.address import shared_address
 from reid_dhm.gallery.store.schema import STEPS, upgrade
 from reid_dhm.text import shell_word
 
@@ -42,9 +43,14 @@ def connect(folder: Path, create: bool = False) -> Connection:
 
     Raises:
         NotFoundError: no gallery there.
-        InputError: another program's database, or a gallery of a newer release.
+        InputError: another program's database, a gallery of a newer release, or a shared gallery.
         LockedError, StorageError: as :func:`translated_errors`.
     """
+    if shared_address(folder) is not None:
+        raise UnsupportedError(
+            f"{shared_address(folder)} is a shared gallery, and this works on a folder only: copy "
+            f"it first (reid-dhm gallery copy {shell_word(shared_address(folder))} FOLDER)"
+        )
     path = folder / FILE
     if not create and not path.is_file():
         raise _nothing_there(folder)
@@ -149,7 +155,7 @@ class DamagedRowError(Exception):
 
 
 @contextmanager
-def translated_errors(path: Path) -> Iterator[None]:
+def translated_errors(path: object) -> Iterator[None]:
     """Raise SQLite's failures as errors of the package, with the file and the remedy.
 
     Raises:

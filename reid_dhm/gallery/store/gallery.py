@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid_dhm.errors import ModelMismatchError, NotFoundError
 from reid_dhm.gallery.records import (
     DETECTION,
-    Box,
     Camera,
     Crop,
     EmbeddingPage,
     State,
     Tracklet,
     TrackletFilter,
-    TrackletId,
     Video,
 )
 from reid_dhm.gallery.store import filters, queries
@@ -37,11 +34,10 @@ from reid_dhm.gallery.store.database import (
     transaction,
     translated_errors,
 )
+from reid_dhm.gallery.store.reader import MAX_ROWS, GalleryReader
 
-MAX_ROWS = 2**63 - 1  # of SQLite
 
-
-class GalleryStore:
+class GalleryStore(GalleryReader):
     """An open gallery; a context manager. It is one connection, for one thread at a time.
 
     Args:
@@ -49,8 +45,6 @@ class GalleryStore:
         create: make it if it does not exist.
 
     Attributes:
-        folder: of the gallery.
-        path: its SQLite file.
         cache: folder for derived data; emptied when anything is deleted.
 
     Raises:
@@ -62,21 +56,24 @@ class GalleryStore:
     """
 
     def __init__(self, folder: Path | str, create: bool = False) -> None:
-        self.folder = Path(folder)
-        self.path = self.folder / FILE
+        self._folder = Path(folder)
         self.cache = self.folder / "cache"
         self._connection = connect(self.folder, create)
         self._claimed: tuple[str, int] | None = None
 
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self._folder
+
+    @property
+    def path(self) -> Path:
+        """Its SQLite file."""
+        return self._folder / FILE
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-    def __enter__(self) -> GalleryStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def empty_cache(self) -> None:
         """Delete all derived data, also what other processes write there at this moment.
@@ -128,30 +125,6 @@ class GalleryStore:
                     (int(deleted),),
                 )
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the model that made the embeddings; None in a new gallery."""
-        return self.model()[0]
-
-    @property
-    def dim(self) -> int | None:
-        """Length D of an embedding; None in a new gallery."""
-        return self.model()[2]
-
-    def check_model(self, fingerprint: str, dim: int) -> None:
-        """Refuse a model whose embeddings cannot be compared with the gallery's.
-
-        Raises:
-            ModelMismatchError: another model's.
-        """
-        owner, model, own_dim = self.model()
-        if owner is not None and (owner, own_dim) != (fingerprint, dim):
-            raise ModelMismatchError(
-                f"{self.folder} holds embeddings of another model ({model}, fingerprint "
-                f"{owner[:12]}, {own_dim} dimensions; this one's is {fingerprint[:12]}, {dim}): "
-                "use that model, or index into another folder"
-            )
-
     def claim_model(self, fingerprint: str, dim: int, model: str) -> None:
         """Set the model whose embeddings are about to be stored; the first one stays.
 
@@ -182,22 +155,15 @@ class GalleryStore:
         with self.reading() as db:
             return queries.state(db.execute(queries.STATE).fetchone())
 
+    def generation(self) -> int:
+        """Of :meth:`state`, without counting a million tracklets."""
+        with self.reading() as db:
+            return int(db.execute("SELECT generation FROM gallery").fetchone()[0])
+
     def cameras(self) -> list[Camera]:
         """All cameras, by name."""
         with self.reading() as db:
             return list(map(queries.camera, db.execute(queries.CAMERAS).fetchall()))
-
-    def camera(self, name: str) -> Camera:
-        """The camera of a name.
-
-        Raises:
-            NotFoundError: there is none; the message lists those there are.
-        """
-        cameras = {camera.name: camera for camera in self.cameras()}
-        if name in cameras:
-            return cameras[name]
-        known = ", ".join(cameras) or "none"
-        raise NotFoundError(f"{self.folder} has no camera {name!r}: it has {known}")
 
     def videos(self) -> list[Video]:
         """All videos, in the order they were first indexed."""
@@ -216,9 +182,7 @@ class GalleryStore:
             row = db.execute(sql, (filters.as_utf8(hash),)).fetchone()
             if row is not None:
                 return queries.video(row)
-        raise NotFoundError(
-            f"{self.folder} has no video {hash[:60]!r}: reid-dhm gallery list shows its videos"
-        )
+        raise self._no_video(hash)
 
     def count(self, where: TrackletFilter | None = None) -> int:
         """Number of tracklets that match; all of them by default."""
@@ -256,19 +220,6 @@ class GalleryStore:
             found = {row[0]: queries.tracklet(row) for row in rows}
         return [found[key] for key in wanted if key in found]
 
-    def tracklet(self, id: TrackletId | str) -> Tracklet:
-        """The tracklet of an id.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        wanted = TrackletId.parse(id) if isinstance(id, str) else id
-        for found in self.tracklets(TrackletFilter(tracklets=[wanted])):
-            return found
-        raise NotFoundError(
-            f"{self.folder} has no tracklet {wanted}: reid-dhm gallery list tracklets shows them"
-        )
-
     def boxes(self, key: int) -> NDArray[np.void]:
         """(N,) :data:`.DETECTION` of a tracklet, empty if it was deleted."""
         with self.reading() as db:
@@ -287,18 +238,12 @@ class GalleryStore:
             row = db.execute(sql, (key,)).fetchone()
             return None if row is None else queries.jpeg(row)
 
-    def seen_in_frame(self, video: str, frame: int) -> list[tuple[Tracklet, Box]]:
-        """The people in a frame of a video, each with the box in that frame."""
+    def tracklets_in_frame(self, video: str, frame: int) -> list[Tracklet]:
+        """Tracklets of a video that begin at a frame or before and end there or later, by key."""
         sql = queries.TRACKLETS + " WHERE v.hash = ? AND ? BETWEEN t.first_frame AND t.last_frame"
         with self.reading() as db:
             rows = db.execute(sql + " ORDER BY t.key", (video, frame)).fetchall()
-            tracklets = list(map(queries.tracklet, rows))
-        seen = []
-        for tracklet in tracklets:
-            boxes = self.boxes(tracklet.key)
-            here = boxes["box"][boxes["frame"] == frame].tolist()
-            seen += [(tracklet, (x1, y1, x2, y2)) for x1, y1, x2, y2 in here]
-        return seen
+            return list(map(queries.tracklet, rows))
 
     def embeddings(
         self, where: TrackletFilter | None = None, after: int = 0, limit: int = 65536
@@ -315,14 +260,6 @@ class GalleryStore:
         with self.reading() as db:
             rows = db.execute(sql, (*values, after, limit)).fetchall()
             return queries.page(rows, self.dim or 0)
-
-    def pages(
-        self, where: TrackletFilter | None = None, limit: int = 65536, after: int = 0
-    ) -> Iterator[EmbeddingPage]:
-        """All embeddings above a key, page after page; new tracklets come at the end."""
-        while len((page := self.embeddings(where, after, limit)).keys):
-            yield page
-            after = int(page.keys[-1])
 
     def keys(self, where: TrackletFilter | None = None) -> NDArray[np.int64]:
         """(N,) keys of the matching tracklets, ascending."""
@@ -342,9 +279,41 @@ class GalleryStore:
         Raises:
             NotFoundError: a camera or video that is not there.
         """
-        where = where or TrackletFilter()
-        for name in where.cameras:
-            self.camera(name)
-        for hash in where.videos:
-            self.video(hash)
-        return filters.condition(where)
+        self.check_filter(where)
+        return filters.condition(TrackletFilter() if where is None else where)
+
+    def frame_ends(self, video: Video, frame: int) -> list[tuple[int, float]]:
+        """Frame and time where tracklets begin or end: the nearest up to a frame and after it."""
+        with self.reading() as db:
+            rows = [row for sql in queries.ENDS for row in db.execute(sql, (video.id, frame))]
+            return list(map(queries.end, rows))
+
+    def thresholds_row(self) -> Sequence[Any]:
+        """Fingerprint and dimension of the model, and the gallery's thresholds as JSON or None."""
+        with self.reading() as db:
+            row: Sequence[Any] = db.execute(queries.THRESHOLDS).fetchone()
+            return row
+
+    def add_audit_row(self, time: str, actor: str, action: str, detail: str) -> None:
+        """Add an entry to the audit log."""
+        with self.writing() as db:
+            db.execute(queries.ADD_AUDIT, (time, actor, action, detail))
+
+    def audit_rows(
+        self, limit: int, after: str | None = None, before: str | None = None
+    ) -> list[Sequence[Any]]:
+        """The newest entries of the audit log, newest first."""
+        with self.reading() as db:
+            return db.execute(queries.AUDIT, (after, before, min(limit, MAX_ROWS))).fetchall()
+
+    def person_rows(
+        self, who: str | int | None = None, first: int = 0, last: int = MAX_ROWS
+    ) -> list[Sequence[Any]]:
+        """One person, or those of these numbers."""
+        number = who if isinstance(who, int) else filters.person_number(who or "")
+        name = filters.as_utf8(who) if isinstance(who, str) else None
+        condition, values = queries.IS_PERSON, [name, number]
+        if who is None:
+            condition, values = queries.NUMBERED, [first, last]
+        with self.reading() as db:
+            return db.execute(queries.PEOPLE.format(condition), values).fetchall()

@@ -207,7 +207,7 @@ _CONVERTED: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("chunks.frames", "SELECT rowid, frames FROM chunks", queries.frames),
     ("chunks.detections", "SELECT rowid, detections FROM chunks", queries.boxes),
     ("audit", f"SELECT id, id, {audit.COLUMNS} FROM audit", audit.entry),
-    ("people", f"SELECT s.id, s.* FROM ({people.PEOPLE} GROUP BY p.id) s", people.person),
+    ("people", f"SELECT s.id, s.* FROM ({queries.PEOPLE.format('')}) s", people.person),
     (
         "members",
         f"SELECT tracklet, s.* FROM ({people.CONFIRMED}) s",

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from reid_dhm.errors import NotFoundError
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.store import filters
-from reid_dhm.gallery.store.database import DamagedRowError
-from reid_dhm.gallery.store.filters import as_utf8, person_number
-from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
+from reid_dhm.gallery.store.database import DamagedRowError, translated_errors
+from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import checked
+from reid_dhm.gallery.store.reader import MAX_ROWS, GalleryReader
 
-PEOPLE = """SELECT p.id, p.name, count(*), count(m.confirmed_by), p.hidden FROM people p
-    JOIN members m ON m.person = p.id"""
 MEMBERS = "SELECT tracklet, person, confirmed_by IS NOT NULL FROM members"
 CONFIRMED = "SELECT tracklet, confirmed_by, confirmed_at FROM members"
 DIFFERENT = "SELECT first, second, said_by, said_at FROM different"
@@ -83,24 +81,20 @@ class Confirmation(NamedTuple):
     at: datetime
 
 
-def people(gallery: GalleryStore, first: int = 0, last: int = MAX_ROWS) -> list[Person]:
+def people(gallery: GalleryReader, first: int = 0, last: int = MAX_ROWS) -> list[Person]:
     """The people with these numbers, both ends included; all by default."""
-    sql = PEOPLE + " WHERE p.id BETWEEN ? AND ? GROUP BY p.id ORDER BY p.id"
-    with gallery.reading() as db:
-        return list(map(person, db.execute(sql, (first, last)).fetchall()))
+    with translated_errors(gallery.path):
+        return list(map(person, gallery.person_rows(None, first, last)))
 
 
-def find_person(gallery: GalleryStore, who: str | int) -> Person:
+def find_person(gallery: GalleryReader, who: str | int) -> Person:
     """The person of a number; a text is a name, or else a number.
 
     Raises:
         NotFoundError: there is none.
     """
-    sql = PEOPLE + " WHERE p.id = coalesce((SELECT id FROM people WHERE name = ?), ?) GROUP BY p.id"
-    named = (None, who) if isinstance(who, int) else (as_utf8(who), person_number(who))
-    with gallery.reading() as db:
-        row = db.execute(sql, named).fetchone()
-        if row is not None:
+    with translated_errors(gallery.path):
+        for row in gallery.person_rows(who):
             return person(row)
     raise NotFoundError(
         f"{gallery.folder} has no person {str(who)[:60]!r}: give a number or a name as `reid-dhm "
@@ -108,7 +102,7 @@ def find_person(gallery: GalleryStore, who: str | int) -> Person:
     )
 
 
-def describe(gallery: GalleryStore, where: TrackletFilter) -> dict[str, Any]:
+def describe(gallery: GalleryReader, where: TrackletFilter) -> dict[str, Any]:
     """The conditions that are given, for the audit log; a person by number, which is no name."""
     words = filters.describe(where)
     if where.person is not None:
@@ -153,7 +147,7 @@ def different(gallery: GalleryStore) -> NDArray[np.int64]:
 
 @checked(int, str | None, int, int, int)
 def person(row: Sequence[Any]) -> Person:
-    """A row of :data:`PEOPLE`."""
+    """A row of :meth:`.GalleryReader.person_rows`."""
     id, name, tracklets, confirmed, hidden = row
     return Person(id, name, tracklets, confirmed, bool(hidden))
 

@@ -55,6 +55,21 @@ EMBEDDINGS = """SELECT e.tracklet, e.mean, v.camera, t.start, t."end", v.start_t
     v.start_time + t."end" FROM embeddings e JOIN tracklets t ON t.key = e.tracklet
     JOIN videos v ON v.id = t.video"""
 MODEL = "SELECT fingerprint, model, dim FROM gallery"
+THRESHOLDS = "SELECT fingerprint, dim, thresholds FROM gallery"
+PEOPLE = """SELECT p.id, p.name, count(*), count(m.confirmed_by), p.hidden FROM people p
+    JOIN members m ON m.person = p.id {} GROUP BY p.id ORDER BY p.id"""
+NUMBERED = "WHERE p.id BETWEEN ? AND ?"
+IS_PERSON = "WHERE p.id = coalesce((SELECT id FROM people WHERE name = ?), ?)"
+ADD_AUDIT = "INSERT INTO audit (time, actor, action, detail) VALUES (?, ?, ?, ?)"
+# Times are ISO 8601 in UTC, so their order is alphabetical.
+AUDIT = """SELECT id, time, actor, action, detail FROM audit WHERE time >= coalesce(?, time)
+    AND time <= coalesce(?, time) ORDER BY id DESC LIMIT ?"""
+_ENDS = """(SELECT first_frame AS frame, start AS time FROM tracklets WHERE video = ?1
+    UNION ALL SELECT last_frame, "end" FROM tracklets WHERE video = ?1)"""
+ENDS = (
+    f"SELECT frame, time FROM {_ENDS} WHERE frame <= ?2 ORDER BY frame DESC LIMIT 1",
+    f"SELECT frame, time FROM {_ENDS} WHERE frame > ?2 ORDER BY frame LIMIT 1",
+)
 CROPS = """SELECT frame, time, x1, y1, x2, y2, quality, jpeg, embedding FROM crops
     WHERE tracklet = ? ORDER BY rank"""
 
@@ -175,6 +190,12 @@ def crop(row: Sequence[Any]) -> Crop:
     """A row of :data:`CROPS`."""
     frame, time, x1, y1, x2, y2, quality, jpeg, embedding = row
     return Crop(frame, time, (x1, y1, x2, y2), quality, jpeg, np.frombuffer(embedding, "<f2"))
+
+
+@checked(int, float)
+def end(row: Sequence[Any]) -> tuple[int, float]:
+    """A row of :data:`ENDS`."""
+    return row[0], row[1]
 
 
 @checked(bytes)

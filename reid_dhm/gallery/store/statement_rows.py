@@ -10,8 +10,8 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import check_name
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import Said, anchor
-from reid_dhm.gallery.store.people import PEOPLE, Person, difference, person
-from reid_dhm.gallery.store.queries import checked
+from reid_dhm.gallery.store.people import Person, difference, person
+from reid_dhm.gallery.store.queries import PEOPLE, checked
 
 _ANY = "IN (SELECT value FROM json_each(?))"
 
@@ -62,7 +62,7 @@ def people_numbered(db: Any, gallery: GalleryStore, numbers: Sequence[int]) -> l
 
 
 def _people(db: Any, condition: str, value: str) -> list[Person]:
-    sql = f"{PEOPLE} {condition} GROUP BY p.id ORDER BY p.id"
+    sql = PEOPLE.format(condition)
     return [person(row) for row in db.execute(sql, (value,)).fetchall()]
 
 

@@ -136,14 +136,14 @@ class ZIPResponse(Response):
 def list_cases(service: ServiceDep, actor: ActorDep, request: Request) -> list[CaseModel]:
     """The caller's cases, and for an administrator everybody's; the last changed first."""
     owner = None if request.state.role >= Role.ADMINISTRATOR else actor
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         return [CaseModel.of(case) for case in cases.cases(gallery, owner)]
 
 
 @router.post("")
 def make_case(service: ServiceDep, actor: ActorDep, content: CaseContent) -> CaseModel:
     """Save a new case; its images are sent afterwards."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         number = cases.create(gallery, content.to_content(), (), actor)
         return CaseModel.of(cases.find_case(gallery, number))
 
@@ -151,7 +151,7 @@ def make_case(service: ServiceDep, actor: ActorDep, content: CaseContent) -> Cas
 @router.get("/{case}")
 def show_case(service: ServiceDep, request: Request, case: Number) -> CaseModel:
     """A case."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         return CaseModel.of(_own(gallery, request, case))
 
 
@@ -160,7 +160,7 @@ def save_case(
     service: ServiceDep, actor: ActorDep, request: Request, case: Number, content: CaseContent
 ) -> CaseModel:
     """Replace a case, but for its images; a mark that stays keeps who made it."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         cases.update(gallery, _own(gallery, request, case), content.to_content(), actor)
         return CaseModel.of(cases.find_case(gallery, case))
 
@@ -186,7 +186,7 @@ def save_images(
         encode(decode_upload(upload.file.read(), f"image {number}")[:, :, ::-1])
         for number, upload in enumerate(images, 1)
     ]
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         cases.set_images(gallery, _own(gallery, request, case), jpegs, actor)
         return CaseModel.of(cases.find_case(gallery, case))
 
@@ -199,7 +199,7 @@ def case_image(
     number: Annotated[int, Path(ge=1, lt=2**53)],
 ) -> JPEGResponse:
     """An image of a case."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         return JPEGResponse(cases.image(gallery, _own(gallery, request, case), number))
 
 
@@ -214,7 +214,7 @@ def export_case(
     service: ServiceDep, actor: ActorDep, request: Request, case: Number
 ) -> ZIPResponse:
     """What was confirmed, as an archive of the HTML report that a search writes; it is audited."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         found = _own(gallery, request, case)
         if not found.confirmed:
             raise Problem(422, "nothing is confirmed in this case: confirm candidates first")
@@ -232,7 +232,7 @@ def export_case(
 @router.delete("/{case}", dependencies=[requires(Role.ADMINISTRATOR)])
 def delete_case(service: ServiceDep, actor: ActorDep, case: Number) -> DeletedCase:
     """Delete a case with its images and notes; the gallery's footage stays."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         cases.remove(gallery, cases.find_case(gallery, case), actor)
     service.overwrite()
     return DeletedCase(id=case)

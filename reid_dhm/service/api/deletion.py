@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
+from reid_dhm.gallery import opening
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
-from reid_dhm.gallery.store import deletion
 from reid_dhm.gallery.store.people import find_person
 from reid_dhm.service.api.requests import (
     MAX_TRACKLETS,
@@ -88,7 +88,7 @@ def delete_where(
         raise Problem(422, "no condition: name tracklets, a camera, a video or a time")
     if request.dry_run:
         with service.gallery() as gallery:
-            count = len(deletion.select(gallery, where))
+            count = len(opening.select(gallery, where))
         return DeletionResult(tracklets=count, dry_run=True)
     detail = request.model_dump(mode="json", exclude_defaults=True)
     detail["tracklets"] = detail.get("tracklets", [])[:MAX_TRACKLETS]
@@ -103,6 +103,6 @@ def _delete(
     whole: bool = False,
 ) -> DeletionResult:
     with service.writing() as gallery:
-        done = deletion.delete_logged(gallery, where, detail, actor, whole)
+        done, clean = opening.delete_logged(gallery, where, detail, actor, whole)
     service.frames.forget()
-    return DeletionResult(tracklets=done.count, traces=not service.overwrite())
+    return DeletionResult(tracklets=done.count, traces=not (service.overwrite() and clean))

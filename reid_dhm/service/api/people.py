@@ -60,7 +60,7 @@ def list_people(
 ) -> Page[PersonModel]:
     """People whose tracklets satisfy every condition."""
     where = TrackletFilter(cameras=camera, videos=video, after=since, before=until)
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         if order == "number":
             page = summarise(gallery, where, min_cameras, after, limit + 1, hidden=hidden)
             items = [PersonModel.of(each) for each in page[:limit]]
@@ -74,7 +74,7 @@ def list_people(
 @router.get("/people/{person}")
 def show_person(service: ServiceDep, person: PersonNumber) -> PersonDetail:
     """A person's appearances over all cameras, by time."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         route = read_route(gallery, find_person(gallery, person))
     return PersonDetail(
         id=person,
@@ -87,7 +87,7 @@ def show_person(service: ServiceDep, person: PersonNumber) -> PersonDetail:
 @router.get("/people/{person}/portrait", response_class=Response, responses=JPEG)
 def portrait(service: ServiceDep, person: PersonNumber) -> JPEGResponse:
     """The best crop of a person's longest tracklet."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         image = gallery.thumbnail(summary_of(gallery, person).portrait)
     if image is None:  # deleted in between
         raise Problem(404, f"the gallery has no person {person}")
@@ -107,7 +107,7 @@ def count_people(
 ) -> CountsModel:
     """Different people per camera and hour, their ways between cameras, and their stays."""
     where = TrackletFilter(cameras=camera, videos=video, after=since, before=until)
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         presence = read_presence(gallery, where)
     visits = presence.visits(gap)
     return CountsModel(

@@ -60,7 +60,7 @@ class MetricsResponse(Response):
 def metrics(service: ServiceDep) -> MetricsResponse:
     """Metrics in Prometheus' text format."""
     with service.gallery() as gallery:
-        service.metrics.tracklets.set(gallery.state().tracklets)
+        service.metrics.tracklets.set(gallery.count())
     return MetricsResponse(service.metrics.text())
 
 

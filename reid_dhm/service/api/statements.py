@@ -50,7 +50,7 @@ router = APIRouter(
 def find_people(service: ServiceDep, actor: ActorDep, request: LinkingRequest) -> LinkingResult:
     """Find the people of all tracklets, true to what users said."""
     times = {way.cameras: way.seconds for way in request.travel}
-    with service.linking(), service.gallery() as gallery:
+    with service.linking(), service.folder() as gallery:
         done = link_gallery(gallery, times, actor, request.new_only)
     return LinkingResult(**asdict(done))
 
@@ -61,7 +61,7 @@ def questions(
     limit: Annotated[int, Query(ge=1, le=100, description="Most pairs.")] = 20,
 ) -> list[QuestionModel]:
     """Pairs of people who might be one, the most useful to ask about first."""
-    with service.gallery() as gallery, gallery.snapshot():
+    with service.folder() as gallery, gallery.snapshot():
         return [
             QuestionModel(
                 first=_summary(gallery, asked.first),
@@ -75,14 +75,14 @@ def questions(
 @router.post("/links")
 def link_tracklets(service: ServiceDep, actor: ActorDep, request: LinkRequest) -> SaidPerson:
     """Record that tracklets are one person."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         return _said(gallery, actor, statements.link(gallery, ids(request.tracklets), actor))
 
 
 @router.post("/merges")
 def merge_people(service: ServiceDep, actor: ActorDep, request: MergeRequest) -> SaidPerson:
     """Record that people are one."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         found = [find_person(gallery, number) for number in request.people]
         return _said(gallery, actor, statements.merge(gallery, found, request.name, actor))
 
@@ -90,7 +90,7 @@ def merge_people(service: ServiceDep, actor: ActorDep, request: MergeRequest) ->
 @router.post("/differences")
 def tell_apart(service: ServiceDep, actor: ActorDep, request: DifferenceRequest) -> ChangeModel:
     """Record that two people are not one; merging them withdraws it."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         first, second = (find_person(gallery, number) for number in request.people)
         statements.tell_apart(gallery, first, second, actor)
         return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
@@ -99,7 +99,7 @@ def tell_apart(service: ServiceDep, actor: ActorDep, request: DifferenceRequest)
 @router.post("/labels")
 def label_tracklets(service: ServiceDep, actor: ActorDep, request: LabelRequest) -> SaidPerson:
     """Confirm these tracklets, and no others, as the person of a name, known or new."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         statements.label(gallery, ids(request.tracklets), request.name, actor)
         return _said(gallery, actor, find_person(gallery, request.name).id)
 
@@ -109,7 +109,7 @@ def split_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: SplitRequest
 ) -> SplitResult:
     """Record that tracklets are not this person; they become a new one."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         found = find_person(gallery, person)
         number = statements.split(gallery, found, ids(request.tracklets), actor)
         change = changes.latest(gallery, actor, 1)[0].id
@@ -122,7 +122,7 @@ def name_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: NameRequest
 ) -> SaidPerson:
     """Give a person a name, or take it away."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         statements.name(gallery, find_person(gallery, person), request.name, actor)
         return _said(gallery, actor, person)
 
@@ -132,7 +132,7 @@ def hide_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: HideRequest
 ) -> SaidPerson:
     """Leave a person out of lists, or show the person again; nothing is deleted."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         statements.hide(gallery, find_person(gallery, person), request.hidden, actor)
         return _said(gallery, actor, person)
 
@@ -143,14 +143,14 @@ def list_changes(
     limit: Annotated[int, Query(ge=1, le=200, description="Most changes.")] = 20,
 ) -> list[ChangeModel]:
     """Statements that can be undone, the newest first."""
-    with service.gallery() as gallery:
+    with service.folder() as gallery:
         return [ChangeModel.of(each) for each in changes.latest(gallery, limit=limit)]
 
 
 @router.post("/undo")
 def undo(service: ServiceDep, actor: ActorDep, request: UndoRequest) -> ChangeModel:
     """Take a statement back, exactly; undoing the answer's `change` says it again."""
-    with service.writing() as gallery:
+    with service.writing_in_folder() as gallery:
         changes.undo(gallery, request.change, actor)
         return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
 

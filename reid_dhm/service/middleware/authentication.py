@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reid_dhm.service.auth import Sessions, Tokens
+from reid_dhm.service.auth import Sessions, SignedSessions, Tokens
 from reid_dhm.service.errors import Problem
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class AuthenticationMiddleware:
         sessions: of people who signed in.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions | SignedSessions) -> None:
         self._app = app
         self._tokens = tokens
         self._sessions = sessions

@@ -24,10 +24,10 @@ from reid_dhm.gallery.people.thresholds.calibration import (
     calibrate,
 )
 from reid_dhm.gallery.store import audit
+from reid_dhm.gallery.store.database import translated_errors
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.queries import checked
-
-_STORED = "SELECT fingerprint, dim, thresholds FROM gallery"
+from reid_dhm.gallery.store.reader import GalleryReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,14 +128,14 @@ def store_thresholds(
         )
 
 
-def read_stored_thresholds(gallery: GalleryStore) -> StoredThresholds | None:
+def read_stored_thresholds(gallery: GalleryReader) -> StoredThresholds | None:
     """The thresholds of a gallery; None without, or if they are another model's.
 
     Raises:
         StorageError: they are damaged.
     """
-    with gallery.reading() as db:
-        return stored(db.execute(_STORED).fetchone())
+    with translated_errors(gallery.path):
+        return stored(gallery.thresholds_row())
 
 
 @checked(str | None, int | None, str | None)
