@@ -17,10 +17,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from multiprocessing.connection import Connection
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -76,11 +78,7 @@ def main(program: str) -> int:
         if options.case is not None:
             cases = [(names[0], options.case)]
         child = partial(_Child, Path(program), options.seed, Path(scratch), options.seconds)
-        failures, outcomes, seconds = _run_all(cases, child)
-    for name in names:
-        counts = {kind: count for (of, kind), count in sorted(outcomes.items()) if of == name}
-        shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        print(f"{name}: {shown} in {seconds[name]:.0f} s")
+        failures = _run_all(cases, child)
     for (name, number), reason in failures:
         print(f"FAILED --seed {options.seed} --only {name!r} --case {number}\n{reason}\n")
     print(f"{len(cases)} cases, {len(failures)} failures")
@@ -110,29 +108,28 @@ def _drawn(cases: int, count: int, seed: str) -> list[int]:
     return sorted(Random(seed).sample(range(cases), min(cases, count)))
 
 
-def _run_all(
-    cases: list[Case], start: Callable[[], _Child]
-) -> tuple[list[tuple[Case, str]], Counter[tuple[str, str]], dict[str, float]]:
+def _run_all(cases: list[Case], start: Callable[[], _Child]) -> list[tuple[Case, str]]:
+    """The cases that failed, and why; prints the outcomes of each subject as it ends."""
     failures: list[tuple[Case, str]] = []
-    outcomes: Counter[tuple[str, str]] = Counter()
-    seconds: dict[str, float] = defaultdict(float)
     child: _Child | None = None
-    for case in cases:
-        if child is None:
-            child = start()
+    for name, own in groupby(cases, key=itemgetter(0)):
+        outcomes: Counter[str] = Counter()
         started = time.monotonic()
-        kind, reason = child.run(case)
-        seconds[case[0]] += time.monotonic() - started
-        outcomes[case[0], kind] += 1
-        if kind not in ("accepted", "refused"):
-            failures.append((case, reason))
-            print(f"{kind}: {case[0]} {case[1]}", file=sys.stderr, flush=True)
-        if kind in ("hung", "crashed"):
-            child.kill()
-            child = None
+        for case in own:
+            child = child or start()
+            kind, reason = child.run(case)
+            outcomes[kind] += 1
+            if kind not in ("accepted", "refused"):
+                failures.append((case, reason))
+                print(f"{kind}: {name} {case[1]}", file=sys.stderr, flush=True)
+            if kind in ("hung", "crashed"):
+                child.kill()
+                child = None
+        shown = ", ".join(f"{count} {kind}" for kind, count in sorted(outcomes.items()))
+        print(f"{name}: {shown} in {time.monotonic() - started:.0f} s", flush=True)
     if child is not None:
         child.kill()
-    return failures, outcomes, seconds
+    return failures
 
 
 class _Child:

@@ -20,14 +20,14 @@ _HEAD = 1 << 26  # bytes before the first packet that are looked at
 
 # Of Matroska (RFC 9559, section 5): elements that hold others, and those that may lie in between.
 _CLUSTER = 0x1F43B675
+_GROUP, _BLOCK = 0xA0, 0xA1
 _OPEN = {_CLUSTER, 0x18538067}
 _CLOSED = {
-    *(0xE7, 0xA7, 0xAB, 0xBF, 0xEC, 0xA3, 0xA0),  # parts of a cluster, checksums and padding
+    *(0xE7, 0xA7, 0xAB, 0xBF, 0xEC, 0xA3, _GROUP),  # parts of a cluster, checksums and padding
     *(0x9B, 0xFB, 0xFA, 0xFD, 0xA4, 0x75A1, 0x75A2),  # what follows a block in its group
     *(0x1C53BB6B, 0x1254C367, 0x1941A469, 0x1043A770),  # cues, tags, attachments and chapters
     *(0x114D9B74, 0x1654AE6B, 0x1549A966),  # seek head, tracks and info
 }
-_BLOCK = 0xA1
 # Of AVI: lists hold chunks, whose names are those of a stream's or these.
 _LISTS = (b"RIFF", b"LIST")
 _CHUNKS = (b"JUNK", b"idx1", b"ix00", b"ix01", b"ix02")
@@ -164,8 +164,9 @@ def _matroska(file: BinaryIO, begin: int, end: int) -> bool:
         id, content, size = _element(file, begin)
         if id in _OPEN:
             begin = content
-        elif id in _CLOSED and size is not None:
-            begin = content if content == end else content + size
+        elif (id in _CLOSED or id == _BLOCK) and size is not None:
+            is_around = id == _GROUP and end < content + size
+            begin = content if content == end or is_around else content + size
         else:
             return True
     # Random bytes can look like an element, but hardly like one that ends at the next packet.
