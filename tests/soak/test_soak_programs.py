@@ -55,6 +55,18 @@ def test_altered_cells_of_every_column_are_read_or_refused():
     assert done.returncode == 0, done.stdout
 
 
+def test_nothing_is_left_of_a_deletion_that_was_killed():
+    done = call("deletion.py", "--count", 1)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_nothing_is_left_of_a_hundred_deletions_that_were_killed():
+    done = call("deletion.py")
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(14400)
 def test_every_option_of_every_command_is_taken_or_refused_at_its_edges():
