@@ -16,6 +16,8 @@ RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
 
 FROM python:3.12-slim
 ARG TORCH_INDEX=""
+# EXTRAS: service,cluster for deploy/.
+ARG EXTRAS="service"
 # OpenCV's wheel needs these two libraries.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
@@ -25,7 +27,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then \
         pip install --no-cache-dir torch torchvision --index-url "$TORCH_INDEX"; \
     fi \
     && wheel="$(echo /wheels/*.whl)" \
-    && pip install --no-cache-dir "${wheel}[service]" \
+    && pip install --no-cache-dir "${wheel}[${EXTRAS}]" \
     && rm -r /wheels
 RUN useradd --create-home --uid 1000 reid && mkdir /data && chown reid /data
 USER reid

@@ -28,22 +28,30 @@ if TYPE_CHECKING:
     from reid_dhm.gallery.footage.frames import Source
     from reid_dhm.gallery.ingest.ingest import IndexingSummary
 
-FRAMES, PEOPLE = "Which frames", "How people are found"
+FRAMES, PEOPLE, CLUSTER = "Which frames", "How people are found", "On a cluster"
 
 
 def index_video(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="SOURCE",
+            metavar="SOURCE...",
             help="A video, a folder or 'pattern' of images, the address of a recording or live "
-            "stream, or the number of a webcam.",
+            "stream, or the number of a webcam. Into a shared gallery: videos, folders of videos, "
+            "and manifests (.csv with source, camera and start).",
         ),
     ],
     gallery: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder; created if it does not exist.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Folder, s3://BUCKET/PREFIX or lance:FOLDER; created if it does not exist.",
+        ),
     ],
-    camera: Annotated[str, typer.Option(metavar="NAME", help="Name of the camera.")],
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the camera.", show_default="a manifest's"),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +141,20 @@ def index_video(
         typer.Option(help="The model that embeds people.", show_default="the package's model"),
     ] = None,
     device: DeviceOption = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel=CLUSTER,
+            help="Index on a Ray cluster: HOST:PORT, ray://HOST:PORT, or local to start one here.",
+        ),
+    ] = None,
+    source_cpus: Annotated[
+        float, typer.Option(min=0, rich_help_panel=CLUSTER, help="CPUs that a source needs.")
+    ] = 1.0,
+    source_gpus: Annotated[
+        float, typer.Option(min=0, rich_help_panel=CLUSTER, help="GPUs that a source needs.")
+    ] = 0.0,
     json: JsonOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
@@ -145,7 +167,10 @@ def index_video(
 
     Example: reid-dhm index-video --gallery galleries/site --camera gate gate.mp4
     --start 2026-03-01T08:00:00+01:00 --detector yolox_nano.onnx
+
+    Example: reid-dhm index-video --gallery s3://footage/site --ray head:6379 cameras.csv
     """
+    from reid_dhm.gallery.address import shared_address
     from reid_dhm.gallery.detect.factory import build_detector, check_detector
     from reid_dhm.gallery.footage.sources import check_source, open_source
     from reid_dhm.gallery.ingest.options import IndexingOptions
@@ -154,14 +179,31 @@ def index_video(
     from reid_dhm.inference.checkpoint_file import find_checkpoint, model_name
     from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 
-    check_name("camera", camera)
+    if camera is not None:
+        check_name("camera", camera)
     options = IndexingOptions(
         stride, begin, end, TrackSettings(tracker, track_confidence, join=join)
     )
-    moment = None if start is None else wall_clock(start)
-    check_source(source, fps)
     check_detector(detector, confidence)
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
+    if ray is not None or len(sources) > 1 or shared_address(gallery) is not None:
+        from reid_dhm.cli.index_cluster import index_into_shared
+        from reid_dhm.cluster.indexing import ClusterOptions
+
+        if fps is not None:
+            raise typer.BadParameter("--fps is of one image sequence, in a gallery's folder")
+        model_details = (backbone, size, neck, input)
+        how = ClusterOptions(
+            *(gallery, detector, confidence, options, checkpoint, model_details, device)
+        )
+        needs = source_cpus, source_gpus
+        index_into_shared(sources, camera, start, how, ray, needs, json)
+        return
+    if camera is None:
+        raise typer.BadParameter("missing: give --camera NAME", param_hint="--camera")
+    source = sources[0]
+    moment = None if start is None else wall_clock(start)
+    check_source(source, fps)
 
     from reid_dhm.cli.output.progress import progress_bar
     from reid_dhm.gallery.ingest import index_video as indexing

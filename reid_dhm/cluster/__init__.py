@@ -1,0 +1,1 @@
+"""Commands spread over the machines of a Ray cluster."""
