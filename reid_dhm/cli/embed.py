@@ -33,8 +33,8 @@ def embed(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, others' "
-            "weights, or a name of `reid-dhm models`.",
+            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, "
+            "third-party weights, or a name of `reid-dhm models`.",
             show_default="the package's own model",
         ),
     ] = None,

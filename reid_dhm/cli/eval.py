@@ -48,7 +48,8 @@ def evaluate(
         Path | None,
         typer.Option(
             rich_help_panel=MODEL,
-            help="A run folder, a .safetensors with its card, or third-party weights.",
+            help="A run folder, a .safetensors with its card, an exported .onnx or .xml, "
+            "third-party weights, or a name of `reid-dhm models`.",
         ),
     ] = None,
     *,

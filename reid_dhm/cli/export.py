@@ -23,7 +23,7 @@ INT8 = "Int8"
 def export(
     checkpoint: Annotated[
         Path,
-        typer.Option(help="A run folder, a .safetensors with its card, or others' weights."),
+        typer.Option(help="A run folder, a .safetensors with its card, or third-party weights."),
     ],
     format: Annotated[
         Literal["onnx", "openvino", "torchscript", "safetensors"],

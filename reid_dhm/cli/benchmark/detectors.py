@@ -21,7 +21,7 @@ def detectors(
     ] = "0.05,0.1,0.2,0.3,0.4,0.5,0.6,0.7",
     json: JsonOption = None,
 ) -> None:
-    """Recall and precision of detectors at an IoU of 0.5, what tracking makes of them, and speed.
+    """Measure detectors on a clip: recall and precision at an IoU of 0.5, tracks, and speed.
 
     Example: reid-dhm benchmark detectors --video clip.mp4 --truth gt.txt yolox-nano other.onnx
     """

@@ -126,7 +126,9 @@ def memory(
 def precision(
     checkpoint: Annotated[Path, typer.Option(help="A run folder, or a .safetensors.")],
     dataset: Annotated[str, typer.Option(help="Dataset; its training images calibrate int8.")],
-    data_root: Annotated[Path, typer.Option(help="Folder of datasets.")] = Path("datasets"),
+    data_root: Annotated[Path, typer.Option(help="Folder that holds the dataset.")] = Path(
+        "datasets"
+    ),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median is shown.")] = 5,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a plot, as .svg, .png or .pdf.")

@@ -27,14 +27,14 @@ def footage_pairs(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Checkpoints or names; default, the packaged model, otherwise.",
+            help="Checkpoints, names of `reid-dhm models`, or default (the packaged model).",
         ),
     ] = None,
     people: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Ids of one person, a line each: `coat: 3 11`."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Of the embedder.")] = "float32",
+    precision: Annotated[str, typer.Option(help="Precision of the embedder.")] = "float32",
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a plot of the rate over speed, as .svg."),
@@ -45,7 +45,7 @@ def footage_pairs(
     neck: NeckOption = None,
     input: InputOption = None,
 ) -> None:
-    """Share of the pairs of one person's tracklets at rank 1, and the true-positive rate.
+    """Measure how well models separate the people of a clip: rank 1 and true-positive rate.
 
     Tracklets are given, so that every model is judged on the same boxes. --backbone, --size and
     --neck are for weights without a card.

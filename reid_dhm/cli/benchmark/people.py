@@ -27,22 +27,25 @@ def people(
     ] = None,
     names: Annotated[
         Path | None,
-        typer.Option("--people", metavar="FILE", help="Ids of one person, a line: `coat: 3 11`."),
+        typer.Option(
+            "--people", metavar="FILE", help="Ids of one person, a line each: `coat: 3 11`."
+        ),
     ] = None,
     rendered: Annotated[
         int | None,
         typer.Option(metavar="N", min=2, help="Render N people before four cameras instead."),
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="For --rendered; the package's by default.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Model of --rendered; default: the packaged one."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Of --rendered and --tracklets.", show_default="1"),
+        typer.Option(min=0, help="Seed of --rendered and --tracklets.", show_default="1"),
     ] = None,
     tracklets: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", min=100, help="Time N synthetic tracklets; may be repeated."),
+        typer.Option(metavar="N", min=100, help="Time N synthetic tracklets; repeatable."),
     ] = None,
     json: JsonOption = None,
 ) -> None:

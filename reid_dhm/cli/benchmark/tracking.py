@@ -22,13 +22,14 @@ def tracking(
     ],
     people: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="True ids of one person, a line each: `coat: 3 11`."),
+        typer.Option(metavar="FILE", help="Ids of one person, a line each: `coat: 3 11`."),
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """IDF1, identity switches, MOTA, recall, precision and purity, by the library motmetrics.
+    """Compare tracks with the true ones: IDF1, switches, MOTA, recall, precision and purity.
 
-    Purity is the share of matched boxes that show their track's majority person.
+    The figures are those of the library motmetrics. Purity is the share of matched boxes that
+    show their track's majority person.
 
     Example: reid-dhm benchmark tracking tracks.txt --truth gt.txt
     """

@@ -77,7 +77,7 @@ def name(
     folder: GalleryOption,
     person: PersonArgument,
     new_name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Of the person.", show_default=False)
+        str | None, typer.Argument(metavar="[NAME]", help="The new name.", show_default=False)
     ] = None,
     unname: Annotated[bool, typer.Option("--unname", help="Remove the name.")] = False,
 ) -> None:
@@ -127,7 +127,7 @@ def merge(
         list[str], typer.Argument(metavar="PERSON...", help="Numbers or names, two or more.")
     ],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the person, where several have one.")
+        str | None, typer.Option(metavar="NAME", help="The name to keep, where several have one.")
     ] = None,
 ) -> None:
     """Record that people are one: the first, whom the others join.
