@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from reid_dhm.retrieval.embeddings import EmbeddingSet
 if TYPE_CHECKING:
     from reid_dhm.gallery.records import NewTracklet
 
-os.environ["REID_DHM_GRAPH_CACHE"] = "off"  # tests neither read nor fill the user\'s cache
+# Tests share a cache of models and graphs of their own, and neither read nor fill the user's.
+_HOME = tempfile.TemporaryDirectory(prefix="reid-dhm-tests-")
+os.environ["REID_DHM_HOME"] = _HOME.name
 
 
 @pytest.fixture(scope="module")

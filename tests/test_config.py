@@ -322,7 +322,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(key=st.sampled_from(KEYS), value=VALUES)
 def test_any_value_under_any_key_is_taken_or_refused_in_one_line(key, value):
     section, _, name = key.partition(".")
@@ -337,7 +337,7 @@ def test_any_value_under_any_key_is_taken_or_refused_in_one_line(key, value):
                 assert repr(load_config(Path(folder) / "stored.yaml")) == repr(config)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(content=st.binary(max_size=200), override=st.text(max_size=60))
 def test_any_bytes_are_a_configuration_or_refused_in_one_line(content, override):
     with tempfile.TemporaryDirectory() as folder:

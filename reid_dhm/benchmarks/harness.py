@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
 import threading
 import time
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 
 from reid_dhm.retrieval.embeddings import EmbeddingSet
 from reid_dhm.retrieval.npz import write_evaluation_npz
@@ -69,8 +69,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def synchronize() -> None:
-    """Wait for the kernels that were launched on a GPU."""
-    if torch.cuda.is_available():
+    """Wait for the kernels that were launched on a GPU; without PyTorch, none were."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.synchronize()
 
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -8,8 +6,6 @@ import numpy as np
 import pytest
 
 from reid_dhm.inference.embedder import Embedder
-
-TOOL = Path(__file__).parents[2] / "tools" / "embed.py"
 
 
 @pytest.fixture
@@ -33,18 +29,14 @@ PLAIN = ("--engine", "torch", "--precision", "float32")
 ORDER = ["a-b/3.jpg", "a/9.png", "b/2.png", "z.png"]
 
 
-def test_tool_embeds_a_folder_in_sorted_path_order(crops, trained_run, tmp_path):
+def test_a_folder_is_embedded_in_sorted_path_order(run, crops, trained_run, tmp_path):
     output = tmp_path / "new" / "crops.npz"
-    done = subprocess.run(
-        [sys.executable, TOOL, "--checkpoint", trained_run, "--images", crops, "--output", output],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
-    assert done.stderr.startswith("warning: ")
-    assert "1 entries left out, as they are not images: 1 .txt (first: a/notes.txt)" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "4 images" in done.stdout
+    done = run("embed", "--checkpoint", trained_run, "--images", crops, "--output", output)
+    assert done.code == 0
+    assert done.err.startswith("warning: ")
+    assert "1 entries left out, as they are not images: 1 .txt (first: a/notes.txt)" in done.err
+    assert done.err.count("\n") == 1
+    assert "4 images" in done.out
     embeddings, paths = read_embeddings(output)
     assert paths == [str(crops / name) for name in ORDER]
     np.testing.assert_allclose(embeddings, Embedder(trained_run)(paths), rtol=0, atol=1e-5)

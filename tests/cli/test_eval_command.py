@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,6 @@ from reid_dhm.cli.eval import parse_people
 from reid_dhm.cli.options.evaluation import parse_dataset_options
 from reid_dhm.evaluation.thresholds import read_thresholds
 from reid_dhm.models.torchreid import torchreid_module
-
-TOOL = Path(__file__).parents[2] / "tools" / "eval.py"
 
 # Similarities of the one query to the gallery: 1, 0.6, 0.8, 0 and -1; the last row is junk.
 HAND_WORKED = {
@@ -37,14 +33,10 @@ def evaluate(run, tmp_path, *options: object) -> dict:
     return json.loads((tmp_path / "out" / "figures.json").read_text())
 
 
-def test_tool_evaluates_a_file_of_embeddings(npz, tmp_path):
+def test_a_file_of_embeddings_is_evaluated(run, npz, tmp_path):
     figures = tmp_path / "figures.json"
-    done = subprocess.run(
-        [sys.executable, TOOL, "--embeddings", npz, "--json", figures],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run("eval", "--embeddings", npz, "--json", figures)
+    assert (done.code, done.err) == (0, "")
     found = json.loads(figures.read_text())
     seconds, index = found.pop("seconds"), found.pop("index")
     # Without the same camera's image: pid 0 first, then both correct ones, at ranks 2 and 3.
@@ -63,7 +55,7 @@ def test_tool_evaluates_a_file_of_embeddings(npz, tmp_path):
     assert seconds["embed"] is seconds["rerank"] is None
     assert min(seconds["rank"], seconds["search"]) > 0
     for shown in ("cosine", "own camera left out", "1 junk dropped", "58.33%", index):
-        assert shown in done.stdout
+        assert shown in done.out
 
 
 def test_camera_rule_can_be_lifted(run, npz, tmp_path):

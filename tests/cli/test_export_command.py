@@ -1,15 +1,10 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.inference.engines.exported import installed
-
-TOOL = Path(__file__).parents[2] / "tools" / "export.py"
 
 onnx = pytest.mark.skipif(
     not (installed("onnx") and (installed("onnxruntime") or installed("openvino"))),
@@ -18,20 +13,14 @@ onnx = pytest.mark.skipif(
 
 
 @onnx
-def test_tool_writes_a_file_that_embeds_as_the_run_does(market, trained_run, tmp_path):
+def test_a_written_file_embeds_as_the_run_does(run, market, trained_run, tmp_path):
     output, images = tmp_path / "new" / "model.onnx", market / "query"
-    done = subprocess.run(
-        [
-            *(sys.executable, TOOL, "--checkpoint", trained_run, "--format", "onnx"),
-            *("--output", output, "--images", images),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "onnx, float32" in done.stdout
-    assert "on 16 random images: lowest 1.0" in done.stdout or "lowest 0.9999" in done.stdout
-    assert "on 6 real images" in done.stdout
+    given = ("--checkpoint", trained_run, "--format", "onnx", "--output", output)
+    done = run("export", *given, "--images", images)
+    assert (done.code, done.err) == (0, "")
+    assert "onnx, float32" in done.out
+    assert "on 16 random images: lowest 1.0" in done.out or "lowest 0.9999" in done.out
+    assert "on 6 real images" in done.out
     paths = sorted(images.glob("*.jpg"))
     expected = Embedder(trained_run, engine="torch", device="cpu", precision="float32")(paths)
     found = Embedder(output, precision="float32")(paths)

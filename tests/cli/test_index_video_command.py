@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,8 +17,6 @@ from reid_dhm.inference.default import DEFAULT_CHECKPOINT
 from reid_dhm.inference.embedder import Embedder
 from reid_dhm.synthetic.clips import write_clips
 
-TOOL = Path(__file__).parents[2] / "tools" / "index_video.py"
-
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
@@ -27,18 +24,14 @@ def clip(tmp_path_factory):
     return write_clips(folder, num_people=1, num_cameras=1, size=(96, 160), pause=1.0)[0]
 
 
-def test_tool_indexes_with_nothing_but_a_video(clip, tmp_path):
-    done = subprocess.run(
-        [sys.executable, TOOL, "--gallery", tmp_path / "g", "--camera", "gate", clip.path],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
-    assert "error" not in done.stderr
+def test_a_video_is_indexed_with_nothing_else_given(run, clip, tmp_path):
+    done = run("index-video", "--gallery", tmp_path / "g", "--camera", "gate", clip.path)
+    assert done.code == 0
+    assert "error" not in done.err
     for stage in ("decode", "detect", "track and crop", "embed", "store"):
-        assert stage in done.stdout
-    assert "end to end" in done.stdout
-    assert done.stdout.splitlines()[-2:] == [
+        assert stage in done.out
+    assert "end to end" in done.out
+    assert done.out.splitlines()[-2:] == [
         f"gallery: {tmp_path / 'g'}",
         f"next: reid-dhm search --gallery {tmp_path / 'g'} --query PERSON.jpg",
     ]

@@ -30,7 +30,6 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """The folder of the graphs, not made yet."""
-    monkeypatch.delenv("REID_DHM_GRAPH_CACHE")
     monkeypatch.setenv("REID_DHM_HOME", str(tmp_path / "home"))
     return tmp_path / "home" / "graphs"
 

@@ -104,7 +104,6 @@ def test_a_graph_without_bounds_is_one_line(tmp_path, monkeypatch, make):
 def test_a_graph_is_tried_once(tmp_path, monkeypatch):
     from reid_dhm.inference.checkpoint_file import find_checkpoint
 
-    monkeypatch.delenv("REID_DHM_GRAPH_CACHE")
     monkeypatch.setenv("REID_DHM_HOME", str(tmp_path / "home"))
     runs = []
     run = subprocess.run

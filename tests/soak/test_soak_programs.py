@@ -25,7 +25,7 @@ def call(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_a_few_mutated_files_of_every_quick_kind_are_read_or_refused():
     chosen = [word for name in QUICK for word in ("--only", name)]
-    done = call("mutate.py", "--count", 250, *chosen)
+    done = call("mutate.py", "--count", 120, *chosen)
     assert done.returncode == 0, done.stdout
     assert "0 failures" in done.stdout
 
@@ -39,12 +39,12 @@ def test_thousands_of_mutated_files_and_cells_are_read_or_refused():
 
 def test_a_few_extreme_options_of_every_quick_command_are_taken_or_refused():
     chosen = [word for name in QUICK_COMMANDS for word in ("--only", name)]
-    done = call("options.py", "--count", 100, *chosen)
+    done = call("options.py", "--count", 50, *chosen)
     assert done.returncode == 0, done.stdout
 
 
 def test_a_few_altered_cells_of_a_gallery_are_read_or_refused():
-    done = call("cells.py", "--count", 24)
+    done = call("cells.py", "--count", 16)
     assert done.returncode == 0, done.stdout
 
 

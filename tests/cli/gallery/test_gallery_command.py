@@ -23,7 +23,6 @@ from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.writing import Chunk, Progress, VideoWriter
 
-TOOL = Path(__file__).parents[3] / "tools" / "gallery.py"
 GATE, DOOR = f"{1:016x}", f"{2:016x}"
 UNIT = np.array([0.6, 0.8], np.float16)
 
@@ -58,13 +57,11 @@ def ids(folder: Path) -> list[str]:
         return [str(found.id) for found in gallery.tracklets()]
 
 
-def test_tool_lists_videos(folder):
-    done = subprocess.run(
-        [sys.executable, TOOL, "list", "--gallery", folder], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_videos_are_listed(run, folder):
+    done = run("gallery", "list", "--gallery", folder)
+    assert (done.code, done.err) == (0, "")
     for word in (GATE, DOOR, "gate", "door", "2026-03-01T08:00:00+00:00", "/footage/gate.avi"):
-        assert word in done.stdout  # whole, however narrow the terminal
+        assert word in done.out  # whole, however narrow the terminal
 
 
 def test_lists_can_be_narrowed_down_and_read_by_machines(run, folder, tmp_path):
