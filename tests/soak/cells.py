@@ -229,6 +229,15 @@ def _requests(ids: dict[str, str]) -> list[tuple[str, str, dict]]:
         ("POST", "/api/search/tracklets", {"json": {"tracklets": [anna]}}),
         ("POST", "/api/search/frame", {"json": box}),
         ("POST", "/api/search/pictures", picture),
+        *(("GET", f"/api/{path}", {}) for path in ("people?hidden=true", "people/1", "questions")),
+        *(
+            ("GET", f"/api/{path}", {})
+            for path in ("changes", "cases", "cases/1", "cases/1/report")
+        ),
+        ("GET", "/api/cases/1/pictures/1", {}),
+        ("GET", f"/api/tracklets/{anna}/clip", {}),
+        ("POST", "/api/undo", {"json": {"change": 3}}),
+        ("POST", "/api/differences", {"json": {"people": [1, 2]}}),
         ("POST", "/api/deletions", {"json": {"cameras": ["gate"], "dry_run": True}}),
         ("DELETE", f"/api/tracklets/{cleo}", {}),
         ("POST", "/api/deletions", {"json": {"after": 1}}),
