@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,13 +16,20 @@ from reid_dhm.cli.options import (
     SizeOption,
     write_json,
 )
+from reid_dhm.cli.options.alerts import (
+    AuthorityOption,
+    LinesOption,
+    LinkOption,
+    MqttOption,
+    WebhookOption,
+    announcing,
+    open_receivers,
+)
 from reid_dhm.cli.output import command_line, say, suggest
 from reid_dhm.cli.output.hints import suggest_better_model
+from reid_dhm.cli.output.interrupt import stopped_by_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from reid_dhm.gallery.footage.frames import Source
     from reid_dhm.gallery.ingest.ingest import IndexingSummary
 
 FRAMES, PEOPLE, CLUSTER = "Which frames", "How people are found", "On a cluster"
@@ -155,6 +159,11 @@ def index_video(
     source_gpus: Annotated[
         float, typer.Option(min=0, rich_help_panel=CLUSTER, help="GPUs that a source needs.")
     ] = 0.0,
+    link: LinkOption = None,
+    lines: LinesOption = None,
+    webhook: WebhookOption = None,
+    mqtt: MqttOption = None,
+    mqtt_ca: AuthorityOption = None,
     json: JsonOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
@@ -185,13 +194,15 @@ def index_video(
         stride, begin, end, TrackSettings(tracker, track_confidence, join=join)
     )
     check_detector(detector, confidence)
+    receivers = open_receivers(gallery, lines, webhook, mqtt, mqtt_ca)
     found = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT, backbone, size, neck, input)
     if ray is not None or len(sources) > 1 or shared_address(gallery) is not None:
         from reid_dhm.cli.index_cluster import index_into_shared
         from reid_dhm.cluster.indexing import ClusterOptions
 
-        if fps is not None:
-            raise typer.BadParameter("--fps is of one image sequence, in a gallery's folder")
+        if fps is not None or receivers or link:
+            what = "--fps is" if fps is not None else "alerts and --link are"
+            raise typer.BadParameter(f"{what} of one source, in a gallery's folder")
         model_details = (backbone, size, neck, input)
         how = ClusterOptions(
             *(gallery, detector, confidence, options, checkpoint, model_details, device)
@@ -213,7 +224,9 @@ def index_video(
     frames = open_source(source, fps, patience)
     # An interrupted run may continue on another device, so nothing is rounded to 16 bits.
     embedder = Embedder(found, device=device, precision="float32")
-    with progress_bar("Indexing") as bar, stopped_by_interrupt(frames):
+    link = frames.info.live or bool(receivers) if link is None else link
+    announced = announcing(gallery, receivers, link)
+    with progress_bar("Indexing") as bar, stopped_by_interrupt(frames), announced:
         summary = indexing.index_video(
             *(gallery, frames, camera, embedder, model_name(checkpoint)),
             detector=finder,
@@ -292,27 +305,6 @@ def how_people_were_kept(summary: IndexingSummary, name: str) -> list[str]:
         lower = ", or a lower --track-confidence" if summary.detections else ""
         lines.append(f"no people found in {name}: try another --detector{lower}")
     return lines
-
-
-@contextmanager
-def stopped_by_interrupt(source: Source) -> Iterator[None]:
-    """Let Ctrl+C end a live stream and keep what was seen; a second one ends the process at once.
-
-    A file is interrupted as usual: its indexing continues in the next run.
-    """
-    if not source.info.live:
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # what is committed stays
-        source.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _print(summary: IndexingSummary, name: str, gallery: Path, search: str) -> None:

@@ -8,6 +8,14 @@ from typing import Annotated
 import typer
 
 from reid_dhm.cli.options import BackboneOption, DeviceOption, InputOption, NeckOption, SizeOption
+from reid_dhm.cli.options.alerts import (
+    AuthorityOption,
+    LinesOption,
+    MqttOption,
+    WebhookOption,
+    announcing,
+    open_receivers,
+)
 from reid_dhm.cli.options.query import CheckpointOption, IndexOption, find_model, open_embedder
 from reid_dhm.cli.output import command_line, say, suggest
 
@@ -52,6 +60,10 @@ def serve(
     ] = None,
     index: IndexOption = "Flat",
     device: DeviceOption = "auto",
+    lines: LinesOption = None,
+    webhook: WebhookOption = None,
+    mqtt: MqttOption = None,
+    mqtt_ca: AuthorityOption = None,
     backbone: BackboneOption = None,
     size: SizeOption = None,
     neck: NeckOption = None,
@@ -70,7 +82,7 @@ def serve(
         "service", "reid-dhm serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn"
     )
     from reid_dhm.gallery.detect.factory import build_detector, check_detector
-    from reid_dhm.gallery.opening import open_gallery
+    from reid_dhm.gallery.opening import in_folder, open_gallery
     from reid_dhm.service.auth import check_address, is_loopback, read_tokens
 
     # Every check that needs neither the model nor the server comes before both are loaded.
@@ -80,7 +92,10 @@ def serve(
     check_address(host, tokens, allow_host or ())
     if detector is not None:
         check_detector(detector)
+    receivers = open_receivers(gallery, lines, webhook, mqtt, mqtt_ca)
     with open_gallery(gallery) as store:
+        if receivers:
+            in_folder(store)
         model = find_model(checkpoint, backbone=backbone, size=size, neck=neck, input=input)
 
         from reid_dhm.gallery.search.match_thresholds import open_thresholds
@@ -118,5 +133,5 @@ def serve(
             )
 
     app = create_app(service, host, allow_host or ())
-    with bound:
+    with bound, announcing(gallery, receivers, link=bool(receivers)):
         build_server(app, pem, ready).run(sockets=[bound])

@@ -176,14 +176,14 @@ def test_interrupting_a_stream_keeps_what_was_seen(run, tmp_path, monkeypatch):
 def test_a_files_interrupt_is_left_to_stop_the_run(clip):
     from reid_dhm.gallery.footage.sources import open_source
 
-    command = importlib.import_module("reid_dhm.cli.index_video")
+    command = importlib.import_module("reid_dhm.cli.output.interrupt")
     before = signal.getsignal(signal.SIGINT)
     with command.stopped_by_interrupt(open_source(str(clip.path))):
         assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_interrupt_of_a_stream_ends_the_process_at_once(monkeypatch):
-    command = importlib.import_module("reid_dhm.cli.index_video")
+    command = importlib.import_module("reid_dhm.cli.output.interrupt")
     events = []
 
     class Stream:

@@ -212,6 +212,7 @@ def _overwritten(gallery: GalleryStore) -> Iterator[Any]:
             anchor(db, number, said)
         db.executemany(f"DELETE FROM cases WHERE id = ? AND id NOT IN ({CONFIRMING})", confirming)
         db.execute("DELETE FROM changes")
+        db.execute("DELETE FROM announcements WHERE tracklet IS NULL")
         count_change(db)  # a pass that still counts on what was deleted is not kept
         db.execute("UPDATE gallery SET thresholds = NULL")
     try:

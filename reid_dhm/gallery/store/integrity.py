@@ -10,7 +10,7 @@ import numpy as np
 
 from reid_dhm.errors import StorageError
 from reid_dhm.gallery.footage.frames import MAX_FPS, MIN_FPS
-from reid_dhm.gallery.store import audit, cases, changes, people, queries, travel
+from reid_dhm.gallery.store import audit, cases, changes, people, queries, travel, watching
 from reid_dhm.gallery.store.database import DamagedRowError
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.track.crops import decode_jpeg
@@ -221,6 +221,11 @@ _CONVERTED: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("changes", "SELECT entry, rows FROM changes", changes.changed_rows),
     ("cases", f"SELECT s.id, s.* FROM ({cases.CASES}) s", cases.case_row),
     ("case_marks", f"SELECT s.tracklet, s.* FROM ({cases.MARKS}) s", cases.mark_row),
+    (
+        "announcements",
+        f"SELECT s.id, s.* FROM ({watching.ANNOUNCEMENTS}) s",
+        watching.announcement,
+    ),
     ("travel_times", f"SELECT first, s.* FROM ({travel.TRAVEL_TIMES}) s", travel.travel_time),
     ("boxes.boxes", "SELECT tracklet, boxes FROM boxes", queries.boxes),
 )

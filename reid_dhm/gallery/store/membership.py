@@ -126,9 +126,10 @@ def anchor(db: Any, number: int, said: Said) -> None:
 
 
 def said_of_people(db: Any) -> dict[int, Said]:
-    """Who confirmed a tracklet of each person with a name or hidden, and when, by number."""
+    """Who confirmed a tracklet of each named, hidden or watched person, and when, by number."""
     sql = """SELECT m.person, m.confirmed_by, m.confirmed_at FROM members m JOIN people p
-        ON p.id = m.person WHERE (p.name IS NOT NULL OR p.hidden) AND m.confirmed_by IS NOT NULL
+        ON p.id = m.person WHERE (p.name IS NOT NULL OR p.hidden
+        OR p.id IN (SELECT person FROM watched)) AND m.confirmed_by IS NOT NULL
         ORDER BY m.confirmed_at"""
     return {number: (by, at) for number, by, at in map(_said, db.execute(sql).fetchall())}
 

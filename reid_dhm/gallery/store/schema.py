@@ -221,6 +221,33 @@ CREATE TABLE travel_times (
 CREATE INDEX travel_times_second ON travel_times (second);
 """,
     ),
+    (
+        "watched people, what is announced of them, and who has got it",
+        """
+CREATE TABLE watched (
+    person INTEGER PRIMARY KEY REFERENCES people ON DELETE CASCADE,
+    said_by TEXT NOT NULL,
+    said_at TEXT NOT NULL,
+    after INTEGER NOT NULL
+);
+CREATE TABLE announcements (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
+    video INTEGER NOT NULL REFERENCES videos ON DELETE CASCADE,
+    tracklet INTEGER REFERENCES tracklets ON DELETE CASCADE,
+    start REAL NOT NULL,
+    "end" REAL NOT NULL,
+    made TEXT NOT NULL
+);
+CREATE INDEX announcements_person ON announcements (person);
+CREATE INDEX announcements_video ON announcements (video);
+CREATE INDEX announcements_tracklet ON announcements (tracklet);
+CREATE TABLE receivers (
+    name TEXT NOT NULL PRIMARY KEY,
+    last INTEGER NOT NULL
+);
+""",
+    ),
 )
 """Name and SQL of every step; step n makes schema version n, so steps are only ever appended."""
 

@@ -85,8 +85,12 @@ def _key(row: Sequence[Any]) -> int:
 
 
 def join(db: Any, people: Sequence[int], target: int) -> None:
-    """Make the tracklets of these people another person's."""
-    db.execute(f"UPDATE members SET person = ? WHERE person {_ANY}", (target, json.dumps(people)))
+    """Make the tracklets of these people another person's, who is watched if one of them was."""
+    of_these = target, json.dumps(people)
+    db.execute(f"UPDATE members SET person = ? WHERE person {_ANY}", of_these)
+    db.execute(f"UPDATE announcements SET person = ? WHERE person {_ANY}", of_these)
+    watched = "INSERT OR IGNORE INTO watched SELECT ?, said_by, said_at, after FROM watched "
+    db.execute(f"{watched} WHERE person {_ANY} ORDER BY after", of_these)
 
 
 def confirm(db: Any, keys: Sequence[int], target: int, said: Said) -> int:

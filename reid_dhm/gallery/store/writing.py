@@ -212,11 +212,16 @@ class VideoWriter:
             for keys, tracklet in joining.replacements(self._gallery, db, self.video, joins):
                 if tracklet is None:
                     left_out += [self._gallery.boxes(key) for key in keys]
+                announced = _announced(db, keys)
                 db.executemany("DELETE FROM tracklets WHERE key = ?", [(key,) for key in keys])
                 fewer += len(keys)
                 if tracklet is not None:
-                    _insert(db, self.video.id, tracklet)
+                    joined = _insert(db, self.video.id, tracklet)
                     fewer -= 1
+                    db.executemany(
+                        "UPDATE announcements SET tracklet = ? WHERE id = ?",
+                        [(joined, id) for id in announced],
+                    )
             if fewer:
                 remove_empty(db)
                 count_change(db)
@@ -276,7 +281,16 @@ def _check_same(there: Video, camera: str, video: NewVideo, settings: dict[str, 
             )
 
 
-def _insert(db: Any, video: int, tracklet: NewTracklet) -> None:
+def _announced(db: Any, keys: Sequence[int]) -> list[int]:
+    """Take these tracklets out of announcements; returns the numbers of those."""
+    sql = "FROM announcements WHERE tracklet IN (SELECT value FROM json_each(?))"
+    found = [row[0] for row in db.execute(f"SELECT id {sql}", (json.dumps(list(keys)),))]
+    db.executemany("UPDATE announcements SET tracklet = NULL WHERE id = ?", [(id,) for id in found])
+    return found
+
+
+def _insert(db: Any, video: int, tracklet: NewTracklet) -> int:
+    """Add a tracklet; returns its key."""
     boxes = tracklet.boxes
     first, last = boxes[0], boxes[-1]
     key = db.execute(
@@ -301,3 +315,4 @@ def _insert(db: Any, video: int, tracklet: NewTracklet) -> None:
             for rank, c in enumerate(tracklet.crops)
         ],
     )
+    return int(key)

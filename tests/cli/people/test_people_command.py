@@ -226,3 +226,13 @@ def test_deleting_a_person_deletes_the_name(run, linked):
     assert b"Anna Secret" not in (linked / "gallery.sqlite").read_bytes()
     with GalleryStore(linked) as gallery, pytest.raises(Exception, match="has no person"):
         find_person(gallery, 1)
+
+
+def test_people_are_watched_listed_and_watched_no_longer(run, linked):
+    assert run("people", "watch", "--gallery", linked).out == "nobody is watched\n"
+    run("people", "name", "--gallery", linked, "1", "Anna")
+    assert "watched from now on: person " in run("people", "watch", "--gallery", linked, "Anna").out
+    assert "Anna" in run("people", "watch", "--gallery", linked).out
+    assert "no longer watched" in run("people", "unwatch", "--gallery", linked, "Anna").out
+    assert "was not watched" in run("people", "unwatch", "--gallery", linked, "Anna").out
+    assert run("people", "watch", "--gallery", linked, "Zoe").code == 1

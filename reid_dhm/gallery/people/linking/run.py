@@ -20,6 +20,7 @@ from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.membership import Assignment, assign, revision
 from reid_dhm.gallery.store.people import different, members
 from reid_dhm.gallery.store.travel import by_id, keep_travel_times, read_travel_times
+from reid_dhm.gallery.store.watching import announce
 
 _ATTEMPTS = 5  # before giving up on users who never stop talking
 
@@ -29,6 +30,7 @@ def link_gallery(
     travel_times: Mapping[tuple[str, str], float] | None = None,
     actor: str | None = None,
     new_only: bool = False,
+    live: bool = False,
 ) -> Assignment:
     """Find the people of all tracklets, true to what users said, and store them.
 
@@ -43,6 +45,8 @@ def link_gallery(
         actor: for the audit log; the user of this process by default.
         new_only: only tracklets without a person join people there are, or become new ones;
             nobody else changes. The gallery's thresholds stay as well.
+        live: the new tracklets have just been seen: watched people among them are announced.
+            Thresholds that so few may give are not kept.
 
     Raises:
         InputError, NotFoundError: unusable travel times.
@@ -69,7 +73,10 @@ def link_gallery(
             if done is None:
                 continue
             keep_travel_times(gallery, given)
-            if kept is None:
+            if live:
+                new = appearances.persons < 0
+                announce(gallery, appearances.keys[new], found.persons[new])
+            if kept is None and not live:
                 store_thresholds(gallery, found.thresholds, count, deletions)
             detail: dict[str, Any] = {
                 "tracklets": len(appearances),

@@ -1,0 +1,1 @@
+"""Telling others that a watched person was seen."""
