@@ -89,5 +89,5 @@ def test_what_is_not_an_image_is_refused(embedder, tmp_path):
 
 def test_an_embedder_describes_itself(embedder):
     assert repr(embedder) == (
-        "Embedder(mobilenet_v2, input 128x64, 1280 dimensions, torch in float32 on cpu)"
+        "Embedder(mobilenet_v2, input 160x80, 1280 dimensions, torch in float32 on cpu)"
     )
