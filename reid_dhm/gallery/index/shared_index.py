@@ -11,6 +11,7 @@ from reid_dhm.gallery.index.live_index import empty_gallery
 from reid_dhm.gallery.records import TrackletFilter
 from reid_dhm.gallery.shared.gallery import SharedGallery
 
+_FEW = 50_000  # matching tracklets that are scanned
 _SLACK = 16  # extra proposals, so that rounding rarely decides at the end of the list
 _ROUNDING = 1e-3  # bound on the error of a scan's scores, computed from float16
 
@@ -69,6 +70,8 @@ class SharedIndex:
         similarities = np.full((len(queries), k), -np.inf)
         keys = np.full((len(queries), k), -1, np.int64)
         facts = None if self._exact else gallery.index_facts()
+        if facts is not None and where is not None and gallery.count(where) <= _FEW:
+            facts = None  # an index would meet too few of the tracklets that may be found
         for row, query in enumerate(queries):
             asked = max(k + _SLACK, k * facts.depth if facts else 0)
             while True:
