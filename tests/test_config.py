@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_dhm.config import BranchConfig, Config, load_config, to_yaml
+from reid_dhm.config.reading import read_mapping
 from reid_dhm.errors import InputError, NotFoundError, ReidError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -406,3 +407,8 @@ def test_the_cpu_configuration_is_small_and_short():
 def test_the_classification_configuration_has_neither_triplets_nor_people():
     config = load_config(CONFIGS / "classification.yaml")
     assert (config.task, config.method, config.model.last_stride) == ("classification", "dhm", 2)
+
+
+def test_a_device_without_an_end_is_refused():
+    with pytest.raises(InputError, match="/dev/zero is over"):
+        read_mapping(Path("/dev/zero"))

@@ -122,21 +122,23 @@ def _read_with_bases(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The keys of a YAML file; raises :class:`InputError` where it holds anything else."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # a device has no size, and may have no end
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise InputError(f"configuration {path} is over {MAX_BYTES >> 10} KiB: is it the file?")
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except OSError as error:
         raise InputError(f"configuration {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"configuration {path} is not UTF-8 text (byte {error.start}): save it as UTF-8"
         ) from error
-    content = _parse(text, f"configuration {path}")
-    if content is None:
+    keys = _parse(text, f"configuration {path}")
+    if keys is None:
         return {}
-    if not isinstance(content, dict):
+    if not isinstance(keys, dict):
         raise InputError(f"configuration {path} holds no keys: write lines like 'method: dhm'")
-    return {str(key): value for key, value in content.items()}
+    return {str(key): value for key, value in keys.items()}
 
 
 class _Loader(yaml.SafeLoader):

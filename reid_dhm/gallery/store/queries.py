@@ -100,7 +100,7 @@ def checked(*types: Any) -> Callable[[Callable[[Sequence[Any]], R]], Callable[[S
 
 
 _TEXT, _REAL = str | None, float | None
-_LONGEST, _WIDEST = 1e10, 1 << 20  # seconds of a video, pixels of a frame
+LONGEST, _WIDEST = 1e10, 1 << 20  # seconds of a video, pixels of a frame
 
 
 @checked(int, int, int, int)
@@ -133,7 +133,7 @@ def video(row: Sequence[Any]) -> Video:
     resumable, settings, position, complete, num_frames = rest
     if not MIN_FPS <= fps <= MAX_FPS:
         raise ValueError(f"{fps} frames per second")
-    if not (0 <= position <= _LONGEST * fps and 0 < width < _WIDEST and 0 < height < _WIDEST):
+    if not (0 <= position <= LONGEST * fps and 0 < width < _WIDEST and 0 < height < _WIDEST):
         raise ValueError(f"a video of {position} frames of {width}x{height} pixels")
     settings = json.loads(settings)
     if not isinstance(settings, dict):

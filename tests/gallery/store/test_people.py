@@ -287,6 +287,7 @@ def test_verify_finds_what_no_release_writes(site, statement, fault):
         ("UPDATE members SET confirmed_at = 'noon'", lambda site: confirmations(site, 1)),
         ("UPDATE members SET person = 'x'", members),
         ("UPDATE members SET person = 99", summarise),
+        ('UPDATE tracklets SET "end" = 9e18', summarise),
         ("UPDATE cameras SET id = id + 99", summarise),
     ],
 )

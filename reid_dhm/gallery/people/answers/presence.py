@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reid_dhm.gallery.records import TrackletFilter, from_epoch
 from reid_dhm.gallery.store.gallery import MAX_ROWS, GalleryStore
 from reid_dhm.gallery.store.people import Person, find_person, people
-from reid_dhm.gallery.store.queries import checked
+from reid_dhm.gallery.store.queries import LONGEST, checked
 
 GAP = 60.0
 """Seconds out of view after which a person's return to a camera is a new visit."""
@@ -250,5 +250,7 @@ def _running_max(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDAr
 @checked(int, int, int, int, float, float, float | None, int)
 def _sighting(row: Sequence[Any]) -> tuple[int, int, int, int, float, float, int]:
     key, person, camera, video, start, end, begin, offset = row
+    if not 0 <= start <= end <= LONGEST:
+        raise ValueError(f"a tracklet from {start:g} to {end:g} s")
     clock = video if begin is None else 0
     return key, person, camera, clock, start + (begin or 0), end + (begin or 0), offset
