@@ -64,6 +64,8 @@ def check_kind(kind: str) -> None:
     Raises:
         InputError: not a factory string.
     """
+    if len(kind) > 200 or not kind.isascii():  # a long one overflows the stack of FAISS
+        raise InputError(f"index {kind[:60]!r} is not a FAISS factory string: use Flat")
     try:
         faiss.index_factory(
             _DIVISIBLE, _EXACT if kind == "Flat" else kind, faiss.METRIC_INNER_PRODUCT

@@ -249,9 +249,10 @@ class TestBadInput:
         with pytest.raises(InputError, match="holds no tracklets yet: index a video"):
             Searcher(empty).search(vectors(1), 1)
 
-    def test_an_unknown_index_is_refused(self, shared):
-        with pytest.raises(InputError, match="'Flatt' is not a FAISS factory string"):
-            Searcher(shared, "Flatt").search(vectors(1), 1)
+    @pytest.mark.parametrize("kind", ["Flatt", "\udcff", "a" * 100_000])
+    def test_an_unknown_index_is_refused(self, shared, kind):
+        with pytest.raises(InputError, match="is not a FAISS factory string"):
+            Searcher(shared, kind).search(vectors(1), 1)
 
 
 class TestRequest:
