@@ -33,6 +33,7 @@ def make_index(dim: int, kind: str) -> Any:
     Raises:
         InputError: not a factory string, or one that asks for what is done anyway.
     """
+    _check_name(kind)
     if kind.startswith("IDMap") or "RFlat" in kind or "Refine" in kind:
         raise InputError(
             f"index {kind!r}: leave out IDMap and refinement, both are always done (proposals are "
@@ -64,8 +65,7 @@ def check_kind(kind: str) -> None:
     Raises:
         InputError: not a factory string.
     """
-    if len(kind) > 200 or not kind.isascii():  # a long one overflows the stack of FAISS
-        raise InputError(f"index {kind[:60]!r} is not a FAISS factory string: use Flat")
+    _check_name(kind)
     try:
         faiss.index_factory(
             _DIVISIBLE, _EXACT if kind == "Flat" else kind, faiss.METRIC_INNER_PRODUCT
@@ -75,6 +75,11 @@ def check_kind(kind: str) -> None:
             f"index {kind!r:.60} is not a FAISS factory string: use Flat for exact search, or one "
             "such as IVF4096,SQfp16"
         ) from error
+
+
+def _check_name(kind: str) -> None:
+    if len(kind) > 200 or not kind.isascii():  # a long one overflows the stack of FAISS
+        raise InputError(f"index {kind[:60]!r} is not a FAISS factory string: use Flat")
 
 
 def core_of(index: Any) -> Any:
