@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from reid_dhm.errors import InputError
 from reid_dhm.extras import require
-from reid_dhm.gallery.alerts.receivers import DeliveryError, tls_context
+from reid_dhm.gallery.alerts.receivers import DeliveryError, split_address, tls_context
 from reid_dhm.gallery.store.people import Person
 from reid_dhm.gallery.store.watching import Announcement
 
@@ -75,11 +75,15 @@ class Mqtt:
         self._publish(f"{self._base}/status", "online", retain=True)
         for number in sorted({*wanted, *self._shown}):
             if wanted.get(number) != self._shown.get(number):
+                self._shown[number] = ""  # until it is confirmed
                 topic = f"{_DISCOVERY}/reid_dhm_{self._node}/person_{number}/config"
                 label = wanted.get(number)
                 content = "" if label is None else self._description(number, label)
                 self._publish(topic, content, retain=True)
-        self._shown = wanted
+                if label is None:
+                    del self._shown[number]
+                else:
+                    self._shown[number] = label
 
     def close(self) -> None:
         """Say that nothing more comes, and disconnect."""
@@ -127,24 +131,18 @@ class Mqtt:
         """Begin anew at the next attempt; what the broker holds then is not known."""
         self._client.disconnect()
         self._client.loop_stop()
-        self._running, self._shown = False, {}
+        self._running, self._shown = False, dict.fromkeys(self._shown, "")
 
 
 def _address(url: str) -> tuple[str, int, str | None, bool]:
     """Host, port, user and whether TLS is used."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in _PORTS or not parts.hostname or port == -1:
-        raise InputError(
-            "the MQTT broker is no address: give mqtt://HOST or mqtts://USER@HOST:8883"
-        )
+    parts = split_address(
+        url, _PORTS, "the MQTT broker is no address: give mqtt://HOST or mqtts://USER@HOST:8883"
+    )
     if parts.password is not None:
         raise InputError(
             "a password in an address is shown to all users of this machine: leave it out, and set "
             "REID_DHM_MQTT_PASSWORD"
         )
     user = None if parts.username is None else unquote(parts.username)
-    return parts.hostname, port or _PORTS[parts.scheme], user, parts.scheme == "mqtts"
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme], user, parts.scheme == "mqtts"

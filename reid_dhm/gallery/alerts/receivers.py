@@ -10,11 +10,11 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from reid_dhm.errors import InputError
@@ -109,21 +109,20 @@ class Webhook:
     """
 
     def __init__(self, url: str, secret: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError("the webhook is no http or https address: give one, https://HOST/PATH")
+        remedy = "the webhook is no http or https address: give one, https://HOST/PATH"
+        split_address(url, ("http", "https"), remedy)
         self.name = f"webhook {hashlib.sha256(url.encode()).hexdigest()[:16]}"
         self._url, self._secret = url, secret
         self._opener = build_opener(_NoRedirects)
 
     def send(self, announcement: Announcement) -> None:
         """POST it, signed."""
-        body = json.dumps(announcement.to_dict(), ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "X-Reid-Delivery": str(announcement.id)}
-        if self._secret is not None:
-            headers |= sign(body, self._secret, str(int(time.time())))
-        request = Request(self._url, body, headers, method="POST")
         try:
+            body = json.dumps(announcement.to_dict(), ensure_ascii=False).encode()
+            if self._secret is not None:
+                headers |= sign(body, self._secret, str(int(time.time())))
+            request = Request(self._url, body, headers, method="POST")
             with self._opener.open(request, timeout=_SECONDS):
                 return
         except HTTPError as error:
@@ -131,12 +130,31 @@ class Webhook:
             raise DeliveryError(f"it answered {error.code}") from error
         except (URLError, OSError, http.client.HTTPException) as error:
             raise DeliveryError(f"no answer ({type(error).__name__})") from error
+        except ValueError as error:  # UnicodeError too: a host or text that HTTP cannot carry
+            raise DeliveryError(f"it cannot be sent ({type(error).__name__})") from error
 
     def show(self, people: Sequence[Person]) -> None:
         """A webhook is told appearances only."""
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def split_address(url: str, schemes: Collection[str], problem: str) -> SplitResult:
+    """The parts of an address with a host and a usable port.
+
+    Raises:
+        InputError: it is none of these schemes; the message is ``problem`` and shows no address.
+    """
+    try:
+        url.encode()
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:
+        raise InputError(problem) from None  # its text would show the address
+    if not usable:
+        raise InputError(problem)
+    return parts
 
 
 def sign(body: bytes, secret: str, timestamp: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
-from reid_dhm.errors import LockedError, ReidError
+from reid_dhm.errors import LockedError, ReidError, StorageError
 from reid_dhm.gallery.alerts.receivers import DeliveryError, Receiver
 from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.store.gallery import GalleryStore
@@ -58,13 +58,15 @@ class Delivery:
 
     Args:
         gallery: to be used by one thread.
-        receiver: closed by :meth:`close`.
+        receiver: that the gallery knows (:func:`.add_receiver`); closed by :meth:`last`.
+        over: whether nothing more is to be sent for now, asked before each announcement.
     """
 
-    def __init__(self, gallery: GalleryStore, receiver: Receiver) -> None:
-        self._gallery, self._receiver = gallery, receiver
+    def __init__(
+        self, gallery: GalleryStore, receiver: Receiver, over: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._gallery, self._receiver, self._over = gallery, receiver, over
         self._pause, self._next = 0.0, 0.0
-        add_receiver(gallery, receiver.name)
 
     def step(self) -> None:
         """Send what is waiting; after a failure the next attempt is made later and later."""
@@ -74,6 +76,8 @@ class Delivery:
             self._receiver.show(watched(self._gallery))
             while waiting := pending(self._gallery, self._receiver.name):
                 for each in waiting:
+                    if self._over():
+                        return
                     self._receiver.send(each)
                     delivered(self._gallery, self._receiver.name, each.id)
         except DeliveryError as error:
@@ -88,11 +92,14 @@ class Delivery:
     def last(self) -> None:
         """Try for a while to send what is left."""
         give_up = time.monotonic() + _FAREWELL
-        while pending(self._gallery, self._receiver.name, 1) and time.monotonic() < give_up:
-            self._next = 0.0
-            self.step()
-            time.sleep(min(self._pause, 1.0))
-        self._receiver.close()
+        self._over = lambda: time.monotonic() >= give_up
+        try:
+            while not self._over() and pending(self._gallery, self._receiver.name, 1):
+                self._next = 0.0
+                self.step()
+                time.sleep(min(self._pause, 1.0))
+        finally:
+            self._receiver.close()
 
 
 @contextmanager
@@ -105,24 +112,31 @@ def alerts(folder: Path, receivers: Sequence[Receiver], link: bool = True) -> It
         folder: of a gallery that exists.
         receivers: of announcements.
         link: whether new tracklets get people here; otherwise another process does it.
+
+    Raises:
+        LockedError, StorageError: the receivers cannot be registered.
     """
+    with GalleryStore(folder) as gallery:  # before anything is announced, which they would miss
+        for receiver in receivers:
+            add_receiver(gallery, receiver.name)
     stop, linked = Event(), Event()
 
     def work(prepare: Callable[[GalleryStore], Linking | Delivery], after: Event) -> None:
+        patiently = _Patience()
         try:
-            with GalleryStore(folder) as gallery:
+            with _opened(folder, patiently, after) as gallery:
                 steps = prepare(gallery)
                 while not stop.wait(_POLL):
-                    _patiently(steps.step)
+                    patiently(steps.step)
                 after.wait()
-                _patiently(steps.last)
+                patiently(steps.last)
         except ReidError as error:
             logger.error("announcing ended: %s", error)
 
     threads = [
         Thread(
             target=work,
-            args=(lambda gallery, r=receiver: Delivery(gallery, r), linked),
+            args=(lambda gallery, r=receiver: Delivery(gallery, r, stop.is_set), linked),
             name=receiver.name.split()[0],
             daemon=True,
         )
@@ -143,9 +157,32 @@ def alerts(folder: Path, receivers: Sequence[Receiver], link: bool = True) -> It
             thread.join()
 
 
-def _patiently(step: Callable[[], None]) -> None:
-    """A step that a locked gallery puts off."""
-    try:
-        step()
-    except LockedError as error:
-        logger.warning("%s", error)
+class _Patience:
+    """Takes steps that a locked or failing gallery puts off; each failure is told once."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, step: Callable[[], None]) -> bool:
+        """Whether the step was made."""
+        try:
+            step()
+        except (LockedError, StorageError) as error:
+            if str(error) != self._told:
+                logger.warning("%s; tried again", error)
+            self._told = str(error)
+            return False
+        self._told = ""
+        return True
+
+
+@contextmanager
+def _opened(folder: Path, patiently: _Patience, give_up: Event) -> Iterator[GalleryStore]:
+    """The gallery, as soon as it can be opened."""
+    opened: list[GalleryStore] = []
+    while not patiently(lambda: opened.append(GalleryStore(folder))):
+        if give_up.wait(_POLL):
+            opened.append(GalleryStore(folder))
+            break
+    with opened[0] as gallery:
+        yield gallery

@@ -16,7 +16,7 @@ from typing import Any
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.store import audit
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.membership import count_change, remove_empty
+from reid_dhm.gallery.store.membership import anchor_known, count_change, remove_empty
 from reid_dhm.gallery.store.queries import checked
 
 _KEPT = 200  # statements that can be undone
@@ -26,14 +26,20 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "people": (("id",), ("name", "hidden")),
     "members": (("tracklet",), ("person", "confirmed_by", "confirmed_at")),
     "different": (("first", "second"), ("said_by", "said_at")),
+    "watched": (("person",), ("said_by", "said_at", "after")),
 }
 _TYPES = {
     "people": (int, str | None, int),
     "members": (int, int, str | None, str | None),
     "different": (int, int, str, str),
+    "watched": (int, str, str, int),
 }
 _TORN = """SELECT 1 FROM different d JOIN members a ON a.tracklet = d.first
     JOIN members b ON b.tracklet = d.second WHERE a.person = b.person"""
+# Announcements of restored tracklets, whatever person they were carried to.
+_FOLLOW = """UPDATE announcements SET person =
+    (SELECT person FROM members m WHERE m.tracklet = announcements.tracklet)
+    WHERE tracklet IN (SELECT value FROM json_each(?))"""
 
 _Row = list[Any]
 
@@ -125,6 +131,7 @@ def undo(gallery: GalleryStore, change: int, actor: str | None = None) -> int:
             )
         with recorded(db) as rows:
             _restore(db, change, changed_rows(found))
+            anchor_known(db, said)
         db.execute("DELETE FROM changes WHERE entry = ?", (change,))
         count_change(db)
         entry = audit.insert(db, "undo", {"change": change}, *said)
@@ -133,21 +140,27 @@ def undo(gallery: GalleryStore, change: int, actor: str | None = None) -> int:
 
 
 def _restore(db: Any, change: int, rows: Sequence[tuple[str, _Row | None, _Row | None]]) -> None:
-    """Write all rows as they were before; people first, as others refer to them."""
+    """Write all rows as they were before; people first, as others refer to them.
+
+    Who is watched stays as it is if that was changed since.
+    """
+    as_left = dict.fromkeys(_TABLES, True)
     for name, before, after in rows:
         key = (before or after or [])[: len(_TABLES[name][0])]
-        if _row(db, name, key) != after:
+        as_left[name] &= _row(db, name, key) == after
+        if name != "watched" and not as_left[name]:
             raise InputError(
                 f"change {change} cannot be undone: what it changed was changed again; undo that "
                 "first"
             )
+    _refuse_replaced(db, change, rows)
     people = [(before, after) for name, before, after in rows if name == "people"]
     for before, after in people:
         number, hidden = (before or after or [])[0], before[2] if before else 0
         sql = "UPDATE people SET name = NULL, hidden = ? WHERE id = ?"
         if db.execute(sql, (hidden, number)).rowcount == 0:
             db.execute("INSERT INTO people (id, hidden) VALUES (?, ?)", (number, hidden))
-    for table in ("members", "different"):
+    for table in [name for name in _TABLES if name != "people" and as_left[name]]:
         keys, others = _TABLES[table]
         condition = " AND ".join(f'"{column}" = ?' for column in keys)
         marks = ", ".join("?" * len(keys + others))
@@ -156,6 +169,8 @@ def _restore(db: Any, change: int, rows: Sequence[tuple[str, _Row | None, _Row |
             db.execute(f"DELETE FROM {table} WHERE {condition}", key)
             if before is not None:
                 db.execute(f"INSERT INTO {table} VALUES ({marks})", before)
+    restored = [before[0] for name, before, _ in rows if name == "members" and before]
+    db.execute(_FOLLOW, (json.dumps(restored),))
     remove_empty(db)
     for before, _ in people:
         if before and before[1] is not None:
@@ -169,6 +184,20 @@ def _restore(db: Any, change: int, rows: Sequence[tuple[str, _Row | None, _Row |
         raise InputError(
             f"change {change} cannot be undone: tracklets that it tells apart were found to be one "
             "person since; split them, or find the people anew after splitting"
+        )
+
+
+def _refuse_replaced(
+    db: Any, change: int, rows: Sequence[tuple[str, _Row | None, _Row | None]]
+) -> None:
+    """Raise InputError unless all tracklets that these rows were about are still there."""
+    pairs = {"members": 1, "different": 2}
+    keys = {key for name, before, _ in rows for key in (before or [])[: pairs.get(name, 0)]}
+    sql = "SELECT count(*) FROM tracklets WHERE key IN (SELECT value FROM json_each(?))"
+    if db.execute(sql, (json.dumps(sorted(keys)),)).fetchone()[0] < len(keys):
+        raise InputError(
+            f"change {change} cannot be undone: tracklets that it was about were replaced since "
+            "by longer ones; say it of those"
         )
 
 

@@ -35,7 +35,15 @@ logger = logging.getLogger(__name__)
 _UNFINISHED = """SELECT DISTINCT t.video, t.track FROM
     (SELECT video, track, min(time) AS start, max(time) AS "end" FROM pending GROUP BY video, track)
     t JOIN videos v ON v.id = t.video"""
+# Announced appearances that tracklets are a part of: their times are those of what is deleted.
+_ANNOUNCED = """SELECT a.id FROM tracklets t JOIN members m ON m.tracklet = t.key
+    JOIN videos v ON v.id = t.video JOIN announcements a ON a.person = m.person
+    JOIN videos w ON w.id = a.video WHERE {} AND w.camera = v.camera
+    AND (w.id = v.id OR (w.start_time IS NOT NULL AND v.start_time IS NOT NULL))
+    AND a.start <= coalesce(v.start_time, 0) + t."end"
+    AND a."end" >= coalesce(v.start_time, 0) + t.start"""
 _PAIRS = "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+_CHOSEN = f"(t.key IN (SELECT value FROM json_each(?)) OR (t.video, t.track) IN ({_PAIRS}))"
 _WITHOUT_PEOPLE = """id NOT IN (SELECT video FROM tracklets UNION SELECT video FROM pending)"""
 
 
@@ -143,11 +151,10 @@ def delete(
         if isinstance(selected, TrackletFilter):
             selected = select(gallery, selected, whole)
         pairs = json.dumps(selected.unfinished)
-        count = db.execute(
-            "DELETE FROM tracklets WHERE key IN (SELECT value FROM json_each(?)) "
-            f"OR (video, track) IN ({_PAIRS})",
-            (json.dumps(selected.tracklets.tolist()), pairs),
-        ).rowcount
+        chosen = json.dumps(selected.tracklets.tolist()), pairs
+        announced = _ANNOUNCED.format(_CHOSEN)
+        db.execute(f"DELETE FROM announcements WHERE id IN ({announced})", chosen)
+        count = db.execute(f"DELETE FROM tracklets AS t WHERE {_CHOSEN}", chosen).rowcount
         found = f"FROM pending WHERE (video, track) IN ({_PAIRS})"
         count += db.execute(
             f"SELECT count(*) FROM (SELECT DISTINCT video, track {found})", (pairs,)

@@ -15,6 +15,7 @@ from reid_dhm.gallery.store.queries import checked
 
 _REVISION = """SELECT revision, 1 + coalesce((SELECT max(seq) FROM sqlite_sequence
     WHERE name = 'people'), 0) FROM gallery"""
+_KNOWN = "(p.name IS NOT NULL OR p.hidden OR p.id IN (SELECT person FROM watched))"
 
 
 Said = tuple[str, str]
@@ -125,11 +126,18 @@ def anchor(db: Any, number: int, said: Said) -> None:
     )
 
 
+def anchor_known(db: Any, said: Said) -> None:
+    """Confirm a tracklet of everybody named, hidden or watched of whom none is confirmed."""
+    sql = f"""SELECT id FROM people p WHERE {_KNOWN} AND id NOT IN
+        (SELECT person FROM members WHERE confirmed_by IS NOT NULL)"""
+    for (number,) in db.execute(sql).fetchall():
+        anchor(db, number, said)
+
+
 def said_of_people(db: Any) -> dict[int, Said]:
     """Who confirmed a tracklet of each named, hidden or watched person, and when, by number."""
-    sql = """SELECT m.person, m.confirmed_by, m.confirmed_at FROM members m JOIN people p
-        ON p.id = m.person WHERE (p.name IS NOT NULL OR p.hidden
-        OR p.id IN (SELECT person FROM watched)) AND m.confirmed_by IS NOT NULL
+    sql = f"""SELECT m.person, m.confirmed_by, m.confirmed_at FROM members m JOIN people p
+        ON p.id = m.person WHERE {_KNOWN} AND m.confirmed_by IS NOT NULL
         ORDER BY m.confirmed_at"""
     return {number: (by, at) for number, by, at in map(_said, db.execute(sql).fetchall())}
 

@@ -9,10 +9,11 @@ from typing import Any
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import check_name
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.membership import Said, anchor
+from reid_dhm.gallery.store.membership import Said
 from reid_dhm.gallery.store.people import Person, difference, person
 from reid_dhm.gallery.store.queries import PEOPLE, checked
 
+_MOST_PAIRS = 20_000  # of tracklets that one split tells apart: rows, and megabytes to undo it
 _ANY = "IN (SELECT value FROM json_each(?))"
 
 
@@ -88,6 +89,12 @@ def join(db: Any, people: Sequence[int], target: int) -> None:
     """Make the tracklets of these people another person's, who is watched if one of them was."""
     of_these = target, json.dumps(people)
     db.execute(f"UPDATE members SET person = ? WHERE person {_ANY}", of_these)
+    carry_watch(db, people, target)
+
+
+def carry_watch(db: Any, people: Sequence[int], target: int) -> None:
+    """Announcements of these people become another's, who is watched if one of them was."""
+    of_these = target, json.dumps(people)
     db.execute(f"UPDATE announcements SET person = ? WHERE person {_ANY}", of_these)
     watched = "INSERT OR IGNORE INTO watched SELECT ?, said_by, said_at, after FROM watched "
     db.execute(f"{watched} WHERE person {_ANY} ORDER BY after", of_these)
@@ -114,9 +121,18 @@ def set_apart(db: Any, source: Person, keys: Sequence[int], said: Said) -> int:
 
     Returns:
         Number of the new person.
+
+    Raises:
+        InputError: too many pairs of them to be kept, unless it is a single tracklet.
     """
-    target, own = new_person(db), json.dumps(keys)
     rest = sorted({*tracklets_of(db, [source.id])} - {*keys})
+    if len(keys) > 1 and len(keys) * len(rest) > _MOST_PAIRS:
+        most = max(1, _MOST_PAIRS // (len(keys) + len(rest)))
+        raise InputError(
+            f"{len(keys)} of {len(keys) + len(rest)} tracklets of person {source.label} are too "
+            f"many to split at once: split up to {most} at a time, and merge the new people"
+        )
+    target, own = new_person(db), json.dumps(keys)
     db.execute(f"UPDATE members SET person = ? WHERE tracklet {_ANY}", (target, own))
     if len(tracklets_of(db, [target], confirmed=True)) == 1:
         db.execute(
@@ -127,8 +143,6 @@ def set_apart(db: Any, source: Person, keys: Sequence[int], said: Said) -> int:
         "INSERT OR IGNORE INTO different VALUES (?, ?, ?, ?)",
         ((min(a, b), max(a, b), *said) for a in keys for b in rest),
     )
-    if source.name is not None:
-        anchor(db, source.id, said)
     return target
 
 

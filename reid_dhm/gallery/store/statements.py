@@ -16,9 +16,16 @@ from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import TrackletId, check_name
 from reid_dhm.gallery.store import audit, changes
 from reid_dhm.gallery.store.gallery import GalleryStore
-from reid_dhm.gallery.store.membership import Said, anchor, count_change, remove_empty
+from reid_dhm.gallery.store.membership import (
+    Said,
+    anchor,
+    anchor_known,
+    count_change,
+    remove_empty,
+)
 from reid_dhm.gallery.store.people import Person, people
 from reid_dhm.gallery.store.statement_rows import (
+    carry_watch,
     check_new_name,
     confirm,
     forget_differences,
@@ -239,7 +246,8 @@ def label(
     detail: dict[str, Any] = {"tracklets": [str(id) for id in tracklets], "person": None}
     with _statement(gallery, "merge", detail, actor) as (db, said):
         keys = sorted({gallery.tracklet(id).key for id in tracklets})
-        left = [p for p in people_of(db, keys) if p.name not in (None, new_name)]
+        owners = people_of(db, keys)
+        left = [p for p in owners if p.name not in (None, new_name)]
         if new_name is None:
             return sum(_unname(db, person, keys, said) for person in left)
         row = db.execute("SELECT id FROM people WHERE name = ?", (new_name,)).fetchone()
@@ -249,9 +257,9 @@ def label(
         there = set(tracklets_of(db, [target], confirmed=True))
         forget_differences(db, keys, [*keys, *tracklets_of(db, [target])])
         changed = confirm(db, [key for key in keys if key not in there], target, said)
+        empty = [p.id for p in owners if not tracklets_of(db, [p.id])]
+        carry_watch(db, empty, target)
         remove_empty(db)
-        for each in left:
-            anchor(db, each.id, said)
     return changed
 
 
@@ -287,5 +295,6 @@ def _statement(
     with gallery.writing() as db:
         with changes.recorded(db) as rows:
             yield db, said
+            anchor_known(db, said)
         count_change(db)
         changes.keep(db, audit.insert(db, action, detail, *said), rows)

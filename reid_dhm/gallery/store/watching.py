@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from reid_dhm.gallery.store.statement_rows import people_numbered
 GAP = 60.0
 """Seconds out of one camera's view after which a return is another appearance."""
 
+_KEPT = timedelta(days=7)
+_DELIVERED = "(SELECT coalesce(min(last), 0) FROM receivers)"  # the last that all receivers got
 _LAST = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tracklets')"
 # Seconds since 1970 of videos with a wall-clock time, otherwise from the video's start.
 _SEEN = """SELECT t.key, v.id, v.camera, v.start_time IS NULL,
@@ -111,9 +113,14 @@ def watch(gallery: GalleryStore, who: Person, actor: str | None = None) -> None:
 
 
 def unwatch(gallery: GalleryStore, who: Person, actor: str | None = None) -> bool:
-    """Announce a person no longer; returns whether the person was watched."""
+    """Announce a person no longer; returns whether the person was watched.
+
+    What is announced of the person and did not reach every receiver yet is deleted.
+    """
     with gallery.writing() as db:
         done = bool(db.execute("DELETE FROM watched WHERE person = ?", (who.id,)).rowcount)
+        sql = f"DELETE FROM announcements WHERE person = ? AND id > {_DELIVERED}"
+        db.execute(sql, (who.id,))
         audit.record(gallery, "watch", {"person": who.id, "watched": False}, actor)
     return done
 
@@ -129,6 +136,7 @@ def announce(gallery: GalleryStore, keys: NDArray[np.int64], persons: NDArray[np
     """Announce the watched ones among new tracklets, each appearance once.
 
     An appearance goes on as long as a camera loses the person for no more than :data:`GAP` seconds.
+    What every receiver got is kept for a week for that, and then deleted.
 
     Args:
         gallery: which.
@@ -139,7 +147,10 @@ def announce(gallery: GalleryStore, keys: NDArray[np.int64], persons: NDArray[np
         Number of announcements.
     """
     made = 0
+    now = datetime.now(timezone.utc)
     with gallery.writing() as db:
+        sql = f"DELETE FROM announcements WHERE made < ? AND id <= {_DELIVERED}"
+        db.execute(sql, ((now - _KEPT).isoformat(),))
         wanted = dict(db.execute("SELECT person, after FROM watched").fetchall())
         of = {
             key: number
@@ -155,11 +166,10 @@ def announce(gallery: GalleryStore, keys: NDArray[np.int64], persons: NDArray[np
                 sql = 'UPDATE announcements SET "end" = max("end", ?), start = min(start, ?) '
                 db.execute(sql + "WHERE id = ?", (end, start, same[0]))
                 continue
-            now = datetime.now(timezone.utc).isoformat()
             db.execute(
                 'INSERT INTO announcements (person, video, tracklet, start, "end", made) '
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (of[key], video, key, start, end, now),
+                (of[key], video, key, start, end, now.isoformat()),
             )
             made += 1
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -36,7 +38,7 @@ from reid_dhm.service.api.requests import (
 )
 from reid_dhm.service.auth import Role
 from reid_dhm.service.errors import documented
-from reid_dhm.service.state import ActorDep, ServiceDep, requires
+from reid_dhm.service.state import ActorDep, Service, ServiceDep, requires
 
 router = APIRouter(
     prefix="/api",
@@ -75,14 +77,14 @@ def questions(
 @router.post("/links")
 def link_tracklets(service: ServiceDep, actor: ActorDep, request: LinkRequest) -> SaidPerson:
     """Record that tracklets are one person."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         return _said(gallery, actor, statements.link(gallery, ids(request.tracklets), actor))
 
 
 @router.post("/merges")
 def merge_people(service: ServiceDep, actor: ActorDep, request: MergeRequest) -> SaidPerson:
     """Record that people are one."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         found = [find_person(gallery, number) for number in request.people]
         return _said(gallery, actor, statements.merge(gallery, found, request.name, actor))
 
@@ -90,7 +92,7 @@ def merge_people(service: ServiceDep, actor: ActorDep, request: MergeRequest) ->
 @router.post("/differences")
 def tell_apart(service: ServiceDep, actor: ActorDep, request: DifferenceRequest) -> ChangeModel:
     """Record that two people are not one; merging them withdraws it."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         first, second = (find_person(gallery, number) for number in request.people)
         statements.tell_apart(gallery, first, second, actor)
         return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
@@ -99,7 +101,7 @@ def tell_apart(service: ServiceDep, actor: ActorDep, request: DifferenceRequest)
 @router.post("/labels")
 def label_tracklets(service: ServiceDep, actor: ActorDep, request: LabelRequest) -> SaidPerson:
     """Confirm these tracklets, and no others, as the person of a name, known or new."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         statements.label(gallery, ids(request.tracklets), request.name, actor)
         return _said(gallery, actor, find_person(gallery, request.name).id)
 
@@ -109,7 +111,7 @@ def split_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: SplitRequest
 ) -> SplitResult:
     """Record that tracklets are not this person; they become a new one."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         found = find_person(gallery, person)
         number = statements.split(gallery, found, ids(request.tracklets), actor)
         change = changes.latest(gallery, actor, 1)[0].id
@@ -122,7 +124,7 @@ def name_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: NameRequest
 ) -> SaidPerson:
     """Give a person a name, or take it away."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         statements.name(gallery, find_person(gallery, person), request.name, actor)
         return _said(gallery, actor, person)
 
@@ -132,7 +134,7 @@ def hide_person(
     service: ServiceDep, actor: ActorDep, person: PersonNumber, request: HideRequest
 ) -> SaidPerson:
     """Leave a person out of lists, or show the person again; nothing is deleted."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         statements.hide(gallery, find_person(gallery, person), request.hidden, actor)
         return _said(gallery, actor, person)
 
@@ -150,13 +152,20 @@ def list_changes(
 @router.post("/undo")
 def undo(service: ServiceDep, actor: ActorDep, request: UndoRequest) -> ChangeModel:
     """Take a statement back, exactly; undoing the answer's `change` says it again."""
-    with service.writing_in_folder() as gallery:
+    with _saying(service) as gallery:
         changes.undo(gallery, request.change, actor)
         return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
 
 
+@contextmanager
+def _saying(service: Service) -> Iterator[GalleryStore]:
+    """One transaction for a statement and its answer: the latest change within is its own."""
+    with service.writing_in_folder() as gallery, gallery.writing():
+        yield gallery
+
+
 def _said(gallery: GalleryStore, actor: str, number: int) -> SaidPerson:
-    """The person after the actor's latest statement; one thread writes at a time."""
+    """The person after the actor's latest statement, within its transaction."""
     change = changes.latest(gallery, actor, 1)[0].id
     return SaidPerson(**_summary(gallery, number).model_dump(), change=change)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_dhm.errors import InputError
+from reid_dhm.errors import InputError, LockedError, StorageError
 from reid_dhm.gallery.alerts import running
-from reid_dhm.gallery.alerts.receivers import Lines, Webhook
+from reid_dhm.gallery.alerts.receivers import DeliveryError, Lines, Webhook
 from reid_dhm.gallery.alerts.running import Delivery, alerts
 from reid_dhm.gallery.people.linking.run import link_gallery
 from reid_dhm.gallery.records import TrackletFilter
-from reid_dhm.gallery.store import audit, deletion, statements, watching
+from reid_dhm.gallery.store import audit, changes, deletion, statements, watching
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.people import find_person, people
@@ -67,8 +67,6 @@ def test_nobody_else_and_no_earlier_footage_is_announced(site, keep):
     keep(site, np.stack([BERT]), "gate", [6000.0], NOON)
     watching.watch(site, find_person(site, bert))
     link_gallery(site, new_only=True, live=True)
-    keep(site, np.stack([ANNA]), "gate", [7000.0], NOON)
-    link_gallery(site, new_only=True)  # nobody is told of what is linked afterwards
     assert watching.unwatch(site, find_person(site, "Anna"))
     keep(site, np.stack([ANNA]), "gate", [8000.0], NOON)
     link_gallery(site, new_only=True, live=True)
@@ -87,7 +85,7 @@ def test_whoever_joins_a_watched_person_is_watched_and_a_deletion_ends_it(site, 
     assert [p.id for p in watching.watched(site)] == [other]
     keep(site, np.stack([ANNA]), "gate", [9000.0], NOON)
     link_gallery(site, new_only=True, live=True)
-    assert len(told(site)) == 1
+    assert [each["person_id"] for each in told(site)] == [other, other]
     deletion.delete(site, TrackletFilter(person=other))
     assert (told(site), watching.watched(site), len(people(site))) == ([], [], 1)
 
@@ -124,7 +122,7 @@ class Receiver:
 def test_a_webhook_that_fails_first_gets_all_in_order_and_signed(site, keep, monkeypatch, caplog):
     receiver = Receiver([500, 307, 503])
     monkeypatch.setattr(running, "_SLOWEST", 0.0)  # the next attempt at once
-    delivery = Delivery(site, Webhook(receiver.url, "a secret"))
+    delivery = registered(site, Webhook(receiver.url, "a secret"))
     for hour in range(3):
         keep(site, np.stack([ANNA]), "gate", [3600.0 * (hour + 2)], NOON)
     link_gallery(site, new_only=True, live=True)
@@ -151,10 +149,10 @@ def test_what_was_not_confirmed_is_sent_by_the_next_run_and_nothing_twice(site, 
     Delivery(site, Webhook(closed.url)).step()
     lines = tmp_path / "lines.jsonl"
     for _ in range(2):  # a receiver that is new does not get what was before
-        Delivery(site, Lines(lines)).step()
+        registered(site, Lines(lines)).step()
         keep(site, np.stack([ANNA]), "door", [9000.0], NOON)
         link_gallery(site, new_only=True, live=True)
-        Delivery(site, Lines(lines)).step()
+        registered(site, Lines(lines)).step()
     assert [json.loads(line)["camera"] for line in lines.read_text().splitlines()] == ["door"]
     assert len(told(site, Webhook(closed.url).name)) == 2
 
@@ -162,21 +160,159 @@ def test_what_was_not_confirmed_is_sent_by_the_next_run_and_nothing_twice(site, 
 def test_threads_link_what_is_new_and_announce_it(site, keep, tmp_path):
     lines = tmp_path / "lines.jsonl"
     with alerts(site.folder, [Lines(lines)]), GalleryStore(site.folder) as other:
-        wait_for_receiver(other)
         keep(other, np.stack([ANNA]), "gate", [5000.0], NOON)
     assert [json.loads(line)["person"] for line in lines.read_text().splitlines()] == ["Anna"]
 
 
-def wait_for_receiver(gallery: GalleryStore) -> None:
-    for _ in range(200):
-        with gallery.reading() as db:
-            if db.execute("SELECT 1 FROM receivers").fetchone():
-                return
-        threading.Event().wait(0.05)
-    raise AssertionError("the thread did not begin")
+def registered(gallery: GalleryStore, receiver: Lines | Webhook) -> Delivery:
+    watching.add_receiver(gallery, receiver.name)
+    return Delivery(gallery, receiver)
 
 
-@pytest.mark.parametrize("url", ["ftp://a/b", "file:///etc/passwd", "nonsense", "https://"])
+def test_a_receiver_is_registered_before_the_block_or_the_block_does_not_begin(site, tmp_path):
+    receiver = Lines(tmp_path / "lines.jsonl")
+    with alerts(site.folder, [receiver]), site.reading() as db:
+        assert db.execute("SELECT name FROM receivers").fetchall() == [(receiver.name,)]
+    with site.writing(), pytest.raises(LockedError), alerts(site.folder, [receiver]):
+        raise AssertionError("nobody would be told of what is announced now")
+
+
+def test_a_gallery_that_fails_for_a_while_puts_announcing_off(
+    site, keep, tmp_path, monkeypatch, caplog
+):
+    failures = [LockedError("locked"), StorageError("disk"), StorageError("disk")]
+    receiver, asked = Lines(tmp_path / "lines.jsonl"), watching.watched
+
+    def fails_first(gallery):
+        if failures:
+            raise failures.pop(0)
+        return asked(gallery)
+
+    monkeypatch.setattr(running, "watched", fails_first)
+    monkeypatch.setattr(running, "_POLL", 0.01)
+    with alerts(site.folder, [receiver], link=False):
+        for _ in range(500):
+            if not failures:
+                break
+            threading.Event().wait(0.02)
+        keep(site, np.stack([ANNA]), "gate", [5000.0], NOON)
+        link_gallery(site, new_only=True, live=True)
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == 1
+    assert [record.message for record in caplog.records] == [
+        "locked; tried again", "disk; tried again",
+    ]  # fmt: skip
+
+
+def test_every_pass_announces_footage_indexed_after_the_watch(site, keep):
+    watching.add_receiver(site, "test")
+    for hour, new_only in ((2, True), (3, False)):
+        keep(site, np.stack([ANNA]), "gate", [3600.0 * hour], NOON)
+        link_gallery(site, new_only=new_only)
+    assert [each["start_time"][11:16] for each in told(site)] == ["14:00", "15:00"]
+
+
+def test_nobody_sends_on_after_the_end_or_after_the_watch(site, keep, monkeypatch):
+    sent, over = [], []
+
+    class Slow(Lines):
+        def send(self, announcement):
+            sent.append(announcement.id)
+            over.append(True)
+
+    receiver = Slow(Path("-"))
+    watching.add_receiver(site, receiver.name)
+    keep(site, np.stack([ANNA] * 3), "gate", [7200.0, 14400.0, 21600.0], NOON)
+    link_gallery(site, new_only=True)
+    Delivery(site, receiver, lambda: bool(over)).step()
+    assert sent == [1]
+    monkeypatch.setattr(running, "_FAREWELL", 0.0)
+    Delivery(site, receiver).last()
+    assert sent == [1]
+    watching.unwatch(site, find_person(site, "Anna"))
+    assert told(site, receiver.name) == []
+    with site.reading() as db:
+        assert db.execute("SELECT id FROM announcements").fetchall() == [(1,)]
+
+
+def test_a_label_that_empties_a_watched_person_hands_watch_and_announcements_on(site, keep):
+    watching.add_receiver(site, "test")
+    keep(site, np.stack([ANNA]), "gate", [7200.0], NOON)
+    link_gallery(site, new_only=True)
+    own = [t.id for t in site.tracklets(TrackletFilter(person="Anna"))]
+    statements.label(site, own, "Dora")
+    assert [p.name for p in watching.watched(site)] == ["Dora"]
+    assert [each["person"] for each in told(site)] == ["Dora"]
+
+
+def test_taking_a_merge_back_gives_watch_and_announcements_back(site, keep):
+    watching.add_receiver(site, "test")
+    keep(site, np.stack([ANNA]), "gate", [7200.0], NOON)
+    link_gallery(site, new_only=True)
+    anna = find_person(site, "Anna")
+    (bert,) = (p for p in people(site) if p.id != anna.id)
+    statements.merge(site, [bert, anna])
+    merged = changes.latest(site)[0].id
+    assert [p.id for p in watching.watched(site)] == [bert.id]
+    again = changes.undo(site, merged)
+    assert [p.id for p in watching.watched(site)] == [anna.id]
+    assert [each["person_id"] for each in told(site)] == [anna.id]
+    merged = changes.undo(site, again)
+    watching.unwatch(site, find_person(site, bert.id))
+    changes.undo(site, merged)  # what was said of watching since stays
+    assert watching.watched(site) == []
+    assert list(check_integrity(site)) == []
+
+
+def test_deleting_a_part_of_an_appearance_deletes_its_announcement_and_no_other(site, keep):
+    watching.add_receiver(site, "test")
+    keep(site, np.stack([ANNA] * 3), "gate", [7200.0, 7230.0, 14400.0], NOON)
+    keep(site, np.stack([ANNA]), "door", [7230.0], NOON)
+    link_gallery(site, new_only=True)
+    part = site.tracklets(TrackletFilter(cameras=["gate"]))[-2]  # not the one announced
+    deletion.delete(site, TrackletFilter(tracklets=[part.id]))
+    assert sorted((each["camera"], each["start_time"][11:16]) for each in told(site)) == [
+        ("door", "14:00"), ("gate", "16:00"),
+    ]  # fmt: skip
+
+
+def test_what_all_receivers_got_is_deleted_after_a_week(site, keep):
+    for name in ("test", "other"):
+        watching.add_receiver(site, name)
+    keep(site, np.stack([ANNA] * 2), "gate", [7200.0, 14400.0], NOON)
+    link_gallery(site, new_only=True)
+    watching.delivered(site, "test", 2)
+    watching.delivered(site, "other", 1)
+    nobody = np.empty(0, np.int64)
+    watching.announce(site, nobody, nobody)
+    assert len(told(site, "other")) == 1
+    with site.writing() as db:
+        db.execute("UPDATE announcements SET made = '2020-01-01T00:00:00+00:00'")
+    watching.announce(site, nobody, nobody)
+    with site.reading() as db:
+        assert db.execute("SELECT id FROM announcements").fetchall() == [(2,)]
+
+
+def test_text_that_http_cannot_carry_is_a_failed_delivery(site, keep):
+    receiver = Webhook(f"http://{'a' * 70}.example/\N{EURO SIGN}")
+    watching.add_receiver(site, receiver.name)
+    keep(site, np.stack([ANNA]), "gate", [7200.0], NOON)
+    link_gallery(site, new_only=True)
+    with pytest.raises(DeliveryError, match="cannot be sent"):
+        receiver.send(watching.pending(site, receiver.name)[0])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a/b",
+        "file:///etc/passwd",
+        "nonsense",
+        "https://",
+        "http://[::1/",
+        "http://a:99999/",
+        "http://a\udcff/",
+    ],
+)
 def test_other_addresses_are_refused(url):
     with pytest.raises(InputError, match="no http or https address"):
         Webhook(url)
@@ -184,7 +320,7 @@ def test_other_addresses_are_refused(url):
 
 def test_a_file_that_cannot_be_written_is_tried_again(site, keep, tmp_path):
     path = tmp_path / "folder" / "lines.jsonl"
-    delivery = Delivery(site, Lines(path))
+    delivery = registered(site, Lines(path))
     keep(site, np.stack([ANNA]), "gate", [5000.0], NOON)
     link_gallery(site, new_only=True, live=True)
     delivery.step()

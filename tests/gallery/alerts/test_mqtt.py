@@ -125,6 +125,28 @@ def test_a_broker_gets_people_and_appearances_and_never_the_password(
     assert not any(PASSWORD in text for texts in listener.got.values() for text in texts)
 
 
+def test_a_name_that_a_failure_left_at_the_broker_is_withdrawn_later(tmp_path, monkeypatch):
+    receiver, held, working = Mqtt("mqtt://host", tmp_path), {}, [True, True]
+
+    def publish(topic, content, retain=False):
+        if not working:
+            receiver._stop()
+            raise DeliveryError("no connection")
+        working.pop()
+        held[topic.split("/")[-2]] = content
+
+    monkeypatch.setattr(receiver, "_publish", publish)
+    with pytest.raises(DeliveryError):  # after the status and one of two people
+        receiver.show([Person(3, "Anna", 2, 1), Person(4, "Bert", 2, 1)])
+    assert held["person_3"]["name"] == "Anna"
+    working.extend([True] * 9)
+    receiver.show([])
+    assert (held["person_3"], held["person_4"]) == ("", "")
+    count = len(working)
+    receiver.show([])
+    assert len(working) == count
+
+
 def test_a_wrong_password_is_a_failed_delivery(broker, tmp_path, monkeypatch):
     monkeypatch.setattr("reid_dhm.gallery.alerts.mqtt._SECONDS", 2.0)
     port = free_port()
@@ -141,6 +163,7 @@ def test_a_wrong_password_is_a_failed_delivery(broker, tmp_path, monkeypatch):
         ("http://host", "give mqtt://HOST"),
         ("mqtt://", "give mqtt://HOST"),
         ("mqtt://host:99999", "give mqtt://HOST"),
+        ("mqtt://[::1/", "give mqtt://HOST"),
         (f"mqtt://anna:{PASSWORD}@host", "shown to all users of this machine: leave it out"),
     ],
 )

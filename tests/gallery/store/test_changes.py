@@ -5,13 +5,13 @@ import pytest
 
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.records import TrackletFilter, TrackletId
-from reid_dhm.gallery.store import audit, changes, deletion
+from reid_dhm.gallery.store import audit, changes, deletion, statement_rows, watching
 from reid_dhm.gallery.store.gallery import GalleryStore
 from reid_dhm.gallery.store.integrity import check_integrity
 from reid_dhm.gallery.store.people import find_person, people
 from reid_dhm.gallery.store.statements import hide, label, link, merge, name, split, tell_apart
 
-TABLES = ("members", "people", "different")
+TABLES = ("members", "people", "different", "watched")
 
 
 @pytest.fixture
@@ -125,3 +125,53 @@ def test_a_kill_in_the_middle_leaves_nothing_recorded(site, monkeypatch):
     name(site, find_person(site, 1), "Cleo")
     changes.undo(site, last(site))
     assert rows(site) == before
+
+
+def test_a_change_of_tracklets_that_were_replaced_is_refused(site):
+    name(site, find_person(site, 1), "Anna")
+    link(site, ids(7, 8))
+    redo = changes.undo(site, last(site))
+    with site.writing(deleted=True) as db:  # as when a video is indexed to its end
+        db.execute("DELETE FROM tracklets WHERE key = 7")
+    with pytest.raises(InputError, match="cannot be undone: tracklets that it was about were"):
+        changes.undo(site, redo)
+
+
+@pytest.mark.parametrize("known", ["name", "hide", "watch"])
+def test_whoever_is_known_keeps_a_confirmed_tracklet_after_a_split_and_an_undo(site, known):
+    with site.writing() as db:
+        db.execute("UPDATE members SET confirmed_by = NULL, confirmed_at = NULL WHERE person = 1")
+    say = {
+        "name": lambda: name(site, find_person(site, 1), "Anna"),
+        "hide": lambda: hide(site, find_person(site, 1), True),
+        "watch": lambda: watching.watch(site, find_person(site, 1)),
+    }
+    say[known]()
+    with site.reading() as db:
+        sql = "SELECT tracklet FROM members WHERE person = 1 AND confirmed_by IS NOT NULL"
+        (only,) = db.execute(sql).fetchone()
+    split(site, find_person(site, 1), ids(only))
+    assert find_person(site, 1).num_confirmed == 1
+    changes.undo(site, last(site))
+    assert find_person(site, 1).num_confirmed == 1
+
+
+def test_an_undo_leaves_a_watched_person_with_a_confirmed_tracklet(site):
+    link(site, ids(6, 7))
+    watching.watch(site, find_person(site, 3))
+    said = changes.latest(site)[0].id
+    with site.writing() as db:
+        db.execute("DELETE FROM members WHERE tracklet = 8")
+        db.execute("INSERT INTO members (tracklet, person) VALUES (8, 3)")  # found since
+    changes.undo(site, said)
+    assert (find_person(site, 3).num_tracklets, find_person(site, 3).num_confirmed) == (1, 1)
+
+
+def test_a_split_of_very_many_pairs_is_refused_and_of_one_tracklet_never(site, monkeypatch):
+    monkeypatch.setattr(statement_rows, "_MOST_PAIRS", 1)
+    link(site, ids(1, 2, 3, 4, 5))
+    before = rows(site)
+    with pytest.raises(InputError, match=r"2 of 5 tracklets of person 1 .*split up to 1 at a time"):
+        split(site, find_person(site, 1), ids(2, 3))
+    assert rows(site) == before
+    split(site, find_person(site, 1), ids(2))

@@ -34,7 +34,8 @@ def link_gallery(
 ) -> Assignment:
     """Find the people of all tracklets, true to what users said, and store them.
 
-    The thresholds that this takes are kept for searches, and the travel times for later passes.
+    Watched people among tracklets that had no person are announced. The thresholds that this takes
+    are kept for searches, and the travel times for later passes.
     Computed again if somebody says something meanwhile; either everything is stored, with its entry
     in the audit log, or nothing.
 
@@ -45,8 +46,7 @@ def link_gallery(
         actor: for the audit log; the user of this process by default.
         new_only: only tracklets without a person join people there are, or become new ones;
             nobody else changes. The gallery's thresholds stay as well.
-        live: the new tracklets have just been seen: watched people among them are announced.
-            Thresholds that so few may give are not kept.
+        live: thresholds that the few tracklets seen so far may give are not kept.
 
     Raises:
         InputError, NotFoundError: unusable travel times.
@@ -73,9 +73,8 @@ def link_gallery(
             if done is None:
                 continue
             keep_travel_times(gallery, given)
-            if live:
-                new = appearances.persons < 0
-                announce(gallery, appearances.keys[new], found.persons[new])
+            new = appearances.persons < 0
+            announce(gallery, appearances.keys[new], found.persons[new])
             if kept is None and not live:
                 store_thresholds(gallery, found.thresholds, count, deletions)
             detail: dict[str, Any] = {
