@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 from typing import ClassVar
@@ -314,3 +315,117 @@ def test_a_deleted_person_takes_the_case_along(visit, linked):
     expect(page.locator("#people-about")).to_have_text("3 people, by last seen")
     page.locator('.views a[data-view="cases"]').click()
     expect(page.locator(".cases .empty")).to_be_visible()
+
+
+FRAMES = re.compile(r"/api/videos/[^/]+/frames/\d+$")
+
+
+def stored_marks(folder: Path) -> dict[str, bool]:
+    with GalleryStore(folder) as gallery:
+        return {str(m.tracklet): m.confirmed for m in cases.find_case(gallery, 1).marks}
+
+
+def wait_for(holds) -> None:
+    for _ in range(100):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("did not come true within 5 seconds")
+
+
+@pytest.fixture
+def framed(linked):
+    """The site with a case of a box in a frame, and its marks by tracklet."""
+    confirmed, rejected = (linked.ids[key] for key in (("yard", "anna"), ("yard", "cleo")))
+    with GalleryStore(linked.folder) as gallery:
+        marks = [
+            cases.Mark(TrackletId.parse(t), t == confirmed, 0.9, 0.8) for t in (confirmed, rejected)
+        ]
+        video = linked.ids["gate", "anna"][:16]
+        search = {"video": video, "frame": 20, "box": [80, 120, 112, 200]}
+        cases.create(gallery, cases.Content("Bert", "", search, marks), [], "local")
+    return linked, {confirmed: True, rejected: False}
+
+
+def test_a_case_that_cannot_be_shown_keeps_its_marks(visit, framed):
+    site, marks = framed
+    page = visit.open()
+    page.route(FRAMES, lambda route: route.fulfill(status=404, json={"detail": "the video moved"}))
+    page.locator('.views a[data-view="cases"]').click()
+    page.get_by_role("link", name="Bert").click()
+    expect(page.locator("#fault")).to_have_text("The video moved")
+    expect(page.locator("#case-bar")).to_be_hidden()
+    # What is searched for instead is no part of the case.
+    page.locator('.views a[data-view="search"]').click()
+    expect(page.locator("#heading")).to_have_text("In this gallery")
+    page.get_by_role("checkbox", name="yard").check()
+    expect(page.locator(".candidate")).to_have_count(3)
+    page.wait_for_timeout(700)  # longer than a change takes to be saved
+    assert stored_marks(site.folder) == marks
+    page.unroute(FRAMES)
+    page.goto(re.sub(r"(:\d+)/.*", r"\1/cases/1", page.url))
+    expect(page.locator("#marks")).to_have_text("1 confirmed, 1 rejected")
+    page.locator("#case-close").click()
+    expect(page.locator("#case-bar")).to_be_hidden()
+    assert stored_marks(site.folder) == marks
+    assert "404" in visit.faults.pop()  # the browser says so as well
+
+
+def test_an_open_case_keeps_its_marks_and_tells_what_is_not_saved(visit, framed):
+    site, marks = framed
+    page = visit.open()
+    page.goto(f"{page.url}cases/1")
+    expect(page.locator("#case-title")).to_have_value("Bert")
+    page.locator("#kind").select_option("seconds")
+    for end, seconds in (("after", "3"), ("before", "1")):
+        page.locator(f"#{end}-seconds").fill(seconds)
+        page.locator(f"#{end}-seconds").blur()
+    expect(page.locator(".empty")).to_have_text("Nothing was searched: correct the filter.")
+    page.locator("#before-seconds").fill("")
+    page.locator("#before-seconds").blur()
+    expect(page.locator("#marks")).to_have_text("1 confirmed, 1 rejected")
+    # The service fails: the case stays open, and the note is saved afterwards.
+    failing = re.compile("/api/cases/1$")
+    page.route(failing, lambda route: route.fulfill(status=500, json={"detail": "disk is full"}))
+    page.locator("#case-notes").fill("By the gate.")
+    page.locator("#case-close").click()
+    expect(page.locator("#problem")).to_have_text("Disk is full")
+    page.locator('.views a[data-view="search"]').click()
+    expect(page.locator("#fault")).to_have_text("Disk is full")
+    expect(page.locator("#case-notes")).to_have_value("By the gate.")
+    assert page.url.endswith("/cases/1")
+    page.unroute(failing)
+    page.locator("#case-close").click()
+    expect(page.locator("#case-bar")).to_be_hidden()
+    assert stored_marks(site.folder) == marks
+    with GalleryStore(site.folder) as gallery:
+        assert cases.find_case(gallery, 1).notes == "By the gate."
+    assert all("500" in fault for fault in visit.faults)
+    visit.faults.clear()
+
+
+def test_images_added_to_a_case_are_saved(visit, linked, image_of, tmp_path):
+    page = visit.open()
+    visit.upload(tmp_path, image_of("anna"), image_of("anna", 90, 36))
+    expect(page.locator("#heading")).to_have_text("5 candidates")
+    card(page, linked.ids["gate", "anna"]).locator(".mark-confirmed").click()
+    address = page.url
+    page.reload()  # the address keeps both
+    expect(page.locator("#queries canvas")).to_have_count(2)
+    expect(page.locator("#marks")).to_have_text("1 confirmed")
+    assert page.url == address
+    page.locator("#save-case").click()
+    page.locator("#asking-value").fill("Anna")
+    page.keyboard.press("Enter")
+    expect(page.locator("#case-state")).to_contain_text("Saved")
+
+    def images() -> int:
+        with GalleryStore(linked.folder) as gallery:
+            return len(cases.find_case(gallery, 1).images)
+
+    wait_for(lambda: images() == 2)
+    visit.upload(tmp_path, image_of("anna", 100, 40))
+    wait_for(lambda: images() == 3)
+    page.reload()
+    expect(page.locator("#queries canvas")).to_have_count(3)
+    expect(page.locator("#marks")).to_have_text("1 confirmed")

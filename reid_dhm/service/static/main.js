@@ -260,4 +260,4 @@ function wireSignIn() {
 }
 
 const page = new Page();
-page.attempt(() => page.start());
+page.ready = page.attempt(() => page.start()); // resolves when the first address is shown

@@ -13,6 +13,7 @@ export class Query {
     this.changed = changed;
     this.attempt = attempt;
     this.items = []; // of one kind: "image", "frame" or "tracklet"
+    this.pictures = null; // under which name the tab keeps which images
     this.confirmed = new Map(); // candidates by tracklet
     this.rejected = new Map();
     this.cutting = null;
@@ -32,6 +33,15 @@ export class Query {
   key() {
     const items = this.items.map(({ kind, url, box, seen, video, frame }) => [kind, url, box, seen?.tracklet, video, frame]);
     return [items, [...this.confirmed.keys()], [...this.rejected.keys()]];
+  }
+
+  get images() {
+    return this.items.filter((item) => item.kind === "image");
+  }
+
+  /** What tells the images from others. */
+  imagesKey() {
+    return JSON.stringify(this.images.map(({ url, box }) => [url, box]));
   }
 
   get empty() {
@@ -104,35 +114,36 @@ export class Query {
 
   /** Keep the crops of images until the tab is closed, so that a reload finds them. */
   keepImages() {
-    const data = JSON.stringify(this.items.map(({ image, box }) => crop(image, box).toDataURL("image/jpeg", 0.95)));
-    const same = this.pictures && sessionStorage.getItem(this.pictures) === data;
-    if (!same) {
-      this.pictures = `pictures-${Date.now().toString(36)}`;
+    const key = this.imagesKey();
+    if (this.pictures?.key !== key || !sessionStorage.getItem(this.pictures.name)) {
+      const data = JSON.stringify(this.images.map(({ image, box }) => crop(image, box).toDataURL("image/jpeg", 0.95)));
+      this.pictures = { key, name: `pictures-${Date.now().toString(36)}` };
       try {
-        sessionStorage.setItem(this.pictures, data);
+        sessionStorage.setItem(this.pictures.name, data);
       } catch {
         sessionStorage.clear(); // older ones make room
-        sessionStorage.setItem(this.pictures, data);
+        sessionStorage.setItem(this.pictures.name, data);
       }
     }
-    return this.pictures;
+    return this.pictures.name;
   }
 
-  /** Set the query and its marks to what an address says; what is gone is left out. */
-  async restore({ tracklet = [], video, frame, box, pictures, images = [], confirmed = [], rejected = [] }) {
+  /** Read the query and its marks that an address, or a case, says; what is gone is left out. */
+  async read({ tracklet = [], video, frame, box, pictures = null, images = [], confirmed = [], rejected = [] }) {
+    const [seen, right, wrong] = await Promise.all([tracklet, confirmed, rejected].map(existing));
+    const read = { right, wrong, pictures: null };
+    if (seen.length) return { ...read, items: seen.map((each) => ({ kind: "tracklet", seen: each })) };
+    if (video && box) return { ...read, items: [await this.frameItem(video, Number(frame), box.split(",").map(Number))] };
+    const kept = pictures ? JSON.parse(sessionStorage.getItem(pictures) || "[]") : images;
+    if (pictures && !kept.length) throw new Error("The images of this search were kept by another tab: choose them again");
+    return { ...read, pictures, items: await Promise.all(kept.map((url) => this.imageItem(url))) };
+  }
+
+  /** Set the query and its marks to what was read. */
+  restore({ items, pictures, right, wrong }) {
     this.clear();
-    const known = async (ids) => (await Promise.all(ids.map((id) => ask(`/api/tracklets/${id}`).catch(() => null)))).filter(Boolean);
-    const [seen, right, wrong] = await Promise.all([tracklet, confirmed, rejected].map(known));
-    if (seen.length) {
-      this.items = seen.map((each) => ({ kind: "tracklet", seen: each }));
-    } else if (video && box) {
-      this.items = [await this.frameItem(video, Number(frame), box.split(",").map(Number))];
-    } else {
-      const kept = pictures ? JSON.parse(sessionStorage.getItem(pictures) || "[]") : images;
-      this.items = await Promise.all(kept.map((url) => this.imageItem(url)));
-      if (pictures && kept.length) this.pictures = pictures;
-      if (pictures && !kept.length) throw new Error("The images of this search were kept by another tab: choose them again");
-    }
+    this.items = items;
+    if (pictures) this.pictures = { key: this.imagesKey(), name: pictures };
     for (const found of right) this.confirmed.set(found.tracklet, found);
     for (const found of wrong) this.rejected.set(found.tracklet, found);
     this.show();
@@ -277,6 +288,15 @@ export class Query {
     this.items.forEach((item, place) => { if (item.kind === "image") item.box ??= boxes[place]; });
     this.show();
   }
+}
+
+/** The tracklets of these ids, but for deleted ones. */
+async function existing(ids) {
+  const found = await Promise.all(ids.map((id) => ask(`/api/tracklets/${id}`).catch((error) => {
+    if (error.status !== 404) throw error;
+    return null;
+  })));
+  return found.filter(Boolean);
 }
 
 function dataBlob(url) {

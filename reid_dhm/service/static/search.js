@@ -1,7 +1,7 @@
 /* The search: connects the query, the filter and the candidates, and what follows a confirmation. */
 
 import { ask } from "./api.js";
-import { readState, show, writeState } from "./address.js";
+import { readState, show, viewOf, writeState } from "./address.js";
 import { CaseFile } from "./case.js";
 import { askText } from "./dialogs.js";
 import { $, count, say, showProblem } from "./dom.js";
@@ -22,9 +22,11 @@ export class Search {
     this.candidates = null; // of the last search; null while the gallery is browsed
     this.cursor = null;
     this.current = null; // the last search: its key, and the promise of its end
+    this.opening = null; // the address that is being opened
     this.only = false; // only what is confirmed is shown
     const attempt = (action) => this.attempt(action);
     this.query = new Query(async () => {
+      this.opening = null; // the user goes before an address
       await attempt(() => this.run());
       if (this.candidates && $("results").getBoundingClientRect().top > innerHeight / 2) $("results").scrollIntoView();
     }, attempt);
@@ -45,16 +47,50 @@ export class Search {
   /** Show what an address says; a case is opened by its number. */
   async open(view, address) {
     const number = view.case ? view.id : null;
-    if (number !== (this.case.stored?.id ?? null)) this.case.close();
-    const key = number ? `case ${number}` : address;
-    if (this.shown === key && this.current && !number) return;
-    this.shown = key;
-    if (number && this.case.stored) return;
-    const state = number ? await this.case.load(number) : readState(address);
+    const mine = { number };
+    this.opening = mine;
+    try {
+      if (number !== (this.case.stored?.id ?? null)) await this.leave();
+      const key = number ? `case ${number}` : address;
+      if (mine !== this.opening || (this.shown === key && this.current && !number)) return;
+      this.shown = key;
+      if (!number || !this.case.stored) await this.restore(mine, address);
+    } finally {
+      if (mine === this.opening) this.opening = null;
+    }
+  }
+
+  /** Close the open case; the address names it again if it cannot be saved. */
+  async leave() {
+    try {
+      await this.case.close();
+    } catch (error) {
+      show(`/cases/${this.case.stored.id}`, { replace: true });
+      this.page.showView(viewOf(location));
+      throw error;
+    }
+  }
+
+  /** Search as an address or a case says. What is shown is saved in a case only once all of it is read. */
+  async restore(mine, address) {
+    let found, state, read;
+    try {
+      ({ found, state } = mine.number ? await this.case.load(mine.number) : { found: null, state: readState(address) });
+      read = await this.query.read(state);
+    } catch (error) {
+      if (mine !== this.opening) return;
+      this.query.clear();
+      this.showNone("Nothing was searched.");
+      throw error;
+    }
+    if (mine !== this.opening) return;
     this.page.filters.restore(state);
-    await this.query.restore(state);
+    this.query.restore(read);
     this.only = false;
     await this.run();
+    if (!found || mine !== this.opening) return;
+    this.case.begin(found);
+    this.showVerdicts();
   }
 
   /** Search, or browse the gallery without a query; what is searched for already is not sent again. */
@@ -109,7 +145,7 @@ export class Search {
 
   /** Let the address say what is shown: a new entry of the history, but for marks. */
   keepAddress({ replace = false } = {}) {
-    if (this.page.view() !== "search") return;
+    if (this.page.view() !== "search" || this.opening?.number) return;
     if (this.case.stored) {
       this.case.save();
       return;
@@ -120,7 +156,7 @@ export class Search {
   }
 
   showNone(why) {
-    this.query.unmark();
+    if (!this.case.stored && !this.opening?.number) this.query.unmark(); // a case keeps its marks
     this.candidates = null;
     $("heading").textContent = "No candidates";
     $("about").textContent = "";
@@ -229,12 +265,13 @@ export class Search {
       await this.attempt(() => this.run());
       $("results").focus();
     });
-    $("clear").addEventListener("click", () => {
-      this.case.close();
+    $("clear").addEventListener("click", () => this.attempt(async () => {
+      await this.case.close();
+      this.opening = null;
       this.query.clear();
       this.page.filters.clear();
-      this.attempt(() => this.run());
-    });
+      await this.run();
+    }));
     $("more").addEventListener("click", () => this.attempt(() => this.browse(this.current, true)));
     $("refine").addEventListener("click", async () => { await this.attempt(() => this.run()); $("results").focus(); });
     $("only").addEventListener("click", () => { this.only = !this.only; this.showVerdicts(); });
@@ -261,7 +298,10 @@ export class Search {
   }
 
   wireFiles() {
-    const add = (files) => this.attempt(() => this.query.addFiles([...files]));
+    const add = (files) => {
+      const chosen = [...files];
+      return this.attempt(async () => { await this.page.ready; await this.query.addFiles(chosen); });
+    };
     $("files").addEventListener("change", async () => { await add($("files").files); $("files").value = ""; });
     let depth = 0;
     const over = (by) => { depth += by; $("drop").classList.toggle("over", depth > 0); };
