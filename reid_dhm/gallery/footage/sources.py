@@ -57,6 +57,9 @@ def open_source(text: str, fps: float | None = None, patience: float = 300.0) ->
     return ImageSequence(str(path), images, fps)
 
 
+_DIGITS = 4  # of the number of a webcam
+
+
 def check_source(text: str, fps: float | None = None) -> None:
     """Refuse a source that does not exist or an impossible frame rate, without opening anything.
 
@@ -73,6 +76,8 @@ def check_source(text: str, fps: float | None = None) -> None:
             f"the name {os.fsencode(text)!r} is not valid UTF-8: rename the file"
         ) from None
     path = _path(text)
+    if path is None and text.isdecimal() and len(text) > _DIGITS:
+        raise InputError(f"there is no webcam {text[:20]}: give a small number, from 0")
     if path is None or path.exists() or has_magic(str(path)):
         return
     raise NotFoundError(

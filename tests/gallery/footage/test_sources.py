@@ -7,7 +7,7 @@ import pytest
 from reid_dhm.errors import InputError, NotFoundError
 from reid_dhm.gallery.footage.frames import Span
 from reid_dhm.gallery.footage.hashing import content_hash
-from reid_dhm.gallery.footage.sources import open_source
+from reid_dhm.gallery.footage.sources import check_source, open_source
 
 FPS = 8.0
 COUNT = 24
@@ -155,3 +155,9 @@ def test_hashes_of_images_tell_where_one_ends(tmp_path):
     first = content_hash([tmp_path / "a", tmp_path / "b"])
     assert first != content_hash([tmp_path / "c", tmp_path / "d"])
     assert first != content_hash([tmp_path / "b", tmp_path / "a"])
+
+
+@pytest.mark.parametrize("text", ["100000000000000000000", "12345"])
+def test_a_number_that_no_webcam_has_is_refused(text):
+    with pytest.raises(InputError, match=f"there is no webcam {text[:20]}"):
+        check_source(text)
