@@ -292,10 +292,9 @@ add() {
 running() { awk '{print $1}' running | while read -r each; do kill -0 "$each" 2> /dev/null && echo "$each"; done; }
 
 collect() {
-  local until=$(($(date +%s) + ${1:?"seconds to wait at most"}))
+  local each until=$(($(date +%s) + ${1:?"seconds to wait at most"}))
   while [ "$(date +%s)" -lt "$until" ] && [ -n "$(running)" ]; do sleep 1; done
-  kill $(running) 2> /dev/null || true
-  pkill -f "reid_dhm train" || true
+  for each in $(running); do kill -- "-$each" 2> /dev/null || true; done # with its trainings
   sleep 1
   python3 - <<'PY'
 import tarfile

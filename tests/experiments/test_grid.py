@@ -87,6 +87,12 @@ variants:
         ("colour: red", "unknown key 'colour'"),
         ("grid: {{method: dhm}}", "grid.method is dhm: give a list"),
         ("grid: {{seed: [1]}}", "grid.seed is set by the grid: use seeds"),
+        ("set: {{seed: 1}}", "set.seed is set by the grid: use seeds"),
+        ("variants: {{a: {{output: x}}}}", "variants.a.output is set by the grid"),
+        (
+            "grid: {{method: [dsl, dhm]}}\nvariants: {{a: {{method: dsl}}}}",
+            "variants.a and grid both give method: leave one out",
+        ),
         ("seeds: [1, 1]", "seeds is .1, 1.: list different integers"),
         ("seeds: [-1]", "list different integers"),
         ("seeds: 3", "list different integers"),

@@ -93,6 +93,7 @@ def read_plan(path: Path) -> Plan:
     folder = Path(str(content.get("output") or Path("runs") / path.stem))
     seeds = _seeds(path, content.get("seeds", [0]))
     common = _mapping(path, "set", content.get("set"))
+    _refuse_own_keys(path, "set", common)
     conditions = _conditions(path, content)
     if len(conditions) * len(seeds) > _MOST:
         raise InputError(f"{path}: {len(conditions) * len(seeds)} runs: at most {_MOST}")
@@ -112,9 +113,8 @@ def read_plan(path: Path) -> Plan:
 def _conditions(path: Path, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Name → keys, for every combination of a variant and the values of the grid."""
     grid = _mapping(path, "grid", content.get("grid"))
+    _refuse_own_keys(path, "grid", grid)
     for key, values in grid.items():
-        if key in ("seed", "output", "resume"):
-            raise InputError(f"{path}: grid.{key} is set by the grid: use seeds or output")
         if not isinstance(values, list) or not values:
             raise InputError(f"{path}: grid.{key} is {str(values)[:60]}: give a list of values")
     variants = _mapping(path, "variants", content.get("variants"))
@@ -124,6 +124,10 @@ def _conditions(path: Path, content: Mapping[str, Any]) -> dict[str, dict[str, A
     named: list[tuple[str, dict[str, Any]]] = [
         (str(name), _mapping(path, f"variants.{name}", keys)) for name, keys in variants.items()
     ]
+    for name, keys in named:
+        _refuse_own_keys(path, f"variants.{name}", keys)
+        if both := sorted(grid.keys() & keys.keys()):
+            raise InputError(f"{path}: variants.{name} and grid both give {both[0]}: leave one out")
     found: dict[str, dict[str, Any]] = {}
     for name, keys in named or [("", {})]:
         for values in product(*grid.values()):
@@ -134,6 +138,12 @@ def _conditions(path: Path, content: Mapping[str, Any]) -> dict[str, dict[str, A
                 raise InputError(f"{path}: two conditions are called {label!r}: name them apart")
             found[label] = {**chosen, **keys}
     return found
+
+
+def _refuse_own_keys(path: Path, place: str, keys: Mapping[str, Any]) -> None:
+    for key in ("seed", "output", "resume"):
+        if key in keys:
+            raise InputError(f"{path}: {place}.{key} is set by the grid: use seeds or output")
 
 
 def _label(key: str, value: object) -> str:
