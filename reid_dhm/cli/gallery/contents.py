@@ -225,8 +225,10 @@ def compact(folder: GalleryOption) -> None:
 def _rows(
     store: GalleryReader, what: str, where: TrackletFilter, limit: int
 ) -> list[dict[str, Any]]:
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import people
 
+    part = None if isinstance(store, GalleryStore) else "in part"
     if what == "tracklets":
         return [tracklet_row(found) for found in store.tracklets(where, limit=limit)]
     if what == "people":
@@ -251,7 +253,7 @@ def _rows(
             "start": video.start_time.isoformat() if video.start_time else "",
             "frames": video.num_frames,
             "tracklets": counts.get(video.id, 0),
-            "indexed": "whole" if video.complete else f"to frame {video.position}",
+            "indexed": "whole" if video.complete else part or f"to frame {video.position}",
             "source": video.source,
         }
         for video in videos

@@ -31,7 +31,8 @@ def copy(
     """Copy videos, tracklets, images and people between a folder and shared storage.
 
     One of FROM and TO is a folder, the other s3://BUCKET/PREFIX or lance:FOLDER. What is there
-    already is left alone: run it again to continue an interrupted copy, or to add what is new.
+    already is left alone: run it again to continue an interrupted copy, or to add what is new. A
+    folder gets all that it lacks, also tracklets that were deleted only there.
 
     Example: reid-dhm gallery copy galleries/site s3://footage/site
     """
@@ -45,6 +46,8 @@ def copy(
             done = copy_gallery(opened, into, where or None, bar)
         for name in done.unfinished:
             say(f"left out, as it is not indexed to its end: {name}", err=True)
+        for name in done.partial:
+            say(f"{source} holds only a part of it: {name}", err=True)
         known = f", {done.known} there already or without a match" if done.known else ""
         say(
             f"{count_of(done.videos, 'video')} with {count_of(done.tracklets, 'tracklet')} "

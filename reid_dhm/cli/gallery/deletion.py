@@ -135,6 +135,7 @@ def _delete_matching(store: GalleryReader, where: TrackletFilter, yes: bool) -> 
     from reid_dhm.cli.output.tables import print_rows
     from reid_dhm.gallery import opening
     from reid_dhm.gallery.records import TrackletFilter
+    from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.gallery.store.people import describe
 
     places = TrackletFilter(cameras=where.cameras), TrackletFilter(videos=where.videos)
@@ -148,6 +149,8 @@ def _delete_matching(store: GalleryReader, where: TrackletFilter, yes: bool) -> 
         tracks = count_of(len(selected.unfinished), "unfinished track")
         say(f"and {tracks}: people in view where a video is indexed so far")
     if not len(selected) and not whole:
+        if not isinstance(store, GalleryStore):  # completes a deletion that was killed
+            _done(*opening.delete_logged(store, selected, describe(store, where)))
         return None
     along = ""
     if whole:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import DETECTION, NewTracklet, TrackletFilter, TrackletId, Video
-from reid_dhm.gallery.shared import schema
+from reid_dhm.gallery.shared import leases, schema
 from reid_dhm.gallery.shared.filters import numbers
 from reid_dhm.gallery.shared.gallery import SharedGallery
 from reid_dhm.gallery.shared.writing import WholeTracklet, add_video, has_video
@@ -45,12 +45,14 @@ class Copied:
         known: number of videos that were there.
         tracklets: number of tracklets copied now.
         unfinished: sources of videos that are not indexed to their end, which stay behind.
+        partial: sources of videos of which the source of the copy holds only a part.
     """
 
     videos: int
     known: int
     tracklets: int
     unfinished: Sequence[str]
+    partial: Sequence[str] = ()
 
 
 def copy_gallery(
@@ -79,7 +81,8 @@ def copy_gallery(
     if fingerprint is None or dim is None:
         raise InputError(f"{source.folder} holds no tracklets yet: there is nothing to copy")
     every = source.videos()
-    videos = [video for video in every if video.complete]
+    held = source.counts() if isinstance(source, SharedGallery) else {}
+    videos = [video for video in every if video.complete or held.get(video.id)]
     if isinstance(source, SharedGallery) and isinstance(target, GalleryStore):
         target.claim_model(fingerprint, dim, model or "")
         counts = _all(videos, lambda video: _to_folder(source, target, video, where), report)
@@ -93,8 +96,9 @@ def copy_gallery(
     copied = [count for count in counts if count is not None]
     detail = {"from": str(source.folder), "videos": len(copied), "tracklets": sum(copied)}
     audit.record(target, "copy", detail)
-    unfinished = [video.source for video in every if not video.complete]
-    return Copied(len(copied), len(counts) - len(copied), sum(copied), unfinished)
+    unfinished = [video.source for video in every if video not in videos]
+    partial = [video.source for video in videos if not video.complete]
+    return Copied(len(copied), len(counts) - len(copied), sum(copied), unfinished, partial)
 
 
 def _all(
@@ -166,7 +170,8 @@ def _differences_to_shared(source: GalleryStore, target: SharedGallery) -> None:
         said = {"first": ids[0], "second": ids[1], "by": by, "at": at.isoformat()}
         pairs.append({"pair": " ".join(ids), **said})
     if pairs:
-        target.tables.merge("different", pa.Table.from_pylist(pairs, schema.DIFFERENT), "pair")
+        with leases.writing(target.tables, "different"):
+            target.tables.merge("different", pa.Table.from_pylist(pairs, schema.DIFFERENT), "pair")
 
 
 # From shared storage to a folder
@@ -175,17 +180,14 @@ def _differences_to_shared(source: GalleryStore, target: SharedGallery) -> None:
 def _to_folder(
     source: SharedGallery, target: GalleryStore, video: Video, where: TrackletFilter | None
 ) -> int | None:
-    """Copy a video; None if all of it is there, or it has no matching tracklet."""
+    """Copy the tracklets of a video that are not there; None if there are none."""
     here = replace(where or TrackletFilter(), videos=[video.hash])
     if where and (video.hash not in (where.videos or [video.hash]) or not source.count(here)):
         return None
     there = {each.hash: each for each in target.videos()}.get(video.hash)
-    if there is not None and there.complete and not where:
-        return None
     writer = VideoWriter.open(target, video.camera, video)
     tracks, count = writer.tracks(), 0
-    for found in _of_shared(source, here):
-        new = [each for each in found if each.tracklet.id.track not in tracks]
+    for new in _of_shared(source, here, tracks):
         writer.add([NewTracklet(e.tracklet.id.track, e.boxes, e.crops, e.mean) for e in new])
         _name(source, target, new)
         count += len(new)
@@ -197,11 +199,14 @@ def _to_folder(
     return count if count or there is None or not there.complete else None
 
 
-def _of_shared(source: SharedGallery, where: TrackletFilter) -> Iterator[list[WholeTracklet]]:
-    """Matching tracklets, page after page, by key."""
+def _of_shared(
+    source: SharedGallery, where: TrackletFilter, without: Collection[int]
+) -> Iterator[list[WholeTracklet]]:
+    """Matching tracklets without those of some tracks, page after page, by key."""
     keys = source.keys(where).tolist()
     for start in range(0, len(keys), _PAGE):
         wanted = f"key IN {numbers(keys[start : start + _PAGE])}"
+        wanted += f" AND track NOT IN {numbers(without)}" if without else ""
         rows = source.tables.rows("tracklets", filter=wanted)
         means = schema.vectors(rows["mean"], source.dim or 0)
         columns = [name for name in rows.column_names if name != "mean"]

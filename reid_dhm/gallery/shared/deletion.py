@@ -8,9 +8,11 @@ import numpy as np
 
 from reid_dhm.errors import InputError
 from reid_dhm.gallery.records import TrackletFilter
+from reid_dhm.gallery.shared import leases
 from reid_dhm.gallery.shared.filters import numbers, texts
 from reid_dhm.gallery.shared.gallery import SharedGallery
 from reid_dhm.gallery.shared.upkeep import purge
+from reid_dhm.gallery.shared.writing import mark_handed_over
 from reid_dhm.gallery.store.deletion import Deletion, Selection
 
 _BLOCK = 10_000
@@ -38,7 +40,8 @@ def delete(
     """Delete exactly what was selected; arguments as of :func:`.store.deletion.delete`.
 
     Readers see the rows gone at once. Then their bytes go: files that held them are rewritten,
-    indexes trained anew, old versions removed, and with them the thresholds, which rest on them.
+    indexes trained anew, and old versions removed; also where nothing is selected, which completes
+    a deletion that was killed.
 
     Returns:
         What was deleted, and whether no byte of it is left; False while a writer is at work, whose
@@ -46,16 +49,23 @@ def delete(
     """
     if isinstance(selected, TrackletFilter):
         selected = select(gallery, selected, whole)
+    with leases.writing(gallery.tables, "deletion"):
+        done = _delete_rows(gallery, selected)
+    return done, purge(gallery)
+
+
+def _delete_rows(gallery: SharedGallery, selected: Selection) -> Deletion:
     tables, count = gallery.tables, 0
     for keys in np.array_split(selected.tracklets, max(1, len(selected.tracklets) // _BLOCK)):
         if not len(keys):
             continue
         these = f"key IN {numbers(keys.tolist())}"
-        ids = texts(gallery.tables.rows("tracklets", ["id"], filter=these)["id"].to_pylist())
+        rows = gallery.tables.rows("tracklets", ["id", "video"], filter=these)
+        ids = texts(rows["id"].to_pylist())
+        mark_handed_over(gallery, set(rows["video"].to_pylist()))
         count += tables.delete("tracklets", these)
         if ids != "()":
             tables.delete("different", f"first IN {ids} OR second IN {ids}")
-    tables.delete("facts", "name = 'thresholds'")
     wanted, left = set(selected.videos), gallery.counts()
     chosen = [video for video in gallery.videos() if video.id in wanted]
     gone = [video for video in chosen if not left.get(video.id)]
@@ -64,4 +74,4 @@ def delete(
     kept = [video.hash for video in chosen if left.get(video.id)]
     there = {camera.name for camera in gallery.cameras()}
     cameras = [name for name in selected.cameras if name not in there]
-    return Deletion(count, cameras, len(gone), kept), purge(gallery)
+    return Deletion(count, cameras, len(gone), kept)

@@ -119,10 +119,9 @@ class SharedGallery(GalleryReader):
         self.tables.create("tracklets", schema.tracklets(dim))
 
     def thresholds_row(self) -> Sequence[Any]:
-        """Fingerprint and dimension of the model, and the gallery's thresholds as JSON or None."""
-        facts = self.facts()
-        model = facts.get("model") or {}
-        return model.get("fingerprint"), model.get("dim"), facts.get("thresholds")
+        """Fingerprint and dimension of the model; thresholds are of a folder."""
+        fingerprint, _, dim = self.model()
+        return fingerprint, dim, None
 
     def index_facts(self) -> IndexFacts | None:
         """The vector index; None where tracklets are scanned."""
@@ -326,7 +325,7 @@ class SharedGallery(GalleryReader):
             fields = [schema.tracklets(1).field(name) for name in names]
             return pa.schema([*fields, pa.field("_distance", pa.float32())]).empty_table()
         if limit is not None:
-            scan |= {"limit": limit, "order_by": ["key"]}
+            scan |= {"limit": min(limit, MAX_ROWS), "order_by": ["key"]}
         return self.tables.rows("tracklets", columns, filter=where, **scan)
 
     def _page(self, rows: pa.Table) -> EmbeddingPage:

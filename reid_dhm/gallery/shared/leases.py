@@ -29,22 +29,23 @@ _PAUSE = 0.25
 
 @contextmanager
 def writing(tables: Tables, name: str, patience: float = 120.0) -> Iterator[None]:
-    """The right to write files, which any number of writers have at once.
+    """The right to write files, which any number of writers have at once, also of one thing.
 
     Args:
         tables: of the gallery.
-        name: of what is written; the next writer of the same thing clears up after a killed one.
+        name: of what is written.
         patience: seconds to wait for a clean-up.
 
     Raises:
         LockedError: a clean-up takes longer.
     """
+    own = f"{_WRITE}{name} {uuid.uuid4().hex}"  # a killed writer's row ages out
     ends = time.monotonic() + patience
     while True:
-        _announce(tables, _WRITE + name)
+        _announce(tables, own)
         if not _others(tables, _CLEAN, _CLEANER_SECONDS):
             break
-        _withdraw(tables, _WRITE + name)
+        _withdraw(tables, own)
         if time.monotonic() > ends:
             raise LockedError(
                 f"{tables.address} is being cleaned up after a deletion: try again in a few minutes"
@@ -53,7 +54,7 @@ def writing(tables: Tables, name: str, patience: float = 120.0) -> Iterator[None
     try:
         yield
     finally:
-        _withdraw(tables, _WRITE + name)
+        _withdraw(tables, own)
 
 
 @contextmanager

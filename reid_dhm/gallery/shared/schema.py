@@ -58,7 +58,7 @@ VIDEOS = pa.schema(
         ("resumable", pa.bool_()),
         ("settings", pa.string()),
         ("position", pa.int64()),
-        ("complete", pa.bool_()),
+        ("complete", pa.bool_()),  # false: a part of it; null: all of it, by a writer at work
         ("num_frames", pa.int64()),
     ]
 )
@@ -141,14 +141,15 @@ def as_video(row: Mapping[str, Any]) -> Video:
     """A row of :data:`VIDEOS`."""
     names = ("hash", "source", "fps", "width", "height", "resumable", "camera", "position")
     return Video(
-        **{name: row[name] for name in (*names, "complete", "num_frames")},
+        **{name: row[name] for name in (*names, "num_frames")},
+        complete=bool(row["complete"]),
         id=number_of(row["hash"]),
         start_time=from_epoch(row["start_time"], row["utc_offset"] or 0),
         settings=json.loads(row["settings"]),
     )
 
 
-def video_row(video: Video, complete: bool) -> dict[str, Any]:
+def video_row(video: Video, complete: bool | None) -> dict[str, Any]:
     """A video as a row of :data:`VIDEOS`."""
     names = ("hash", "camera", "source", "fps", "width", "height", "resumable", "position")
     shift = video.start_time.utcoffset() if video.start_time else None

@@ -18,6 +18,9 @@ from reid_dhm.gallery.shared.gallery import SharedGallery
 from reid_dhm.gallery.shared.tables import Tables, storage_errors, storage_options
 
 _TRIES = 5
+_LEASED = ("tracklets", "videos", "different")
+"""Tables whose files are written by those who announce themselves."""
+_DONE = "reid-dhm compacted"
 _SCALARS = {
     "key": "BTREE",
     "id": "BTREE",
@@ -31,14 +34,17 @@ _SCALARS = {
 
 def compact(gallery: SharedGallery) -> None:
     """Rewrite every file that holds a deleted row, and join small files."""
-    for name in _tables(gallery):
-        retried(
-            gallery.tables,
-            name,
-            lambda table: table.optimize.compact_files(
-                materialize_deletions=True, materialize_deletions_threshold=0.0
-            ),
-        )
+    with leases.writing(gallery.tables, "compaction"):
+        for name in _tables(gallery):
+            retried(
+                gallery.tables,
+                name,
+                lambda table: table.optimize.compact_files(
+                    materialize_deletions=True, materialize_deletions_threshold=0.0
+                ),
+            )
+            # The newest version may hold the condition of a deletion.
+            retried(gallery.tables, name, lambda table: table.update_config({_DONE: "yes"}))
 
 
 def purge(gallery: SharedGallery) -> bool:
@@ -47,16 +53,17 @@ def purge(gallery: SharedGallery) -> bool:
     facts = gallery.index_facts()
     if facts is not None:  # codes of what was deleted stay in an index until it is trained anew
         train(gallery.tables, facts.kind, facts.partitions, gallery.dim or 1)
-    for name in _tables(gallery):  # the newest version may hold the condition of the deletion
-        retried(gallery.tables, name, lambda table: table.update_config({"reid-dhm": "purged"}))
     return clean(gallery)
 
 
 def clean(gallery: SharedGallery) -> bool:
-    """Remove all files that the newest versions do not name; False if writers are at work."""
+    """Remove all files that the newest versions do not name; False if writers are at work.
+
+    Files of killed writers of facts and the audit log, which hold nobody, go after a week.
+    """
     with leases.cleaning(gallery.tables) as alone:
         for name in _tables(gallery):
-            _clean_table(gallery.tables, name, alone and name != "activity")
+            _clean_table(gallery.tables, name, alone and name in _LEASED)
     _clean_table(gallery.tables, "activity", False)
     remove_old_objects(gallery.folder)
     return alone
@@ -73,7 +80,8 @@ def train(tables: Tables, kind: str, partitions: int, dim: int) -> None:
             "mean", kind, metric="dot", num_partitions=partitions, replace=True, **codes
         )
 
-    retried(tables, "tracklets", create)
+    with leases.writing(tables, "indexes"):
+        retried(tables, "tracklets", create)
 
 
 def _tables(gallery: SharedGallery) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid_dhm.errors import InputError
-from reid_dhm.gallery.records import Crop, Tracklet, Video
+from reid_dhm.gallery.records import Crop, Tracklet, TrackletFilter, Video
 from reid_dhm.gallery.shared import leases, schema
 from reid_dhm.gallery.shared.filters import numbers, text, texts
 from reid_dhm.gallery.shared.gallery import SharedGallery
@@ -47,9 +47,23 @@ def has_video(gallery: SharedGallery, video: Video) -> bool:
     Raises:
         InputError: it is there under another camera, start or with other settings.
     """
+    there = _row_of(gallery, video)
+    return there is not None and bool(there["complete"])
+
+
+def _handed_over(gallery: SharedGallery, video: Video) -> bool:
+    """Whether all tracklets of a video were handed over, also if its writer was killed then."""
+    there = _row_of(gallery, video)
+    if there is None or there["complete"] is False:
+        return False
+    return there["complete"] or gallery.count(TrackletFilter(videos=[video.hash])) > 0
+
+
+def _row_of(gallery: SharedGallery, video: Video) -> dict[str, Any] | None:
+    """The row of a video, checked to be of the same camera, start and settings."""
     found = gallery.tables.rows("videos", filter=f"hash = {text(video.hash)}").to_pylist()
     if not found:
-        return False
+        return None
     there = schema.as_video(found[0])
     for name in ("camera", "start_time", "settings"):
         if getattr(there, name) != getattr(video, name):
@@ -58,7 +72,8 @@ def has_video(gallery: SharedGallery, video: Video) -> bool:
                 f"({getattr(there, name)} instead of {getattr(video, name)}): give the same, or "
                 f"delete video {video.hash} first"
             )
-    return there.complete
+    row: dict[str, Any] = found[0]
+    return row
 
 
 def add_video(
@@ -67,14 +82,14 @@ def add_video(
     """Add a finished video with its tracklets, which readers see together or not at all.
 
     Whoever repeats it, after a kill or on another machine at once, changes nothing. Tracklets whose
-    deletion was asked for since the video was added do not come back: a video that is there whole
-    is left alone.
+    deletion was asked for since the video was added do not come back: those of a video come in one
+    commit, and are left alone once that is there.
 
     Args:
         gallery: whose model is claimed.
         video: indexed to its end.
         tracklets: of the video.
-        whole: all of the video; else a part of it, which is added to what is there.
+        whole: all of the video; else a part of it, which a later call completes.
 
     Returns:
         Number of tracklets handed over; 0 if the video was there already.
@@ -84,8 +99,7 @@ def add_video(
         LockedError: a clean-up after a deletion keeps the gallery.
         StorageError: the storage failed; the same call again completes it.
     """
-    there = has_video(gallery, video)
-    if there and whole:
+    if has_video(gallery, video):
         return 0
     count = 0
 
@@ -102,18 +116,36 @@ def add_video(
             count += len(block)
 
     with leases.writing(gallery.tables, video.hash):
-        if not there:
-            _set_video(gallery, video, complete=False)
+        there = _row_of(gallery, video)
+        killed = there is not None and there["complete"] is None
+        if there is None or (killed and not whole and not _handed_over(gallery, video)):
+            _set_video(gallery, video, complete=None if whole else False)
         reader = pa.RecordBatchReader.from_batches(schema.tracklets(gallery.dim or 1), batches())
         others = f"video = {text(video.hash)}" if whole else None
         # Read into memory first: a commit that meets another one is repeated.
         rows = reader.read_all()
-        gallery.tables.merge("tracklets", rows, "id", whole=others)
-        _set_video(gallery, video, complete=whole or there)
+        if _handed_over(gallery, video):  # by a writer that was killed, or was quicker
+            count, whole = 0, True
+        else:
+            gallery.tables.merge("tracklets", rows, "id", whole=others)
+        if whole:
+            _set_video(gallery, video, complete=True)
     return count
 
 
-def _set_video(gallery: SharedGallery, video: Video, complete: bool) -> None:
+def mark_handed_over(gallery: SharedGallery, hashes: Collection[str]) -> None:
+    """Mark videos as whole whose tracklets are there and whose writer was killed then."""
+    killed = f"complete IS NULL AND hash IN {texts(hashes)}"
+    if not hashes:
+        return
+    rows = gallery.tables.rows("videos", filter=killed)
+    if len(rows):
+        place = rows.column_names.index("complete")
+        rows = rows.set_column(place, "complete", pa.array([True] * len(rows)))
+        gallery.tables.merge("videos", rows, "hash")
+
+
+def _set_video(gallery: SharedGallery, video: Video, complete: bool | None) -> None:
     row = schema.video_row(video, complete)
     gallery.tables.merge("videos", pa.Table.from_pylist([row], schema.VIDEOS), "hash")
 

@@ -258,7 +258,7 @@ class GalleryStore(GalleryReader):
         condition, values = self.condition(where)
         sql = queries.EMBEDDINGS + condition + " AND e.tracklet > ? ORDER BY e.tracklet LIMIT ?"
         with self.reading() as db:
-            rows = db.execute(sql, (*values, after, limit)).fetchall()
+            rows = db.execute(sql, (*values, after, min(limit, MAX_ROWS))).fetchall()
             return queries.page(rows, self.dim or 0)
 
     def keys(self, where: TrackletFilter | None = None) -> NDArray[np.int64]:

@@ -267,3 +267,39 @@ def test_a_later_schema_is_refused(shared, tmp_path) -> None:
     shared.tables.merge("facts", pa.Table.from_pylist([row], schema.FACTS), "name")
     with pytest.raises(UnsupportedError, match="newer release"):
         open_gallery(Path(f"lance:{tmp_path}/shared"))
+
+
+def test_a_full_copy_into_a_folder_completes_a_filtered_one(folder, shared, tmp_path) -> None:
+    with GalleryStore(tmp_path / "part", create=True) as part:
+        where = TrackletFilter(before=3.0)
+        assert 0 < copy_gallery(shared, part, where).tracklets < 60
+        copy_gallery(shared, part)
+        assert by_id(part) == by_id(folder)
+        assert people_of(part) == people_of(folder)
+        again = copy_gallery(shared, part)
+        assert (again.videos, again.known, again.tracklets) == (0, 3, 0)
+
+
+def test_upkeep_leaves_no_condition_of_a_killed_deletion(shared, tmp_path) -> None:
+    row = shared.tables.rows("different").to_pylist()[0]
+    who = row["first"]
+    shared.tables.delete("different", f"first = '{who}' OR second = '{who}'")
+    shared.tables.delete("tracklets", f"id = '{who}'")
+    assert files_with(tmp_path / "shared", who.encode())
+    from reid_dhm.gallery.index.shared_training import maintain
+
+    maintain(shared)
+    assert not files_with(tmp_path / "shared", who.encode())
+
+
+def test_a_part_on_shared_storage_is_copied_back_and_called_a_part(folder, tmp_path) -> None:
+    where = TrackletFilter(cameras=["gate"], before=3.0)
+    with (
+        open_gallery(Path(f"lance:{tmp_path}/some"), create=True) as some,
+        GalleryStore(tmp_path / "back", create=True) as back,
+    ):
+        copy_gallery(folder, some, where)
+        done = copy_gallery(some, back)
+        assert by_id(back) == by_id(folder, where)
+        assert len(done.partial) == done.videos > 0
+        assert not done.unfinished
