@@ -95,7 +95,7 @@ def _print(results: Sequence[SourceResult], gallery: Path) -> None:
 def _figures(result: SourceResult) -> dict[str, Any]:
     start = result.source.start
     return {
-        "source": result.source.source,
+        "source": result.source.name,
         "camera": result.source.camera,
         "start": start.isoformat() if start else None,
         "tracklets": result.tracklets,

@@ -23,7 +23,7 @@ def cluster(address: str) -> Iterator[None]:
 
     try:
         ray.init(
-            None if address == "local" else address,
+            address,
             log_to_driver=False,
             logging_level=logging.WARNING,
         )

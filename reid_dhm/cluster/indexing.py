@@ -75,18 +75,21 @@ def index_source(source: ListedSource, how: ClusterOptions) -> SourceResult:
     from reid_dhm.gallery.store.gallery import GalleryStore
     from reid_dhm.inference.checkpoint_file import model_name
 
-    fragment = _fragment(source, how)
+    fragments = _fragments(source, how)
     try:
         frames = open_source(source.source)
         if frames.info.live:
-            raise InputError(f"{source.source} is live and never ends: index it on one machine")
+            raise InputError(f"{source.name} is live and never ends: index it on one machine")
         if _is_there(frames.info.hash, source, how.gallery):
+            _remove(fragments)
             return SourceResult(source, known=True)
+        embedder = _embedder(how)
+        fragment = _fragment(fragments, embedder.fingerprint, how)
         summary = index_video(
             fragment,
             frames,
             source.camera,
-            _embedder(how),
+            embedder,
             model_name(how.checkpoint),
             detector=how.detector,
             confidence=how.confidence,
@@ -96,8 +99,10 @@ def index_source(source: ListedSource, how: ClusterOptions) -> SourceResult:
         with GalleryStore(fragment) as own, open_gallery(how.gallery, create=True) as shared:
             copied = copy_gallery(own, shared)
     except ReidError as error:
-        return SourceResult(source, failure=f"{source.source}: {error}")
-    shutil.rmtree(fragment, ignore_errors=True)  # everything of it is in the shared gallery
+        if isinstance(error, InputError):  # refused, and so it will be the next time
+            _remove(fragments)
+        return SourceResult(source, failure=f"{source.name}: {error}")
+    _remove(fragments)  # everything of it is in the shared gallery
     return SourceResult(source, copied.tracklets, not copied.videos, summary.frames)
 
 
@@ -143,7 +148,7 @@ def index_sources(
                 done[source] = ray.get(ready[0])
             except ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[-1][:300]
-                done[source] = SourceResult(source, failure=f"{source.source}: {reason}")
+                done[source] = SourceResult(source, failure=f"{source.name}: {reason}")
             if report is not None:
                 report(len(done), len(sources))
     return [done[source] for source in sources]
@@ -177,8 +182,23 @@ def _embedder(how: ClusterOptions) -> Any:
     return _EMBEDDERS[key]
 
 
-def _fragment(source: ListedSource, how: ClusterOptions) -> Path:
-    """The folder of a source's fragment, below TMPDIR, the same for each try on one machine."""
-    words = f"{how.gallery}\n{source.source}\n{source.camera}\n{source.start}"
-    name = hashlib.blake2b(words.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"reid-dhm-fragment-{name}"
+def _fragments(source: ListedSource, how: ClusterOptions) -> str:
+    """What the names of a source's fragments begin with, the same for each try on one machine."""
+    words = (how.gallery, source.source, source.camera, source.start)
+    return f"reid-dhm-fragment-{_digest(*words)}"
+
+
+def _fragment(fragments: str, fingerprint: str, how: ClusterOptions) -> Path:
+    """The folder of a source's fragment of a model, detector and options, below TMPDIR."""
+    words = (fingerprint, how.detector, how.confidence, how.options)
+    return Path(tempfile.gettempdir()) / f"{fragments}-{_digest(*words)}"
+
+
+def _remove(fragments: str) -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{fragments}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _digest(*words: object) -> str:
+    text = "\n".join(map(str, words)).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()

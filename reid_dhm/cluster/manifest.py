@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reid_dhm.errors import InputError, NotFoundError
+from reid_dhm.gallery.footage.addresses import is_address, without_credentials
 from reid_dhm.gallery.records import check_name, wall_clock
 
 VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"))
@@ -28,6 +29,11 @@ class ListedSource:
     source: str
     camera: str
     start: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The source as it may be shown: an address without credentials and signature."""
+        return without_credentials(self.source) if is_address(self.source) else self.source
 
 
 def list_sources(
@@ -49,10 +55,13 @@ def list_sources(
     """
     plain: list[str] = []
     found: list[ListedSource] = []
+    places: list[str] = []
     for text in given:
         path = Path(text)
         if path.suffix.lower() == ".csv":
-            found += _manifest(path)
+            listed = _manifest(path)
+            found += [source for _, source in listed]
+            places += [f"{path}, line {line}: " for line, _ in listed]
         elif path.is_dir():
             inside = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in VIDEOS)
             if not inside:
@@ -62,23 +71,25 @@ def list_sources(
             plain.append(text)
     if plain and camera is None:
         raise InputError(
-            f"no camera for {plain[0]}: give --camera NAME, or a manifest.csv with the columns "
-            f"{', '.join(_COLUMNS)}"
+            f"no camera for {ListedSource(plain[0], '').name}: give --camera NAME, or a "
+            f"manifest.csv with the columns {', '.join(_COLUMNS)}"
         )
     if start is not None and len(plain) > 1:
         raise InputError(f"--start is of one video and {len(plain)} are given: use a manifest.csv")
     found += [ListedSource(_absolute(text), camera or "", start) for text in plain]
     seen: set[str] = set()
-    for each in found:
+    places += [""] * len(plain)
+    for place, each in zip(places, found, strict=True):
         if each.source in seen:
-            raise InputError(f"{each.source} is listed twice: list it once")
+            raise InputError(f"{place}{each.name} is listed twice: list it once")
         seen.add(each.source)
         if "://" not in each.source and not Path(each.source).exists():
-            raise NotFoundError(f"{each.source} does not exist: correct or remove it")
+            raise NotFoundError(f"{place}{each.name} does not exist: correct or remove it")
     return found
 
 
-def _manifest(path: Path) -> list[ListedSource]:
+def _manifest(path: Path) -> list[tuple[int, ListedSource]]:
+    """The sources of a manifest with their lines."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -102,7 +113,7 @@ def _manifest(path: Path) -> list[ListedSource]:
             moment = wall_clock(start) if start else None
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-        found.append(ListedSource(_absolute(source, path.parent), camera, moment))
+        found.append((number, ListedSource(_absolute(source, path.parent), camera, moment)))
     return found
 
 
