@@ -6,6 +6,7 @@ The effort is raised until a sample of searches finds enough.
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import methodcaller
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,26 @@ def maintain(gallery: SharedGallery) -> str:
 
 
 def update_index(gallery: SharedGallery, kind: str = "IVF_HNSW_SQ") -> IndexFacts | None:
-    """Add new tracklets to the indexes; train them anew once the gallery has doubled."""
+    """Add new tracklets to the indexes; train them anew once the gallery has doubled.
+
+    Below :data:`LEAST_ROWS` there is none: after a large deletion it is dropped.
+    """
     rows, facts = gallery.count(), gallery.index_facts()
     if rows < LEAST_ROWS:
-        return facts
+        if facts is not None:
+            _drop(gallery)
+        return None
     if facts is not None and rows < 2 * facts.rows and facts.kind == kind:
         retried(gallery.tables, "tracklets", lambda table: table.optimize.optimize_indices())
         return facts
     return build_index(gallery, kind)
+
+
+def _drop(gallery: SharedGallery) -> None:
+    gallery.tables.delete("facts", "name = 'index'")  # first, so that no search asks for it
+    indexes = gallery.tables.table("tracklets").describe_indices()
+    for name in [index.name for index in indexes if index.field_names == ["mean"]]:
+        retried(gallery.tables, "tracklets", methodcaller("drop_index", name))
 
 
 def build_index(gallery: SharedGallery, kind: str) -> IndexFacts:

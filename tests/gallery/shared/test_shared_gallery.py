@@ -193,6 +193,13 @@ def test_the_index_finds_nearly_all_and_scores_exactly(folder, shared, monkeypat
         for g in (folder, shared)
     ]
     assert found[0] == found[1]
+    monkeypatch.setattr(shared_training, "LEAST_ROWS", 1000)
+    shared_training.maintain(shared)
+    assert shared.index_facts() is None
+    assert Searcher(shared).index.opened(shared).exact
+    indexes = shared.tables.table("tracklets").describe_indices()
+    assert indexes
+    assert all(index.field_names != ["mean"] for index in indexes)
 
 
 def test_writers_at_once_hand_over_each_video_once(folder, tmp_path) -> None:
