@@ -1,8 +1,11 @@
 """Bodies that come slowly, or never, keep nobody else out."""
 
 import asyncio
+import io
 import threading
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -183,3 +186,23 @@ def test_the_application_learns_that_the_client_hung_up():
     client = None
     asyncio.run(one())
     assert seen[0].is_set()
+
+
+def test_a_place_that_became_free_as_the_wait_ended_displaces_nobody(monkeypatch):
+    """The last body ended in the moment in which its fair time did."""
+
+    async def find() -> None:
+        pool = bodies._Pool(1)
+        ended = bodies._Transfer(Client([]).receive, io.BytesIO(), 0)
+        pool._transfers.add(ended)
+
+        async def wait_for(waiting: Coroutine[Any, Any, Any], seconds: float) -> None:
+            waiting.close()
+            pool._transfers.discard(ended)
+            raise asyncio.TimeoutError
+
+        monkeypatch.setattr(bodies.asyncio, "wait_for", wait_for)
+        await pool._find_place()
+        assert pool._transfers == set()
+
+    asyncio.run(find())

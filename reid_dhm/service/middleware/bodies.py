@@ -140,7 +140,8 @@ class _Pool:
                         fair = oldest + _FAIR_SECONDS - time.monotonic()
                         await asyncio.wait_for(self._left.wait(), max(0.0, fair))
                     except asyncio.TimeoutError:
-                        self._displace_slowest()
+                        if len(self._transfers) >= self._size:  # none has left meanwhile
+                            self._displace_slowest()
         finally:
             self._waiting -= 1
 
