@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The GPU suite: what a rented GPU measures and trains in fifteen minutes, without a network.
+# The GPU suite: what a GPU measures and trains in fifteen minutes, without a network.
 #
 #   tools/gpu_suite.sh pack DATA WEIGHTS TEACHER   here: .gpu/1.tar … .gpu/5.tar, at most 55 MB each
-#   tools/gpu_suite.sh check                       there, with 1.tar: tests, throughput, how many at once
-#   tools/gpu_suite.sh start [SCALE [GRID:N]...]   there, with 2.tar: grids begin to train, N runs at once
+#   tools/gpu_suite.sh check                       there, with 1.tar: throughput, and how many train at once
+#   tools/gpu_suite.sh start [SCALE [GRID:N]...]   there, with 2.tar: grids train, N runs at once; gpu tests
 #   tools/gpu_suite.sh add                         there, with 3.tar … 5.tar: CIFAR-100 follows
 #   tools/gpu_suite.sh collect SECONDS             there: waits, returns what there is
 #   tools/gpu_suite.sh keep FOLDER                 here: run folders into runs/; then, for each grid,
@@ -14,8 +14,8 @@
 # the background between the commands. DATA holds Market-1501-v15.09.15 and CIFAR-100; WEIGHTS are
 # MobileNetV2's of ImageNet; TEACHER is the .npz that `reid-dhm embed` wrote of Market-1501's training
 # images. SCALE multiplies the epochs of the longer grids. By default those of PEOPLE below train, which
-# took ten minutes of a large GPU at SCALE 0.4; name others for the next time. Results go to $OUT (gpu_out): logs, figures, the
-# candidates' weights. SUITE_REHEARSAL=1 packs a few people and trains one epoch of each.
+# took ten minutes of a large GPU at SCALE 0.4; name others for the next time. Results go to $OUT
+# (gpu_out): logs, figures, best weights in half precision. SUITE_REHEARSAL=1 packs a few people and trains one epoch of each.
 # Grids: docs/results/grids/gpu.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -95,7 +95,7 @@ def tell_apart(service: ServiceDep, actor: ActorDep, request: DifferenceRequest)
     with _saying(service) as gallery:
         first, second = (find_person(gallery, number) for number in request.people)
         statements.tell_apart(gallery, first, second, actor)
-        return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
+        return ChangeModel.of(_own_change(gallery, actor))
 
 
 @router.post("/labels")
@@ -114,7 +114,7 @@ def split_person(
     with _saying(service) as gallery:
         found = find_person(gallery, person)
         number = statements.split(gallery, found, ids(request.tracklets), actor)
-        change = changes.latest(gallery, actor, 1)[0].id
+        change = _own_change(gallery, actor).id
         new, left = _summary(gallery, number), _summary(gallery, person)
     return SplitResult(new=new, left=left, change=change)
 
@@ -154,7 +154,7 @@ def undo(service: ServiceDep, actor: ActorDep, request: UndoRequest) -> ChangeMo
     """Take a statement back, exactly; undoing the answer's `change` says it again."""
     with _saying(service) as gallery:
         changes.undo(gallery, request.change, actor)
-        return ChangeModel.of(changes.latest(gallery, actor, 1)[0])
+        return ChangeModel.of(_own_change(gallery, actor))
 
 
 @contextmanager
@@ -166,9 +166,14 @@ def _saying(service: Service) -> Iterator[GalleryStore]:
 
 def _said(gallery: GalleryStore, actor: str, number: int) -> SaidPerson:
     """The person after the actor's latest statement, within its transaction."""
-    change = changes.latest(gallery, actor, 1)[0].id
+    change = _own_change(gallery, actor).id
     return SaidPerson(**_summary(gallery, number).model_dump(), change=change)
 
 
 def _summary(gallery: GalleryStore, number: int) -> PersonModel:
     return PersonModel.of(summary_of(gallery, number))
+
+
+def _own_change(gallery: GalleryStore, actor: str) -> changes.Change:
+    """The change of the statement that was just made, within :func:`_saying`."""
+    return changes.latest(gallery, actor, 1)[0]
