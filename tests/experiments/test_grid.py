@@ -184,11 +184,17 @@ def test_a_device_named_twice_trains_two_runs(grid_of, fake):
     assert {device for _, device in fake.started} == {"cuda:0"}
 
 
-def test_a_grid_that_was_changed_is_not_taken_for_done(grid_of, config_of, fake):
+def test_a_grid_that_was_changed_is_not_taken_for_done(grid_of, config_of, monkeypatch):
+    started: list[object] = []
+    monkeypatch.setattr(runner, "_start", lambda *given: started.append(given))
     train_all(grid_of(), config_of, only=1)
-    with pytest.raises(InputError, match=r"baseline_s0 was trained with loss.alpha=1.0, not 2.0"):
-        run_all(grid_of(f"{GRID}\n".replace("set: {{", "set: {{loss.alpha: 2, ")), ["cpu"])
-    assert fake.started == []
+    changed = grid_of(GRID.replace("set: {{", "set: {{loss.alpha: 2, "))
+    refusal = r"baseline_s0 was trained with loss.alpha=1.0, not 2.0"
+    with pytest.raises(InputError, match=refusal):
+        run_all(changed, ["cpu"])
+    assert started == []
+    with pytest.raises(InputError, match=refusal):  # nor when only the plan is asked for
+        estimate(changed, "cpu", 1)
 
 
 @pytest.mark.parametrize(

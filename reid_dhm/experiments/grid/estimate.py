@@ -15,7 +15,7 @@ from reid_dhm.experiments.build import (
     build_sampler,
 )
 from reid_dhm.experiments.grid.plan import Plan, PlannedRun
-from reid_dhm.experiments.grid.runner import epochs_done
+from reid_dhm.experiments.grid.runner import epochs_done, refuse_changed_runs
 from reid_dhm.experiments.tasks import build_task
 from reid_dhm.training.optimization import build_optimizer
 from reid_dhm.training.run_folder import read_metrics
@@ -41,8 +41,10 @@ def estimate(plan: Plan, device: str, devices: int) -> Estimate:
     """Estimate the training time that is left; epochs that runs of a condition logged count first.
 
     Raises:
-        InputError: data or a configuration that cannot be used, before anything is trained.
+        InputError: data or a configuration that cannot be used, or a run that was trained under
+            another one, before anything is trained.
     """
+    refuse_changed_runs(plan)
     epoch_seconds: dict[str, float] = {}
     seconds = {}
     for run in plan.runs:

@@ -58,6 +58,17 @@ def is_done(run: PlannedRun) -> bool:
     return finished and any((run.folder / name).is_file() for name in (WEIGHTS, PER_QUERY))
 
 
+def refuse_changed_runs(plan: Plan) -> None:
+    """Refuse a plan of which a run folder holds a training under another configuration.
+
+    Raises:
+        InputError: naming the first such folder and what differs.
+    """
+    for run in plan.runs:
+        if find_state(run.folder / "last") is not None:
+            refuse_other_configuration(run.folder, run.config)
+
+
 def run_all(plan: Plan, devices: Sequence[str], report: Report | None = None) -> dict[str, str]:
     """Train what is not trained yet.
 
@@ -73,9 +84,7 @@ def run_all(plan: Plan, devices: Sequence[str], report: Report | None = None) ->
     Raises:
         InputError: a run folder holds a training of another configuration; nothing is trained.
     """
-    for run in plan.runs:
-        if find_state(run.folder / "last") is not None:
-            refuse_other_configuration(run.folder, run.config)
+    refuse_changed_runs(plan)
     free = list(devices)
     waiting = [run for run in plan.runs if not is_done(run)]
     running: list[Training] = []
